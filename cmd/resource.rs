@@ -1,0 +1,49 @@
+//! What the three programs that Concourse runs have in common: their surroundings, and how they end.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use pool_resource::concourse::Build;
+use pool_resource::report::chain;
+use pool_resource::step::Surroundings;
+
+/// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
+pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")
+        .and_then(|runtime| runtime.block_on(step));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            for line in chain(err.as_ref()).lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads what a step has to know from the environment.
+pub fn surroundings() -> Surroundings {
+    Surroundings {
+        // An empty TMPDIR counts as none.
+        temporary: env::var_os("TMPDIR")
+            .filter(|dir| !dir.is_empty())
+            .map_or(PathBuf::from("/tmp"), PathBuf::from),
+        build: Build::from_env(|name| env::var(name).ok()),
+    }
+}
+
+/// The folder that Concourse gives as the only argument.
+#[allow(dead_code, reason = "check has no folder")]
+pub fn folder(program: &str) -> Result<PathBuf> {
+    env::args_os()
+        .nth(1)
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .with_context(|| format!("usage: {program} DIRECTORY, with the request as JSON on stdin"))
+}

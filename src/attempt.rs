@@ -1,0 +1,464 @@
+//! The one loop: read the pool, decide, publish, wait, and again until the operation is done.
+//!
+//! All retrying, waiting and giving up is here, for every operation.
+
+use std::io::Write;
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::time::{Instant, sleep};
+
+use crate::git::{
+    Depth, HistoryError, Identity, PushAnswer, Remote, RemoteError, Snapshot, StoreError,
+};
+use crate::ledger;
+use crate::lock::{Holding, LockName, PoolName};
+use crate::message::{self, Origin};
+use crate::object::{Mode, Oid};
+use crate::operation::Operation;
+use crate::pace::{
+    FaultError, Faults, Pace, pauses, pauses_after_lost_races, ride_out, whole_seconds,
+};
+use crate::pool::{Change, Decision, Facts, Pool, Refusal, Since, Wait, decide};
+use crate::report;
+
+/// How many pauses the claim of a lock that does not exist waits for it to be added.
+const PATIENCE_FOR_MISSING: u32 = 3;
+
+/// How often a push is tried again when the server could not lock the branch, though nobody moved it.
+const PATIENCE_FOR_BUSY: u32 = 8;
+
+/// How often a wait in which nothing changes says that it is still going on.
+const STILL_WAITING: Duration = Duration::from_secs(60);
+
+/// What one operation needs to be carried out.
+pub struct Attempt<'a> {
+    /// The branch.
+    pub remote: Remote,
+    /// The pool on it.
+    pub pool: PoolName,
+    /// On whose behalf.
+    pub origin: Origin,
+    /// Who commits.
+    pub identity: Identity,
+    /// When to try again.
+    pub pace: Pace,
+    /// Where people read what is going on.
+    pub log: &'a mut dyn Write,
+}
+
+/// An operation that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The commit that did it, now or earlier.
+    pub commit: Oid,
+    /// The lock it was about.
+    pub lock: LockName,
+}
+
+/// Why an operation was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// The remote repository could not be read.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// Our copy of it could not be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such pool.
+    #[error(
+        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`: a pool is a folder with claimed/ and unclaimed/ in it; check `source.pool`"
+    )]
+    NoPool {
+        /// The pool.
+        pool: PoolName,
+        /// Where it was looked for.
+        branch: String,
+        /// In which repository.
+        remote: String,
+    },
+    /// The rules forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The server does not take our commit.
+    #[error("`{remote}` refuses our commit `{subject}`: {reason}{}{words}", if .words.is_empty() { "" } else { "; it says: " })]
+    Rejected {
+        /// Who.
+        remote: String,
+        /// The commit's first line.
+        subject: String,
+        /// The server's reason.
+        reason: String,
+        /// What its hooks said.
+        words: String,
+    },
+    /// A push got no answer, and the branch could not be read afterwards.
+    #[error(
+        "a push got no answer, so the commit {commit} (`{subject}`) may be on the branch or not; look at the pool"
+    )]
+    Unknown {
+        /// Our commit.
+        commit: Oid,
+        /// Its first line.
+        subject: String,
+        /// Why the branch could not be read.
+        #[source]
+        source: FaultError,
+    },
+}
+
+/// What became of one commit of ours.
+enum Published {
+    Landed(Oid),
+    Overtaken,
+}
+
+/// Where the branch is after a push that was not simply accepted.
+enum Found {
+    Landed,
+    Moved,
+    Unmoved,
+}
+
+impl Attempt<'_> {
+    /// Carries out `operation`, waiting for as long as it takes.
+    ///
+    /// # Errors
+    /// [`AttemptError`]. Except for [`AttemptError::Unknown`], nothing was changed.
+    pub async fn run(&mut self, operation: &Operation) -> Result<Outcome, AttemptError> {
+        // Ownership is proved by the history, so that it is better fetched at once.
+        let mut depth = if operation.claim_to_prove().is_some() {
+            Depth::RECENT
+        } else {
+            Depth::HEAD
+        };
+        let mut lost_races = pauses_after_lost_races();
+        let mut waiting = Waiting::default();
+        loop {
+            let snapshot = self.snapshot(depth).await?;
+            let change = match self.decide(&snapshot, operation) {
+                Ok(Decision::Change(change)) => change,
+                Ok(Decision::Wait(wait)) => {
+                    self.wait(&mut waiting, wait).await?;
+                    continue;
+                }
+                Ok(Decision::Done(lock, since)) => match self.since(&snapshot, &lock, since) {
+                    Ok(commit) => return Ok(Outcome { commit, lock }),
+                    Err(err) => {
+                        depth = deeper(snapshot.depth, err)?;
+                        continue;
+                    }
+                },
+                Ok(Decision::Refuse(refusal)) => return Err(refusal.into()),
+                // Answered below, so that it does not come up here.
+                Ok(Decision::Ask(..)) => continue,
+                Err(Undecided::NoPool) => {
+                    return Err(AttemptError::NoPool {
+                        pool: self.pool.clone(),
+                        branch: self.remote.branch().to_owned(),
+                        remote: self.remote.name().to_owned(),
+                    });
+                }
+                Err(Undecided::History(err)) => {
+                    depth = deeper(snapshot.depth, err)?;
+                    continue;
+                }
+            };
+            match self.publish(&snapshot, &change).await? {
+                Published::Landed(commit) => {
+                    return Ok(Outcome {
+                        commit,
+                        lock: change.lock,
+                    });
+                }
+                Published::Overtaken => sleep(lost_races.next().unwrap_or_default()).await,
+            }
+        }
+    }
+
+    async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, FaultError> {
+        let remote = &mut self.remote;
+        ride_out(self.pace.fault_limit, self.log, async || {
+            remote.snapshot(depth).await
+        })
+        .await
+    }
+
+    /// Decides, answering from the history what the rules ask.
+    fn decide(&self, snapshot: &Snapshot, operation: &Operation) -> Result<Decision, Undecided> {
+        let history = self.remote.history(snapshot);
+        let pool = read_pool(&self.remote, snapshot, &self.pool)?.ok_or(Undecided::NoPool)?;
+        let draw = rand::rng().random();
+        let decision = decide(&pool, operation, &Facts::default(), draw);
+        let Decision::Ask(lock, claim) = decision else {
+            return Ok(decision);
+        };
+        let fate = ledger::fate(&history, &self.pool, &lock, claim)?;
+        Ok(decide(&pool, operation, &Facts { fate: Some(fate) }, draw))
+    }
+
+    fn since(
+        &self,
+        snapshot: &Snapshot,
+        lock: &LockName,
+        since: Since,
+    ) -> Result<Oid, HistoryError> {
+        match since {
+            Since::Commit(commit) => Ok(commit),
+            Since::LastTouch => {
+                let history = self.remote.history(snapshot);
+                let touch = ledger::last_touch(&history, &self.pool, lock)?;
+                // A lock that no commit touched cannot be there; a server's own cut history can hide it.
+                Ok(touch.unwrap_or(snapshot.commit))
+            }
+        }
+    }
+
+    async fn wait(&mut self, waiting: &mut Waiting, wait: Wait) -> Result<(), AttemptError> {
+        if let Wait::Missing(lock) = &wait {
+            waiting.missing += 1;
+            if waiting.missing > PATIENCE_FOR_MISSING {
+                return Err(Refusal::NoSuchLock {
+                    lock: lock.clone(),
+                    pool: self.pool.clone(),
+                }
+                .into());
+            }
+        } else {
+            waiting.missing = 0;
+        }
+        let every = humantime::format_duration(self.pace.retry_delay);
+        let since = *waiting.since.get_or_insert_with(Instant::now);
+        if waiting.said.as_ref().is_none_or(|(said, _)| *said != wait) {
+            report::say(
+                self.log,
+                format_args!(
+                    "waiting in pool `{}`: {wait}; looking every {every}",
+                    self.pool
+                ),
+            );
+            waiting.said = Some((wait, Instant::now()));
+        } else if let Some((said, at)) = &mut waiting.said
+            && at.elapsed() >= STILL_WAITING
+        {
+            let so_far = humantime::format_duration(whole_seconds(since.elapsed()));
+            report::say(
+                self.log,
+                format_args!("still waiting after {so_far}: {said}"),
+            );
+            *at = Instant::now();
+        }
+        sleep(self.pace.retry_delay).await;
+        Ok(())
+    }
+
+    /// Pushes one commit, and finds out what became of it from the branch rather than from words.
+    ///
+    /// While the branch stays where it was it is the same commit that is pushed again, so that a push that was taken
+    /// for lost and arrives later does no harm: it is this one.
+    async fn publish(
+        &mut self,
+        snapshot: &Snapshot,
+        change: &Change,
+    ) -> Result<Published, AttemptError> {
+        let request = uuid::Uuid::new_v4().to_string();
+        let mut trailers = vec![(message::REQUEST, request)];
+        trailers.extend(
+            change
+                .claim
+                .map(|claim| (message::CLAIM, claim.to_string())),
+        );
+        let message = message::compose(&self.origin, change.verb, &change.lock, &trailers);
+        let subject = message.lines().next().unwrap_or_default().to_owned();
+        let base = snapshot.commit;
+        let (commit, pack) =
+            self.remote
+                .store()
+                .make_commit(base, &change.edits, &message, &self.identity)?;
+
+        let mut faults = Faults::new(self.pace.fault_limit);
+        let mut busy = pauses(Duration::from_millis(50), Duration::from_secs(2))
+            .take(PATIENCE_FOR_BUSY as usize);
+        let mut sent = false;
+        loop {
+            let answer = self.remote.push(base, commit, &pack).await;
+            match answer {
+                Ok(PushAnswer::Accepted) => return Ok(Published::Landed(commit)),
+                Ok(PushAnswer::Moved) if !sent => return Ok(Published::Overtaken),
+                _ => sent = true,
+            }
+            let found = self
+                .find(base, commit)
+                .await
+                .map_err(|source| AttemptError::Unknown {
+                    commit,
+                    subject: subject.clone(),
+                    source,
+                })?;
+            match (found, answer) {
+                (Found::Landed, _) => return Ok(Published::Landed(commit)),
+                (Found::Moved, _) => return Ok(Published::Overtaken),
+                (Found::Unmoved, Err(fault)) => faults.bear(fault, self.log).await?,
+                // It moved away and back between two looks: simply try again.
+                (Found::Unmoved, Ok(PushAnswer::Moved | PushAnswer::Accepted)) => {}
+                (Found::Unmoved, Ok(PushAnswer::Rejected { reason, words })) => {
+                    match busy.next().filter(|_| means_contention(&reason)) {
+                        Some(pause) => sleep(pause).await,
+                        None => {
+                            let remote = self.remote.name().to_owned();
+                            return Err(AttemptError::Rejected {
+                                remote,
+                                subject,
+                                reason,
+                                words,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks where the branch went from `base`, and whether `ours` is on it.
+    async fn find(&mut self, base: Oid, ours: Oid) -> Result<Found, FaultError> {
+        let remote = &mut self.remote;
+        let head = ride_out(self.pace.fault_limit, self.log, async || {
+            remote.head().await
+        })
+        .await?;
+        if head == base {
+            return Ok(Found::Unmoved);
+        }
+        if head == ours {
+            return Ok(Found::Landed);
+        }
+        let mut depth = Depth::RECENT;
+        loop {
+            let snapshot = self.snapshot(depth).await?;
+            if snapshot.commit == base {
+                return Ok(Found::Unmoved);
+            }
+            let err = match self.remote.history(&snapshot).has_after(base, ours) {
+                Ok(true) => return Ok(Found::Landed),
+                Ok(false) => return Ok(Found::Moved),
+                Err(err) => err,
+            };
+            depth = deeper(snapshot.depth, err)
+                .map_err(|err| FaultError::Permanent(RemoteError::Store(err)))?;
+        }
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    since: Option<Instant>,
+    said: Option<(Wait, Instant)>,
+    missing: u32,
+}
+
+/// Why there is no decision yet, or none at all.
+enum Undecided {
+    NoPool,
+    History(HistoryError),
+}
+
+impl From<HistoryError> for Undecided {
+    fn from(err: HistoryError) -> Undecided {
+        Undecided::History(err)
+    }
+}
+
+/// Reads the pool at a snapshot; `None` when there is none.
+///
+/// # Errors
+/// [`HistoryError`] when our copy is damaged.
+pub fn read_pool(
+    remote: &Remote,
+    snapshot: &Snapshot,
+    name: &PoolName,
+) -> Result<Option<Pool>, HistoryError> {
+    let history = remote.history(snapshot);
+    let folder = |holding| -> Result<_, HistoryError> {
+        let path = name.folder(holding);
+        let is_there = history
+            .entry(snapshot.commit, &path)?
+            .is_some_and(|entry| entry.mode == Mode::Folder);
+        if is_there {
+            history.list(snapshot.commit, &path).map(Some)
+        } else {
+            Ok(None)
+        }
+    };
+    let (claimed, unclaimed) = (folder(Holding::Claimed)?, folder(Holding::Unclaimed)?);
+    if claimed.is_none() && unclaimed.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Pool::new(
+        name.clone(),
+        &claimed.unwrap_or_default(),
+        &unclaimed.unwrap_or_default(),
+    )))
+}
+
+/// The depth to fetch after a question had no answer.
+pub(crate) fn deeper(depth: Depth, err: HistoryError) -> Result<Depth, StoreError> {
+    match err {
+        HistoryError::Store(err) => Err(err),
+        // At the greatest depth a walk ends at the beginning instead of failing.
+        HistoryError::Truncated => Ok(depth.deeper().unwrap_or(depth)),
+    }
+}
+
+/// Whether a server's reason means that somebody else was at the branch at the same moment, or that a lock file was in
+/// the way, rather than that a rule forbids our commit.
+///
+/// The words are those of Git, JGit and the large hosts. Which of the two it was shows in the branch.
+fn means_contention(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    [
+        "failed to update ref",
+        "failed to lock",
+        "cannot lock ref",
+        "unable to lock",
+        "could not lock",
+        "lock error",
+        "lock_failure",
+        "lock failure",
+        "incorrect old value",
+        "reference already exists",
+        "stale info",
+        "fetch first",
+        "non-fast-forward",
+        "but expected",
+        "unable to create",
+        "internal server error",
+        "could not unpack our objects",
+    ]
+    .iter()
+    .any(|known| reason.contains(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_race_is_told_from_a_rule_that_forbids() {
+        for reason in [
+            " failed to update ref",
+            "cannot lock ref 'refs/heads/main': is at 1 but expected 2",
+            "LOCK_FAILURE",
+            "fetch first",
+        ] {
+            assert!(means_contention(reason), "{reason}");
+        }
+        for reason in [
+            "pre-receive hook declined",
+            "hook declined",
+            "protected branch hook declined",
+            "deny updating a hidden ref",
+        ] {
+            assert!(!means_contention(reason), "{reason}");
+        }
+    }
+}

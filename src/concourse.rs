@@ -1,0 +1,588 @@
+//! What Concourse and a resource say to each other: the JSON of the three steps, and the build's environment.
+//!
+//! The only place with wire types. Requests are validated here, once and completely, and everything behind gets values
+//! that cannot be wrong. What a request asks of a pool is an [`Operation`](crate::operation::Operation); carrying it
+//! out is left to others.
+//!
+//! Source: Concourse, "Implementing a resource type".
+
+mod build;
+pub mod duration;
+mod keys;
+mod params;
+mod secret;
+mod source;
+
+pub use build::Build;
+pub use params::{Folder, Params};
+pub use secret::Secret;
+pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
+
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::lock::{LockName, NameError, PoolName};
+use crate::object::Oid;
+use duration::DurationError;
+use keys::{Keys, kind};
+
+/// What the check step is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRequest {
+    /// Where and how.
+    pub source: Source,
+    /// The version known last; none at first.
+    pub version: Option<Version>,
+}
+
+/// What the get step is asked. Its params change nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GetRequest {
+    /// Where and how.
+    pub source: Source,
+    /// The version to fetch.
+    pub version: Option<Version>,
+}
+
+/// What the put step is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutRequest {
+    /// Where and how.
+    pub source: Source,
+    /// What to do.
+    pub params: Params,
+}
+
+impl CheckRequest {
+    /// Reads a request to its end.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn read(input: impl Read) -> Result<CheckRequest, RequestError> {
+        let document = document(input)?;
+        let keys = Keys::of(&document)?;
+        Ok(CheckRequest {
+            source: Source::read(&keys.object("source")?)?,
+            version: Version::read(&keys)?,
+        })
+    }
+}
+
+impl GetRequest {
+    /// Reads a request to its end.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn read(input: impl Read) -> Result<GetRequest, RequestError> {
+        CheckRequest::read(input)
+            .map(|CheckRequest { source, version }| GetRequest { source, version })
+    }
+}
+
+impl PutRequest {
+    /// Reads a request to its end.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn read(input: impl Read) -> Result<PutRequest, RequestError> {
+        let document = document(input)?;
+        let keys = Keys::of(&document)?;
+        Ok(PutRequest {
+            source: Source::read(&keys.object("source")?)?,
+            params: Params::read(&keys.object("params")?)?,
+        })
+    }
+}
+
+fn document(mut input: impl Read) -> Result<Value, RequestError> {
+    let mut bytes = Vec::new();
+    input.read_to_end(&mut bytes).map_err(RequestError::Read)?;
+    if bytes.trim_ascii().is_empty() {
+        return Err(RequestError::Empty);
+    }
+    serde_json::from_slice(&bytes).map_err(RequestError::NotJson)
+}
+
+/// A version of the resource: a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Version {
+    /// The commit's id, as it was written. Whoever wrote it may have put anything here.
+    #[serde(rename = "ref")]
+    pub commit: String,
+}
+
+impl Version {
+    fn read(request: &Keys<'_>) -> Result<Option<Version>, RequestError> {
+        if request.set("version").is_none() {
+            return Ok(None);
+        }
+        let version = request.object("version")?;
+        match version.raw("ref") {
+            Some(Value::String(commit)) => Ok(Some(Version {
+                commit: commit.clone(),
+            })),
+            other => Err(version.wrong("ref", "a string", other.map_or("nothing", kind))),
+        }
+    }
+
+    /// The commit's id, if it is one.
+    pub fn id(&self) -> Option<Oid> {
+        object_id(&self.commit)
+    }
+}
+
+impl From<Oid> for Version {
+    fn from(id: Oid) -> Version {
+        Version {
+            commit: id.to_string(),
+        }
+    }
+}
+
+/// The id that `text` writes in full; libgit2 itself would fill up a shorter one with zeros.
+fn object_id(text: &str) -> Option<Oid> {
+    let full = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if full { text.parse().ok() } else { None }
+}
+
+/// Answers the check step: `versions`, oldest first.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_versions(out: impl Write, versions: &[Oid]) -> io::Result<()> {
+    let versions: Vec<Version> = versions.iter().copied().map(Version::from).collect();
+    write(out, &versions)
+}
+
+/// The answer to a get or put step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// The version that was fetched or made.
+    pub version: Oid,
+    /// What people see of it: names and values, in this order.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Response {
+    /// The answer that says which lock of which pool a version is about.
+    pub fn new(version: Oid, lock: &LockName, pool: &PoolName) -> Response {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        Response {
+            version,
+            metadata: vec![
+                pair("lock_name", lock.as_str()),
+                pair("pool_name", pool.as_str()),
+            ],
+        }
+    }
+
+    /// Writes the answer.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn write(&self, out: impl Write) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Answer<'a> {
+            version: Version,
+            metadata: Vec<Pair<'a>>,
+        }
+        #[derive(Serialize)]
+        struct Pair<'a> {
+            name: &'a str,
+            value: &'a str,
+        }
+        let metadata = self
+            .metadata
+            .iter()
+            .map(|(name, value)| Pair { name, value });
+        write(
+            out,
+            &Answer {
+                version: self.version.into(),
+                metadata: metadata.collect(),
+            },
+        )
+    }
+}
+
+fn write(mut out: impl Write, answer: &impl Serialize) -> io::Result<()> {
+    let mut json = serde_json::to_vec(answer)?;
+    json.push(b'\n');
+    out.write_all(&json)?;
+    out.flush()
+}
+
+/// Why a request cannot be understood. No message has a secret in it.
+///
+/// [`RequestError::Missing`] has one line for each key; every other message is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Standard input broke.
+    #[error("cannot read the request, which is expected as JSON on stdin")]
+    Read(#[source] io::Error),
+    /// Standard input had nothing in it.
+    #[error("there is no request; it is expected as JSON on stdin")]
+    Empty,
+    /// Something else was in it.
+    #[error("the request is broken; it is expected as JSON on stdin")]
+    NotJson(#[source] serde_json::Error),
+    /// JSON, but of the wrong shape.
+    #[error("the request on stdin must be a JSON object, found {found}")]
+    NotAnObject {
+        /// The kind of value that came.
+        found: String,
+    },
+    /// The source lacks these keys.
+    #[error("{}", missing(.0))]
+    Missing(Vec<String>),
+    /// The value of a key is of the wrong kind.
+    #[error("`{key}` must be {expected}, found {found}")]
+    Wrong {
+        /// The key, with those that lead to it.
+        key: String,
+        /// What it is for.
+        expected: &'static str,
+        /// The kind of value that is there, or the value where it cannot be a secret.
+        found: String,
+    },
+    /// Git has no such branches.
+    #[error("`source.branch` must be the name of a branch, and Git does not allow {0:?}")]
+    Branch(String),
+    /// No pool can be there.
+    #[error("`source.pool` must be the path of a folder in the repository")]
+    Pool(#[source] NameError),
+    /// One cannot wait so long.
+    #[error("`source.{key}` must be a duration such as \"90s\", found {found}")]
+    Duration {
+        /// The key.
+        key: &'static str,
+        /// The value, as JSON.
+        found: String,
+        /// What is wrong with it.
+        #[source]
+        reason: DurationError,
+    },
+    /// A put step without an operation. The words are those of the resource in use today.
+    #[error(
+        "invalid payload (missing acquire, release, remove, claim, add, add_claimed, update, check, or check_unclaimed)"
+    )]
+    NoOperation,
+    /// A put step with several operations.
+    #[error("a put does one thing, and this one asks for {}; use a step for each", listed(.0))]
+    SeveralOperations(Vec<&'static str>),
+    /// No lock can have the name.
+    #[error("`params.claim` is not the name of a lock")]
+    ClaimedName(#[source] NameError),
+    /// A path that leads elsewhere.
+    #[error("`params.{param}` must be a folder among the inputs, and `{}` leads out of them", .path.escape_debug())]
+    Outside {
+        /// The param.
+        param: &'static str,
+        /// Its value.
+        path: String,
+    },
+    /// A file among the inputs is missing or cannot be read.
+    #[error("cannot read `{}`", .path.display())]
+    Unreadable {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        reason: io::Error,
+    },
+    /// A file among the inputs is no small text.
+    #[error("`{}` has more than 65536 bytes, so it is another kind of file", .path.display())]
+    TooLarge {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file among the inputs is no text at all.
+    #[error("`{}` is not text in UTF-8", .path.display())]
+    NotText {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A file that should name a lock does not.
+    #[error("`{}` does not hold the name of a lock", .path.display())]
+    LockFile {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        reason: NameError,
+    },
+    /// A file that should prove a claim does not.
+    #[error("`{}` does not hold the id of a claim, which is 40 hex digits", .path.display())]
+    ClaimFile {
+        /// Where.
+        path: PathBuf,
+    },
+}
+
+fn missing(keys: &[String]) -> String {
+    let lines: Vec<String> = keys
+        .iter()
+        .map(|key| format!("invalid payload (missing {key})"))
+        .collect();
+    lines.join("\n")
+}
+
+/// The names in backticks, as in a sentence.
+fn listed(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match names.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::error::Error;
+
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn request(more: Value) -> String {
+        let mut request = json!({"source": {"uri": "https://x", "branch": "main", "pool": "aws"}});
+        for (key, value) in more.as_object().unwrap() {
+            request[key] = value.clone();
+        }
+        request.to_string()
+    }
+
+    fn version(more: Value) -> Result<Option<Version>, RequestError> {
+        CheckRequest::read(request(more).as_bytes()).map(|request| request.version)
+    }
+
+    /// The errors of all three steps for this input.
+    fn errors(input: &str) -> [RequestError; 3] {
+        [
+            CheckRequest::read(input.as_bytes()).unwrap_err(),
+            GetRequest::read(input.as_bytes()).unwrap_err(),
+            PutRequest::read(input.as_bytes()).unwrap_err(),
+        ]
+    }
+
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("unplugged"))
+        }
+    }
+
+    impl Write for Broken {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::Error::other("unplugged"))
+        }
+    }
+
+    #[test]
+    fn each_step_reads_its_request() {
+        let check =
+            CheckRequest::read(request(json!({"version": {"ref": ID}})).as_bytes()).unwrap();
+        assert_eq!(check.source.branch, "main");
+        assert_eq!(check.version.unwrap().id(), ID.parse().ok());
+
+        let get =
+            request(json!({"version": {"ref": ID, "more": 1}, "params": {"depth": 1, "x": []}}));
+        assert_eq!(
+            GetRequest::read(get.as_bytes()).unwrap().version,
+            Some(Version { commit: ID.into() })
+        );
+
+        let put =
+            PutRequest::read(request(json!({"params": {"acquire": true}})).as_bytes()).unwrap();
+        assert_eq!(put.params, Params::Acquire);
+    }
+
+    #[test]
+    fn an_empty_or_broken_request_is_said_to_be_expected_as_json_on_stdin() {
+        for (input, message) in [
+            ("", "there is no request; it is expected as JSON on stdin"),
+            (
+                " \n",
+                "there is no request; it is expected as JSON on stdin",
+            ),
+            (
+                "{",
+                "the request is broken; it is expected as JSON on stdin",
+            ),
+            (
+                "{}x",
+                "the request is broken; it is expected as JSON on stdin",
+            ),
+            (
+                "[]",
+                "the request on stdin must be a JSON object, found a list",
+            ),
+            (
+                "null",
+                "the request on stdin must be a JSON object, found null",
+            ),
+        ] {
+            for err in errors(input) {
+                assert_eq!(err.to_string(), message);
+            }
+        }
+        let err = CheckRequest::read(Broken).unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "cannot read the request, which is expected as JSON on stdin"
+        );
+        assert_eq!(err.source().unwrap().to_string(), "unplugged");
+    }
+
+    #[test]
+    fn a_request_without_a_source_lacks_every_key_of_it() {
+        for input in ["{}", r#"{"source":null}"#, r#"{"source":{}}"#] {
+            for err in errors(input) {
+                assert!(
+                    matches!(err, RequestError::Missing(keys) if keys == ["uri", "branch", "pool"])
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_put_without_params_asks_for_nothing() {
+        for more in [json!({}), json!({"params": null}), json!({"params": {}})] {
+            let err = PutRequest::read(request(more).as_bytes()).unwrap_err();
+            assert!(matches!(err, RequestError::NoOperation), "{err:?}");
+        }
+        let err = PutRequest::read(request(json!({"params": ["acquire"]})).as_bytes()).unwrap_err();
+        assert_eq!(err.to_string(), "`params` must be an object, found a list");
+    }
+
+    #[test]
+    fn a_version_may_be_missing_but_its_ref_must_be_a_string() {
+        assert_eq!(version(json!({})).unwrap(), None);
+        assert_eq!(version(json!({"version": null})).unwrap(), None);
+        for (bad, found) in [
+            (json!(5), "a number"),
+            (json!(null), "null"),
+            (json!([ID]), "a list"),
+        ] {
+            let message = version(json!({"version": {"ref": bad}}))
+                .unwrap_err()
+                .to_string();
+            assert_eq!(
+                message,
+                format!("`version.ref` must be a string, found {found}")
+            );
+        }
+        let message = version(json!({"version": {}})).unwrap_err().to_string();
+        assert_eq!(message, "`version.ref` must be a string, found nothing");
+        let message = version(json!({ "version": ID })).unwrap_err().to_string();
+        assert_eq!(message, "`version` must be an object, found a string");
+    }
+
+    #[test]
+    fn only_40_hex_digits_are_an_id() {
+        let id = |text: &str| {
+            Version {
+                commit: text.to_owned(),
+            }
+            .id()
+        };
+
+        assert_eq!(id(ID), ID.parse().ok());
+        assert_eq!(id(&ID.to_uppercase()), ID.parse().ok());
+        for other in [
+            "",
+            "none",
+            "HEAD",
+            &ID[1..],
+            &format!("{ID}0"),
+            &ID.replace('a', "g"),
+            &ID.replace("ab", "é"),
+        ] {
+            assert_eq!(id(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn versions_are_written_in_order_on_one_line() {
+        let mut out = Vec::new();
+
+        write_versions(&mut out, &[ID.parse().unwrap(), Oid::ZERO_SHA1]).unwrap();
+
+        let expected = format!(
+            "[{{\"ref\":\"{ID}\"}},{{\"ref\":\"0000000000000000000000000000000000000000\"}}]\n"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_response_has_its_metadata_in_order() {
+        let mut out = Vec::new();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+
+        Response {
+            version: ID.parse().unwrap(),
+            metadata: vec![pair("lock_name", "a \"b\"\u{1}"), pair("pool_name", "ü")],
+        }
+        .write(&mut out)
+        .unwrap();
+
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!(
+                r#"{{"version":{{"ref":"{ID}"}},"metadata":[{{"name":"lock_name","value":"a \"b\"\u0001"}},{{"name":"pool_name","value":"ü"}}]}}"#
+            ) + "\n"
+        );
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_flushed_is_an_error() {
+        assert!(write_versions(Broken, &[]).is_err());
+        let response = Response {
+            version: Oid::ZERO_SHA1,
+            metadata: vec![],
+        };
+        assert!(response.write(Broken).is_err());
+    }
+
+    #[test]
+    fn no_request_and_no_error_shows_a_secret() {
+        const SECRETS: &str = r#"{"source":{"uri":"https://u:MARKER@x","branch":"main","pool":"p","password":"MARKER","private_key":"MARKER"}"#;
+        for rest in [
+            "",
+            "x",
+            ",}",
+            "}x",
+            r#","version":{"ref":5}}"#,
+            r#","version":5}"#,
+        ] {
+            let err = CheckRequest::read(format!("{SECRETS}{rest}").as_bytes()).unwrap_err();
+            let cause = err.source().map(|cause| format!("{cause} {cause:?}"));
+            let shown = format!("{err} {err:?} {cause:?}");
+            assert!(!shown.contains("MARKER"), "{shown}");
+        }
+        let shown = format!(
+            "{:?} {:?} {:?}",
+            CheckRequest::read(format!("{SECRETS}}}").as_bytes()).unwrap(),
+            GetRequest::read(format!("{SECRETS}}}").as_bytes()).unwrap(),
+            PutRequest::read(format!("{SECRETS},\"params\":{{\"acquire\":true}}}}").as_bytes())
+                .unwrap(),
+        );
+        assert!(
+            shown.contains("***") && !shown.contains("MARKER"),
+            "{shown}"
+        );
+    }
+}

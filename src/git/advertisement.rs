@@ -1,0 +1,202 @@
+//! What a server says first: its refs and what it can do.
+//!
+//! Source: `gitprotocol-pack(5)`, "Reference Discovery"; `gitprotocol-http(5)` for the line that HTTP puts before it.
+
+use std::collections::BTreeMap;
+
+use super::packet::{Packet, PacketError, PacketReader, text};
+use crate::object::Oid;
+
+/// How many names of other branches are kept, to be shown when ours is missing.
+const NAMES_KEPT: usize = 8;
+
+/// The refs that we asked about, and the server's capabilities.
+#[derive(Debug, Default)]
+pub struct Advertisement {
+    refs: BTreeMap<String, Oid>,
+    other_branches: Vec<String>,
+    capabilities: Vec<String>,
+}
+
+/// What an advertisement can be instead of one.
+#[derive(Debug)]
+pub enum AdvertisementError {
+    /// The stream failed.
+    Packet(PacketError),
+    /// The server said why not.
+    Refused(String),
+    /// Not what a server says.
+    Garbage(String),
+}
+
+impl Advertisement {
+    /// Reads up to the flush that ends it, and keeps the refs that `wanted` says yes to: servers may have very many.
+    ///
+    /// # Errors
+    /// Any [`AdvertisementError`].
+    pub async fn read(
+        reader: &mut PacketReader,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Advertisement, AdvertisementError> {
+        let mut heard = Advertisement::default();
+        let mut first = true;
+        let mut service_line = false;
+        loop {
+            let packet = reader.next().await.map_err(AdvertisementError::Packet)?;
+            match packet {
+                // HTTP: "# service=…", a flush, then the advertisement itself.
+                Packet::Flush if service_line => service_line = false,
+                Packet::Flush => return Ok(heard),
+                Packet::Data(line) => {
+                    let line = text(&line);
+                    if let Some(words) = line.strip_prefix(b"ERR ") {
+                        return Err(AdvertisementError::Refused(super::readable(words)));
+                    } else if line.starts_with(b"# service=") {
+                        service_line = true;
+                    } else if line == b"version 1" || line.starts_with(b"shallow ") {
+                        // A server that is shallow itself has less history, which we find out by asking for it.
+                    } else {
+                        heard.line(line, first, &wanted)?;
+                        first = false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The commit that a ref is at.
+    pub fn get(&self, name: &str) -> Option<Oid> {
+        self.refs.get(name).copied()
+    }
+
+    /// Whether the server can do this; for `key=value` ask with [`Advertisement::value`].
+    pub fn can(&self, capability: &str) -> bool {
+        self.capabilities.iter().any(|known| known == capability)
+    }
+
+    /// The value of a capability of the form `key=value`.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.capabilities
+            .iter()
+            .find_map(|known| known.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    /// What there is where a branch was looked for in vain, in a few words.
+    pub fn other_branches(&self) -> String {
+        if self.other_branches.is_empty() {
+            "it has no branches".to_owned()
+        } else {
+            format!("it has {}", self.other_branches.join(", "))
+        }
+    }
+
+    fn line(
+        &mut self,
+        line: &[u8],
+        first: bool,
+        wanted: &impl Fn(&str) -> bool,
+    ) -> Result<(), AdvertisementError> {
+        let (line, capabilities) = match line.iter().position(|byte| *byte == 0) {
+            Some(end) => (&line[..end], &line[end + 1..]),
+            None => (line, &b""[..]),
+        };
+        if first {
+            let capabilities = String::from_utf8_lossy(capabilities);
+            self.capabilities = capabilities.split_whitespace().map(str::to_owned).collect();
+        }
+        // A ref whose name is not UTF-8 cannot be one that we ask for.
+        let Ok(line) = std::str::from_utf8(line) else {
+            return Ok(());
+        };
+        let found = line.split_once(' ').and_then(|(id, name)| {
+            Some((Oid::from_str(id).ok().filter(|_| id.len() == 40)?, name))
+        });
+        let Some((id, name)) = found else {
+            let start: String = line.chars().take(40).collect();
+            return Err(AdvertisementError::Garbage(format!(
+                "{start:?} where a ref should be"
+            )));
+        };
+        if wanted(name) {
+            self.refs.insert(name.to_owned(), id);
+        } else if let Some(branch) = name.strip_prefix("refs/heads/")
+            && self.other_branches.len() < NAMES_KEPT
+        {
+            self.other_branches.push(format!("`{branch}`"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use super::super::packet::{push, push_flush};
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+
+    fn read(lines: &[&str]) -> Result<Advertisement, AdvertisementError> {
+        let mut bytes = Vec::new();
+        for line in lines {
+            match *line {
+                "" => push_flush(&mut bytes),
+                line => push(&mut bytes, line.as_bytes()),
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let mut reader = PacketReader::new(
+            Box::new(std::io::Cursor::new(bytes)),
+            Duration::from_secs(1),
+        );
+        runtime.block_on(Advertisement::read(&mut reader, |name| {
+            name == "refs/heads/main"
+        }))
+    }
+
+    #[test]
+    fn refs_and_capabilities_are_read_with_and_without_the_line_of_http() {
+        let head = format!("{ID} HEAD\0multi_ack side-band-64k agent=git/2 object-format=sha1\n");
+        let main = format!("{ID} refs/heads/main\n");
+        let other = format!("{ID} refs/heads/other\n");
+        for start in [&["# service=git-upload-pack\n", ""][..], &[]] {
+            let heard = read(&[start, &[&head, &main, &other, ""]].concat()).unwrap();
+
+            assert_eq!(heard.get("refs/heads/main"), Oid::from_str(ID).ok());
+            assert_eq!(heard.get("refs/heads/other"), None);
+            assert!(heard.can("side-band-64k") && !heard.can("shallow"));
+            assert_eq!(heard.value("object-format"), Some("sha1"));
+            assert_eq!(heard.other_branches(), "it has `other`");
+        }
+    }
+
+    #[test]
+    fn an_empty_repository_has_no_branches() {
+        let none = format!("{:040} capabilities^{{}}\0shallow", 0);
+        assert_eq!(
+            read(&[&none, ""]).unwrap().other_branches(),
+            "it has no branches"
+        );
+        assert_eq!(read(&[""]).unwrap().other_branches(), "it has no branches");
+    }
+
+    #[test]
+    fn a_refusal_and_garbage_are_told_apart() {
+        let refused = read(&["ERR access denied\u{1b}[1m"]);
+        assert!(
+            matches!(refused, Err(AdvertisementError::Refused(words)) if words == "access denied[1m")
+        );
+        for line in ["hello", "0123 refs/heads/main", ID] {
+            assert!(
+                matches!(read(&[line, ""]), Err(AdvertisementError::Garbage(_))),
+                "{line}"
+            );
+        }
+    }
+}

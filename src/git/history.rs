@@ -1,0 +1,201 @@
+//! Questions about how a branch came to be what it is, asked of the part of the history that is here.
+//!
+//! A walk that comes to where our copy is cut off fails with [`HistoryError::Truncated`]; who asked fetches more and
+//! asks again. So a question is written as if everything were here, and no more is fetched than it needs.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+
+use super::store::{Commit, Store, StoreError};
+use crate::object::{Entry, Mode, Named, Oid};
+
+/// The history of a branch, as far as it is here.
+pub struct History<'a> {
+    store: &'a Store,
+    head: Oid,
+    /// There is no more to be had: what is missing is missing on the server too.
+    complete: bool,
+}
+
+/// Why a question has no answer yet.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The answer is deeper in the history than what is here.
+    #[error("the history is not here that far back")]
+    Truncated,
+    /// Our copy cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl<'a> History<'a> {
+    pub(super) fn new(store: &'a Store, head: Oid, complete: bool) -> History<'a> {
+        History {
+            store,
+            head,
+            complete,
+        }
+    }
+
+    /// The commit that the branch was at.
+    pub fn head(&self) -> Oid {
+        self.head
+    }
+
+    /// Reads a commit of the history.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn commit(&self, id: Oid) -> Result<Commit, HistoryError> {
+        self.store.commit(id)?.ok_or(HistoryError::Truncated)
+    }
+
+    /// The commits before `id`, all of which are here; the first is the one it was made on.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn parents(&self, id: Oid) -> Result<Vec<Oid>, HistoryError> {
+        let parents = self.commit(id)?.parents;
+        let (here, missing): (Vec<Oid>, Vec<Oid>) = parents
+            .into_iter()
+            .partition(|parent| self.store.has(*parent));
+        match missing.first() {
+            None => Ok(here),
+            // Not where the server cut the history off: our copy has lost something.
+            Some(parent) if !self.store.is_cut(id) => Err(StoreError::Hole(*parent).into()),
+            // The server itself has no more.
+            Some(_) if self.complete => Ok(here),
+            Some(_) => Err(HistoryError::Truncated),
+        }
+    }
+
+    /// What stands at `path` in a commit.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn entry(&self, commit: Oid, path: &str) -> Result<Option<Entry>, HistoryError> {
+        Ok(self.store.entry(self.commit(commit)?.tree, path)?)
+    }
+
+    /// What is in the folder at `path` in a commit; nothing where there is no such folder.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn list(&self, commit: Oid, path: &str) -> Result<Vec<Named>, HistoryError> {
+        match self.entry(commit, path)? {
+            Some(entry) if entry.mode == Mode::Folder => Ok(self.store.list(entry.id)?),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Whether a commit changed what is at `path`, against its first parent.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn touches(&self, commit: Oid, path: &str) -> Result<bool, HistoryError> {
+        let before = match self.parents(commit)?.first() {
+            Some(parent) => self.entry(*parent, path)?,
+            None => None,
+        };
+        Ok(self.entry(commit, path)? != before)
+    }
+
+    /// The branch's own commits from `from` back to its beginning: at a merge the side that was merged is left out.
+    pub fn first_parents(&self, from: Oid) -> impl Iterator<Item = Result<Oid, HistoryError>> + '_ {
+        let mut next = Some(Ok(from));
+        std::iter::from_fn(move || {
+            let current = next.take()?;
+            if let Ok(commit) = &current {
+                next = match self.parents(*commit) {
+                    Ok(parents) => parents.first().copied().map(Ok),
+                    Err(err) => Some(Err(err)),
+                };
+            }
+            Some(current)
+        })
+    }
+
+    /// A way from the head back to `target`, both included; `None` when `target` is not in the history.
+    ///
+    /// On a branch without merges that is simply the branch. Where a merge joins two sides it is the one that
+    /// `target` is on.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn way_back_to(&self, target: Oid) -> Result<Option<Vec<Oid>>, HistoryError> {
+        // Newest first, so that old side branches are looked at last. A wrong clock costs time, not the answer.
+        let mut queue = BinaryHeap::new();
+        let mut came_from: HashMap<Oid, Option<Oid>> = HashMap::from([(self.head, None)]);
+        let mut order = 0_u64;
+        queue.push((self.commit(self.head)?.time, Reverse(order), self.head));
+        while let Some((_, _, commit)) = queue.pop() {
+            if commit == target {
+                let mut way = vec![commit];
+                while let Some(Some(next)) = came_from.get(&way[way.len() - 1]) {
+                    way.push(*next);
+                }
+                way.reverse();
+                return Ok(Some(way));
+            }
+            for parent in self.parents(commit)? {
+                if let std::collections::hash_map::Entry::Vacant(unseen) = came_from.entry(parent) {
+                    unseen.insert(Some(commit));
+                    order += 1;
+                    queue.push((self.commit(parent)?.time, Reverse(order), parent));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the head has `target` in its history, where `base` is known to be older than `target`.
+    ///
+    /// What is reachable from `base` is not looked at twice, so that the search ends at `base` on a branch that
+    /// simply went on.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn has_after(&self, base: Oid, target: Oid) -> Result<bool, HistoryError> {
+        let mut queue = BinaryHeap::new();
+        let mut old: HashSet<Oid> = HashSet::new();
+        let mut seen: HashSet<Oid> = HashSet::new();
+        // Commits in the queue that may still lead to the target.
+        let mut open: BTreeSet<Oid> = BTreeSet::new();
+        if self.store.commit(base)?.is_some() {
+            old.insert(base);
+            queue.push((self.commit(base)?.time, base));
+        }
+        if self.head != base {
+            seen.insert(self.head);
+            open.insert(self.head);
+            queue.push((self.commit(self.head)?.time, self.head));
+        }
+        while let Some((_, commit)) = queue.pop() {
+            if open.is_empty() {
+                return Ok(false);
+            }
+            let is_old = old.contains(&commit);
+            open.remove(&commit);
+            if !is_old && commit == target {
+                return Ok(true);
+            }
+            let parents = match self.parents(commit) {
+                // What lies below `base` only spares us work; a side branch that goes deeper tells so itself.
+                Err(HistoryError::Truncated) if is_old => continue,
+                parents => parents?,
+            };
+            for parent in parents {
+                let new = if is_old {
+                    open.remove(&parent);
+                    old.insert(parent)
+                } else {
+                    !old.contains(&parent) && seen.insert(parent) && open.insert(parent)
+                };
+                if new {
+                    queue.push((self.commit(parent)?.time, parent));
+                }
+            }
+        }
+        Ok(false)
+    }
+}

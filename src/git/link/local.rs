@@ -1,0 +1,107 @@
+//! Repositories on a path of this machine: Git's own server programs, on a pipe.
+//!
+//! libgit2 could read and write the folder itself, but its push to a path is not a compare-and-swap, and it runs no
+//! hooks. This is the only place that starts processes.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use super::super::RemoteError;
+use super::super::packet::PacketReader;
+use super::{Aside, Link, Service, Talk, To};
+
+/// Variables that would make the server program work on another repository than the one on the path; they are there
+/// when we are started by a hook. Source: `git rev-parse --local-env-vars`.
+const OTHER_REPOSITORY: [&str; 16] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_PROTOCOL",
+    "GIT_QUARANTINE_PATH",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+pub(super) fn open<'a>(
+    link: &'a Link,
+    path: &Path,
+    service: Service,
+) -> Result<Talk<'a>, RemoteError> {
+    let mut command = Command::new("git");
+    command
+        .arg(service.name().trim_start_matches("git-"))
+        .arg("--")
+        .arg(path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Its words are matched below.
+        .env("LC_ALL", "C")
+        // A Ctrl-C is for us. The server program sees the end of its input and cleans up; killed in the middle of a
+        // push it could leave a lock file behind that blocks everybody.
+        .process_group(0);
+    for variable in OTHER_REPOSITORY {
+        command.env_remove(variable);
+    }
+    let mut child = command.spawn().map_err(RemoteError::NoGit)?;
+    let (Some(stdin), Some(stdout), Some(mut stderr)) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take())
+    else {
+        return Err(RemoteError::NoGit(std::io::Error::other("no pipes to it")));
+    };
+    let aside = Aside::default();
+    let heard = aside.clone();
+    tokio::spawn(async move {
+        let mut bytes = [0; 1024];
+        while let Ok(n @ 1..) = stderr.read(&mut bytes).await {
+            heard.hear(&bytes[..n]);
+        }
+        heard.end();
+        // Reaps it; how it ended shows in the conversation.
+        let _ = child.wait().await;
+    });
+    Ok(Talk {
+        link,
+        reader: PacketReader::new(Box::new(stdout), link.limits.silence),
+        to: To::Pipe {
+            writer: Box::new(stdin),
+            aside: Some(aside),
+        },
+    })
+}
+
+/// Whether the last words of a server program say that there is no repository.
+pub(super) fn means_missing(words: &str) -> bool {
+    [
+        "does not appear to be a git repository",
+        "not a git repository",
+        "repository not found",
+        "not exported",
+    ]
+    .iter()
+    .any(|known| words.to_ascii_lowercase().contains(known))
+}
+
+/// Whether they say that we may not.
+pub(super) fn means_denied(words: &str) -> bool {
+    [
+        "dubious ownership",
+        "permission denied",
+        "access denied",
+        "unsafe repository",
+    ]
+    .iter()
+    .any(|known| words.to_ascii_lowercase().contains(known))
+}

@@ -1,0 +1,519 @@
+//! Our own copy of objects: a bare repository in a temporary folder, or in a folder that is kept between runs.
+//!
+//! Which objects are there is told by Git's own files; what the wire protocol needs to know besides (which commits we
+//! have whole, and after which the history is cut off) is in `state`, written last and replaced in one step. So a
+//! process that is killed leaves either the old state with some objects too many, or the new one. The cut is not put
+//! into Git's own `shallow` file: libgit2 would read that only once, and hide parents that have arrived since.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use git2::{ObjectType, Odb, Repository, RepositoryInitOptions, Tree};
+use tempfile::TempDir;
+
+use crate::object::{Edit, Entry, Mode, Named, Oid};
+
+/// Objects, and what we know of the history that they are part of.
+pub struct Store {
+    repository: Repository,
+    folder: PathBuf,
+    /// Keeps a temporary folder alive; it goes away with the store.
+    temporary: Option<TempDir>,
+    state: State,
+}
+
+/// What is known of the objects as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct State {
+    /// The commit fetched last, which is here with all its files.
+    head: Option<Oid>,
+    /// How many commits deep it was asked for.
+    depth: u32,
+    /// Commits some of whose parents are not here.
+    boundary: BTreeSet<Oid>,
+}
+
+/// Why our own copy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file system.
+    #[error("cannot use the folder `{folder}`")]
+    Folder {
+        /// Which folder.
+        folder: PathBuf,
+        /// What happened.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Objects that cannot be read or written.
+    #[error("cannot {doing}")]
+    Objects {
+        /// What was tried.
+        doing: String,
+        /// libgit2's reason.
+        #[source]
+        source: git2::Error,
+    },
+    /// An object is gone that was here.
+    #[error("the copy of the history has lost the commit {0}")]
+    Hole(Oid),
+    /// A path leads through something that is not a folder.
+    #[error("`{0}` is not a folder in the repository, so nothing can be put into it")]
+    NotAFolder(String),
+}
+
+/// What a commit says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// The files.
+    pub tree: Oid,
+    /// The commits before it; the first is the branch it was made on.
+    pub parents: Vec<Oid>,
+    /// Seconds since 1970 as the committer's clock had it.
+    pub time: i64,
+    /// The message, in whatever encoding.
+    pub message: Vec<u8>,
+}
+
+/// Who commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// As `user.name`.
+    pub name: String,
+    /// As `user.email`.
+    pub email: String,
+}
+
+impl Store {
+    /// Makes an empty store that goes away with the value; `parent` is the folder for temporary files.
+    ///
+    /// # Errors
+    /// [`StoreError`] when `parent` cannot be written to.
+    pub fn temporary(parent: &Path) -> Result<Store, StoreError> {
+        let folder = tempfile::Builder::new()
+            .prefix("pool-resource-")
+            .tempdir_in(parent)
+            .map_err(|source| StoreError::Folder {
+                folder: parent.to_owned(),
+                source,
+            })?;
+        let repository = init(folder.path())?;
+        Ok(Store {
+            repository,
+            folder: folder.path().to_owned(),
+            temporary: Some(folder),
+            state: State::default(),
+        })
+    }
+
+    /// Opens the store in `folder`, or makes one there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is something else, or half of a store: delete it and try again.
+    pub fn kept(folder: &Path) -> Result<Store, StoreError> {
+        let state = match fs::read_to_string(folder.join("state")) {
+            Ok(text) => State::parse(&text).unwrap_or_default(),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => State::default(),
+            Err(source) => {
+                return Err(StoreError::Folder {
+                    folder: folder.to_owned(),
+                    source,
+                });
+            }
+        };
+        let repository = if state.head.is_some() {
+            Repository::open_bare(folder).map_err(objects("open the kept objects"))?
+        } else {
+            init(folder)?
+        };
+        Ok(Store {
+            repository,
+            folder: folder.to_owned(),
+            temporary: None,
+            state,
+        })
+    }
+
+    /// How many commits deep the history of `head` was asked for, if `head` is here with all its files.
+    pub fn depth_of(&self, head: Oid) -> Option<u32> {
+        (self.state.head == Some(head)).then_some(self.state.depth)
+    }
+
+    /// The commit fetched last.
+    pub fn head(&self) -> Option<Oid> {
+        self.state.head
+    }
+
+    /// Commits after which our copy of the history is cut off.
+    pub fn boundary(&self) -> impl Iterator<Item = Oid> + '_ {
+        self.state.boundary.iter().copied()
+    }
+
+    /// Whether the history is cut off after this commit.
+    pub fn is_cut(&self, commit: Oid) -> bool {
+        self.state.boundary.contains(&commit)
+    }
+
+    /// Whether an object is here.
+    pub fn has(&self, id: Oid) -> bool {
+        self.odb().is_ok_and(|odb| odb.exists(id))
+    }
+
+    /// Takes a pack in as it arrives; `fill` gets it to write to.
+    ///
+    /// # Errors
+    /// Whatever `fill` fails with, or [`StoreError`] when the pack is damaged.
+    pub async fn take_pack<E: From<StoreError>>(
+        &self,
+        fill: impl AsyncFnOnce(&mut dyn FnMut(&[u8]) -> Result<(), StoreError>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        const HEADER: usize = 12;
+        let odb = self.odb()?;
+        let mut writer = odb.packwriter().map_err(objects("take in a pack"))?;
+        let mut header = Vec::with_capacity(HEADER);
+        let mut write = |bytes: &[u8]| {
+            let missing = HEADER - header.len();
+            header.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+            writer
+                .write_all(bytes)
+                .map_err(|source| StoreError::Folder {
+                    folder: self.folder.clone(),
+                    source,
+                })
+        };
+        fill(&mut write).await?;
+        // A pack of nothing is what a server sends when we have everything; libgit2 takes it for a damaged one.
+        if header.get(8..).is_some_and(|count| count == [0; 4]) {
+            return Ok(());
+        }
+        writer.commit().map_err(objects("take in a pack"))?;
+        Ok(())
+    }
+
+    /// Notes that `head` is here now, `depth` commits deep, with the cuts that the server told.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the state cannot be written.
+    pub fn note_fetched(
+        &mut self,
+        head: Oid,
+        depth: u32,
+        cuts: impl IntoIterator<Item = Oid>,
+    ) -> Result<(), StoreError> {
+        let mut boundary = std::mem::take(&mut self.state.boundary);
+        boundary.extend(cuts);
+        // A cut below which everything has arrived meanwhile is none.
+        let odb = self.odb()?;
+        boundary.retain(|cut| match self.commit(*cut) {
+            Ok(Some(commit)) => commit.parents.iter().any(|parent| !odb.exists(*parent)),
+            _ => false,
+        });
+        drop(odb);
+        self.state = State {
+            head: Some(head),
+            depth,
+            boundary,
+        };
+        self.save()
+    }
+
+    /// Reads a commit; `None` when it is not here.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is damaged or something else.
+    pub fn commit(&self, id: Oid) -> Result<Option<Commit>, StoreError> {
+        let commit = match self.repository.find_commit(id) {
+            Ok(commit) => commit,
+            Err(err) if err.code() == git2::ErrorCode::NotFound => return Ok(None),
+            Err(source) => return Err(objects(format!("read the commit {id}"))(source)),
+        };
+        Ok(Some(Commit {
+            tree: commit.tree_id(),
+            parents: commit.parent_ids().collect(),
+            time: commit.time().seconds(),
+            message: commit.message_raw_bytes().to_owned(),
+        }))
+    }
+
+    /// Reads what stands at `path` in a tree; `None` when nothing does.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a tree on the way is missing or damaged.
+    pub fn entry(&self, tree: Oid, path: &str) -> Result<Option<Entry>, StoreError> {
+        let mut at = tree;
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let tree = self.tree(at)?;
+            let Some(found) = tree.get_name_bytes(part.as_bytes()) else {
+                return Ok(None);
+            };
+            let entry = Entry {
+                mode: mode_of(found.filemode()),
+                id: found.id(),
+            };
+            if parts.peek().is_none() {
+                return Ok(Some(entry));
+            }
+            if entry.mode != Mode::Folder {
+                return Ok(None);
+            }
+            at = entry.id;
+        }
+        Ok(None)
+    }
+
+    /// Lists a tree.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is missing or damaged.
+    pub fn list(&self, tree: Oid) -> Result<Vec<Named>, StoreError> {
+        let tree = self.tree(tree)?;
+        let named = tree.iter().map(|entry| Named {
+            name: entry.name_bytes().to_owned(),
+            entry: Entry {
+                mode: mode_of(entry.filemode()),
+                id: entry.id(),
+            },
+        });
+        Ok(named.collect())
+    }
+
+    /// Reads a blob.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is missing or something else.
+    pub fn blob(&self, id: Oid) -> Result<Vec<u8>, StoreError> {
+        let blob = self
+            .repository
+            .find_blob(id)
+            .map_err(objects(format!("read the file {id}")))?;
+        Ok(blob.content().to_owned())
+    }
+
+    /// Makes a commit on top of `parent` that carries out `edits`, and the pack that a server needs to have it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when an edit leads through a file, the identity is not one, or objects cannot be written.
+    pub fn make_commit(
+        &self,
+        parent: Oid,
+        edits: &[Edit],
+        message: &str,
+        identity: &Identity,
+    ) -> Result<(Oid, Vec<u8>), StoreError> {
+        let repository = &self.repository;
+        let parent = repository
+            .find_commit(parent)
+            .map_err(objects(format!("read the commit {parent}")))?;
+        let mut made = Vec::new();
+        let edits: Vec<(&str, &Edit)> = edits.iter().map(|edit| (edit.path(), edit)).collect();
+        let tree = match self.edit_tree(Some(parent.tree_id()), &edits, &mut made)? {
+            Some(tree) => tree,
+            None => self.write(ObjectType::Tree, b"", &mut made)?,
+        };
+        let tree = self.tree(tree)?;
+        let who = git2::Signature::now(&identity.name, &identity.email)
+            .and_then(|now| {
+                git2::Signature::new(
+                    &identity.name,
+                    &identity.email,
+                    &git2::Time::new(now.when().seconds(), 0),
+                )
+            })
+            .map_err(objects(format!(
+                "commit as `{} <{}>`",
+                identity.name, identity.email
+            )))?;
+        let commit = repository
+            .commit_create_buffer(&who, &who, message, &tree, &[&parent])
+            .map_err(objects("make a commit"))?;
+        let commit = self.write(ObjectType::Commit, &commit, &mut made)?;
+
+        let mut builder = repository.packbuilder().map_err(objects("make a pack"))?;
+        builder.set_threads(1);
+        for id in made {
+            builder
+                .insert_object(id, None)
+                .map_err(objects("make a pack"))?;
+        }
+        let mut pack = git2::Buf::new();
+        builder
+            .write_buf(&mut pack)
+            .map_err(objects("make a pack"))?;
+        Ok((commit, pack.to_vec()))
+    }
+
+    /// Applies edits whose paths are relative to `tree`; `None` when nothing is left of it.
+    fn edit_tree(
+        &self,
+        tree: Option<Oid>,
+        edits: &[(&str, &Edit)],
+        made: &mut Vec<Oid>,
+    ) -> Result<Option<Oid>, StoreError> {
+        let doing = || objects("make a tree");
+        let tree = tree.map(|tree| self.tree(tree)).transpose()?;
+        let mut builder = self
+            .repository
+            .treebuilder(tree.as_ref())
+            .map_err(doing())?;
+        let mut folders: Vec<&str> = Vec::new();
+        for (path, edit) in edits {
+            let Some((folder, _)) = path.split_once('/') else {
+                match edit {
+                    Edit::Set { entry, .. } => drop(
+                        builder
+                            .insert(path, entry.id, raw(entry.mode))
+                            .map_err(doing())?,
+                    ),
+                    Edit::Write { mode, content, .. } => {
+                        let blob = self.write(ObjectType::Blob, content.bytes(), made)?;
+                        drop(builder.insert(path, blob, raw(*mode)).map_err(doing())?);
+                    }
+                    Edit::Delete { .. } => {
+                        if tree
+                            .as_ref()
+                            .is_some_and(|tree| tree.get_name(path).is_some())
+                        {
+                            builder.remove(path).map_err(doing())?;
+                        }
+                    }
+                }
+                continue;
+            };
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        for folder in folders {
+            let inside: Vec<(&str, &Edit)> = edits
+                .iter()
+                .filter_map(|(path, edit)| {
+                    Some((path.strip_prefix(folder)?.strip_prefix('/')?, *edit))
+                })
+                .collect();
+            let before = tree.as_ref().and_then(|tree| tree.get_name(folder));
+            let before = match before {
+                None => None,
+                Some(entry) if mode_of(entry.filemode()) == Mode::Folder => Some(entry.id()),
+                Some(_) => return Err(StoreError::NotAFolder(folder.to_owned())),
+            };
+            match self.edit_tree(before, &inside, made)? {
+                Some(after) => drop(
+                    builder
+                        .insert(folder, after, raw(Mode::Folder))
+                        .map_err(doing())?,
+                ),
+                None if before.is_some() => builder.remove(folder).map_err(doing())?,
+                None => {}
+            }
+        }
+        if builder.is_empty() {
+            return Ok(None);
+        }
+        let id = builder.write().map_err(doing())?;
+        made.push(id);
+        Ok(Some(id))
+    }
+
+    fn write(
+        &self,
+        kind: ObjectType,
+        bytes: &[u8],
+        made: &mut Vec<Oid>,
+    ) -> Result<Oid, StoreError> {
+        let id = self
+            .odb()?
+            .write(kind, bytes)
+            .map_err(objects("write an object"))?;
+        made.push(id);
+        Ok(id)
+    }
+
+    fn tree(&self, id: Oid) -> Result<Tree<'_>, StoreError> {
+        self.repository
+            .find_tree(id)
+            .map_err(objects(format!("read the tree {id}")))
+    }
+
+    fn odb(&self) -> Result<Odb<'_>, StoreError> {
+        self.repository.odb().map_err(objects("open the objects"))
+    }
+
+    fn save(&self) -> Result<(), StoreError> {
+        if self.temporary.is_some() {
+            return Ok(());
+        }
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(self.state.to_text().as_bytes())?;
+            file.persist(self.folder.join("state"))?;
+            Ok(())
+        };
+        write().map_err(|source| StoreError::Folder {
+            folder: self.folder.clone(),
+            source,
+        })
+    }
+}
+
+impl State {
+    fn to_text(&self) -> String {
+        let mut lines = Vec::new();
+        lines.extend(self.head.map(|head| format!("head {head} {}", self.depth)));
+        lines.extend(self.boundary.iter().map(|cut| format!("cut {cut}")));
+        // The last line tells that none is missing.
+        lines.push("end\n".to_owned());
+        lines.join("\n")
+    }
+
+    /// `None` when it is not one of ours, or only a part of one.
+    fn parse(text: &str) -> Option<State> {
+        let mut state = State::default();
+        let mut lines = text.strip_suffix("\nend\n")?.lines();
+        let (head, depth) = lines.next()?.strip_prefix("head ")?.split_once(' ')?;
+        state.head = Some(Oid::from_str(head).ok()?);
+        state.depth = depth.parse().ok()?;
+        for line in lines {
+            state
+                .boundary
+                .insert(Oid::from_str(line.strip_prefix("cut ")?).ok()?);
+        }
+        Some(state)
+    }
+}
+
+fn init(folder: &Path) -> Result<Repository, StoreError> {
+    let mut options = RepositoryInitOptions::new();
+    options.bare(true).external_template(false);
+    Repository::init_opts(folder, &options).map_err(objects(format!(
+        "make a repository in `{}`",
+        folder.display()
+    )))
+}
+
+fn objects(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> StoreError {
+    let doing = doing.into();
+    move |source| StoreError::Objects { doing, source }
+}
+
+fn mode_of(raw: i32) -> Mode {
+    match raw {
+        0o100755 => Mode::Executable,
+        0o120000 => Mode::Symlink,
+        0o040000 => Mode::Folder,
+        0o160000 => Mode::Submodule,
+        _ => Mode::File,
+    }
+}
+
+fn raw(mode: Mode) -> i32 {
+    match mode {
+        Mode::File => 0o100644,
+        Mode::Executable => 0o100755,
+        Mode::Symlink => 0o120000,
+        Mode::Folder => 0o040000,
+        Mode::Submodule => 0o160000,
+    }
+}

@@ -1,0 +1,242 @@
+//! What the history of a branch says of a pool: which lock a commit moved, and how a claim ended.
+//!
+//! Reads commits and trees through [`History`]; does no I/O of its own and decides nothing.
+
+use std::collections::BTreeMap;
+
+use crate::git::{History, HistoryError};
+use crate::lock::{ClaimId, Holding, LockName, PoolName};
+use crate::message;
+use crate::object::{Entry, Oid};
+
+/// How a claim ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It did not.
+    Stands,
+    /// The lock left `claimed/`.
+    Ended {
+        /// The commit that took it away.
+        by: Oid,
+        /// Whether that commit says that it was made by showing this claim.
+        proven: bool,
+    },
+    /// The commit is not in the history, or it did not move this lock to `claimed/`.
+    NotAClaim,
+}
+
+/// What a commit did to one lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The commit.
+    pub commit: Oid,
+    /// The lock.
+    pub lock: LockName,
+    /// Where the lock is afterwards; `None` when it was removed.
+    pub now: Option<(Holding, Entry)>,
+    /// Whether the commit is a claim: the lock was not in `claimed/` before.
+    pub is_claim: bool,
+}
+
+/// The versions of a pool since `known`, oldest first, `known` included if it touched the pool. Without a known one,
+/// or where it is not on the branch any more: the latest alone. Empty when nothing ever touched the pool.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn versions(
+    history: &History<'_>,
+    pool: &PoolName,
+    known: Option<Oid>,
+) -> Result<Vec<Oid>, HistoryError> {
+    let mut touched = Vec::new();
+    for commit in history.first_parents(history.head()) {
+        let commit = commit?;
+        let touches = history.touches(commit, pool.as_str())?;
+        if touches {
+            touched.push(commit);
+        }
+        match known {
+            Some(known) if known == commit => {
+                if touched.is_empty() {
+                    touched.push(known);
+                }
+                touched.reverse();
+                return Ok(touched);
+            }
+            None if touches => break,
+            _ => {}
+        }
+    }
+    touched.truncate(1);
+    Ok(touched)
+}
+
+/// What the last commit that moved a lock of the pool did, looking from `version` back.
+///
+/// Of several locks in one commit it is one that was claimed, else the first by name. `None` when no lock was ever
+/// there.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn moved_by(
+    history: &History<'_>,
+    pool: &PoolName,
+    version: Oid,
+) -> Result<Option<Moved>, HistoryError> {
+    for commit in history.first_parents(version) {
+        let commit = commit?;
+        if !history.touches(commit, pool.as_str())? {
+            continue;
+        }
+        let before = match history.parents(commit)?.first() {
+            Some(parent) => locks(history, *parent, pool)?,
+            None => BTreeMap::new(),
+        };
+        let after = locks(history, commit, pool)?;
+        let mut moved: Vec<Moved> = Vec::new();
+        for lock in before.keys().chain(after.keys()) {
+            let (was, is) = (
+                before.get(lock).copied().unwrap_or_default(),
+                after.get(lock).copied().unwrap_or_default(),
+            );
+            if was == is || moved.iter().any(|moved| moved.lock == *lock) {
+                continue;
+            }
+            let now = is.claimed.map(|entry| (Holding::Claimed, entry));
+            moved.push(Moved {
+                commit,
+                lock: lock.clone(),
+                now: now.or(is.unclaimed.map(|entry| (Holding::Unclaimed, entry))),
+                is_claim: was.claimed.is_none() && is.claimed.is_some(),
+            });
+        }
+        moved.sort_by(|a, b| (!a.is_claim, &a.lock).cmp(&(!b.is_claim, &b.lock)));
+        if let Some(first) = moved.into_iter().next() {
+            return Ok(Some(first));
+        }
+    }
+    Ok(None)
+}
+
+/// The last commit that touched a lock's file, in either folder; `None` when none did.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn last_touch(
+    history: &History<'_>,
+    pool: &PoolName,
+    lock: &LockName,
+) -> Result<Option<Oid>, HistoryError> {
+    for commit in history.first_parents(history.head()) {
+        let commit = commit?;
+        for holding in [Holding::Claimed, Holding::Unclaimed] {
+            if history.touches(commit, &pool.file(holding, lock))? {
+                return Ok(Some(commit));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// How a claim of a lock ended.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn fate(
+    history: &History<'_>,
+    pool: &PoolName,
+    lock: &LockName,
+    claim: ClaimId,
+) -> Result<Fate, HistoryError> {
+    let Some(way) = history.way_back_to(claim.0)? else {
+        return Ok(Fate::NotAClaim);
+    };
+    let file = pool.file(Holding::Claimed, lock);
+    let is_claim = is_file(history, claim.0, &file)?
+        && match history.parents(claim.0)?.first() {
+            Some(parent) => !is_file(history, *parent, &file)?,
+            None => true,
+        };
+    if !is_claim {
+        return Ok(Fate::NotAClaim);
+    }
+    match first_without(history, &way, &file)? {
+        None => Ok(Fate::Stands),
+        Some(by) => {
+            let shown = message::trailer(&history.commit(by)?.message, message::CLAIM);
+            Ok(Fate::Ended {
+                by,
+                proven: shown.is_some_and(|shown| shown == claim.to_string()),
+            })
+        }
+    }
+}
+
+/// Whether a lock that `version` had in `claimed/` has been there ever since. `None` when `version` is not in the
+/// history.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn still_claimed(
+    history: &History<'_>,
+    pool: &PoolName,
+    lock: &LockName,
+    version: Oid,
+) -> Result<Option<bool>, HistoryError> {
+    let Some(way) = history.way_back_to(version)? else {
+        return Ok(None);
+    };
+    Ok(Some(
+        first_without(history, &way, &pool.file(Holding::Claimed, lock))?.is_none(),
+    ))
+}
+
+/// The oldest commit on a way (newest first) that has no file at `path`.
+fn first_without(
+    history: &History<'_>,
+    way: &[Oid],
+    path: &str,
+) -> Result<Option<Oid>, HistoryError> {
+    for commit in way.iter().rev() {
+        if !is_file(history, *commit, path)? {
+            return Ok(Some(*commit));
+        }
+    }
+    Ok(None)
+}
+
+fn is_file(history: &History<'_>, commit: Oid, path: &str) -> Result<bool, HistoryError> {
+    Ok(history
+        .entry(commit, path)?
+        .is_some_and(|entry| entry.mode.is_blob()))
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Files {
+    claimed: Option<Entry>,
+    unclaimed: Option<Entry>,
+}
+
+fn locks(
+    history: &History<'_>,
+    commit: Oid,
+    pool: &PoolName,
+) -> Result<BTreeMap<LockName, Files>, HistoryError> {
+    let mut locks: BTreeMap<LockName, Files> = BTreeMap::new();
+    for holding in [Holding::Claimed, Holding::Unclaimed] {
+        for file in history.list(commit, &pool.folder(holding))? {
+            let lock = std::str::from_utf8(&file.name)
+                .ok()
+                .and_then(|name| LockName::new(name).ok());
+            let (Some(lock), true) = (lock, file.entry.mode.is_blob()) else {
+                continue;
+            };
+            let files = locks.entry(lock).or_default();
+            match holding {
+                Holding::Claimed => files.claimed = Some(file.entry),
+                Holding::Unclaimed => files.unclaimed = Some(file.entry),
+            }
+        }
+    }
+    Ok(locks)
+}

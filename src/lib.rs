@@ -1,0 +1,77 @@
+//! A pool of locks that lives in a Git repository, for Concourse and everyone else.
+//!
+//! # Bird's-eye view
+//!
+//! A *lock repository* is a branch of a Git repository. A *pool* is a folder in it with `claimed/` and `unclaimed/`; a
+//! *lock* is a file in one of the two, and its content is the lock's metadata, which no move changes. To claim a lock
+//! is to commit its move to `claimed/` and to push that commit as a compare-and-swap: the branch goes from the commit
+//! that was read to ours, or it does not move at all. The id of that commit is the *claim*, by which its holder proves
+//! later that the lock is still his.
+//!
+//! One operation runs through one loop ([`attempt`]): read the branch's head (depth 1, into a bare repository in a
+//! temporary folder), let the rules decide ([`pool::decide`], a pure function), publish the commit they ask for, find
+//! out what became of it, and again, until it is done.
+//!
+//! # Code map
+//!
+//! ```text
+//! cmd/{check,in,out}   wiring: arguments, environment, streams, exit codes
+//!   |
+//! step                 one function for each step of Concourse; what is kept between checks
+//!   |
+//! attempt              the loop: read, decide, publish, wait; pace: when to try again
+//!   |
+//! pool                 the rules: what a pool is at one commit, what an operation may do to it
+//! ledger               what the history says: which lock a commit moved, how a claim ended
+//! git                  a branch as a compare-and-swap register: snapshot, look, push, history; its transports
+//! concourse            the resource protocol: requests, answers, the build's environment
+//! message              commit messages, both ways
+//!   |
+//! operation, lock, object   values: what is asked, names, what Git's trees are made of
+//! ```
+//!
+//! # Invariants
+//!
+//! - `object`, `lock`, `operation`, `message` and `pool` do no I/O, read no clock and no environment, and know no JSON.
+//! - `git` knows commits, paths and refs, not locks. Only `git::link::local` starts processes.
+//! - Only `concourse` knows JSON: what can be serialized is a promise to someone outside.
+//! - Only `cmd` reads arguments and environment and sets exit codes; the rest gets values.
+//! - stdout carries one JSON document, written last. People read stderr.
+//! - A push is believed to have landed when the server says so, and to have failed only when the branch shows it.
+//! - No error has a credential in it: a location is printed without them, and a [`concourse::Secret`] as `***`.
+//!
+//! # Decisions
+//!
+//! **The smart protocol is spoken here, and not by libgit2.** libgit2 keeps the objects, edits the trees and makes the
+//! packs. Its transports were found wanting where it matters: its push to a local path is no compare-and-swap and lost
+//! commits in races; it takes the commit that the server advertised on the push connection as the expected one, and
+//! not the one we decided on; it has no time limits, and its callbacks cannot break a stalled connection; it can push
+//! several refs, but not as one. Version 0 of the protocol, the part that is needed here, is a few hundred lines
+//! ([`git`]): one request lists the refs, one fetches, and a push names the very commit it replaces. It is spoken by
+//! every server, and answers the first request with the refs, for which version 2 needs another round trip.
+//!
+//! **Everything waits on one thread, in tokio.** A transport gives bytes both ways and a limit can be put around any of
+//! it, so that no server can hold us longer than we want, and whatever is under way can be dropped.
+//!
+//! **HTTP is `reqwest`'s business** (connections kept, TLS, proxies): a well-kept client that is asked for little.
+//! Redirects are followed by us, because where credentials go is our business.
+//!
+//! **The history is fetched as deep as the question goes.** A walk that comes to the end of what is here says so, and is
+//! asked again ten times deeper. What a killed process left behind, or a damaged copy, shows as a hole in the history,
+//! never as its beginning.
+//!
+//! **A push that got no answer is pushed again as it is.** As long as the branch has not moved it is the same commit
+//! with the same id that is sent once more; if the first one arrives late, it is this one.
+
+pub mod attempt;
+pub mod concourse;
+pub mod git;
+pub mod ledger;
+pub mod lock;
+pub mod message;
+pub mod object;
+pub mod operation;
+pub mod pace;
+pub mod pool;
+pub mod report;
+pub mod step;

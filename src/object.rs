@@ -1,0 +1,121 @@
+//! Values of Git that the rules speak of: ids, tree entries, edits.
+//!
+//! Plain data, shared by the rules (which decide on edits) and by [`crate::git`] (which carries them out).
+
+use std::sync::Arc;
+
+pub use git2::Oid;
+
+/// What a tree says of one name: the kind and permissions, and the object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// The kind and the permissions.
+    pub mode: Mode,
+    /// The object: a blob, a tree or (for a submodule) a commit of another repository.
+    pub id: Oid,
+}
+
+/// The file modes that Git knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// 100644 (and the old 100664).
+    File,
+    /// 100755.
+    Executable,
+    /// 120000: the blob is the link's text.
+    Symlink,
+    /// 040000.
+    Folder,
+    /// 160000.
+    Submodule,
+}
+
+impl Mode {
+    /// Whether the object behind it is a blob of this repository.
+    pub fn is_blob(self) -> bool {
+        match self {
+            Mode::File | Mode::Executable | Mode::Symlink => true,
+            Mode::Folder | Mode::Submodule => false,
+        }
+    }
+}
+
+/// A tree entry with its name, which need not be UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The name as the tree has it.
+    pub name: Vec<u8>,
+    /// What stands under the name.
+    pub entry: Entry,
+}
+
+/// Bytes together with the id that Git gives them as a blob.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    bytes: Arc<[u8]>,
+    id: Oid,
+}
+
+impl Content {
+    /// Hashes `bytes` as Git hashes a blob.
+    pub fn new(bytes: Vec<u8>) -> Content {
+        let id = Oid::hash_object(git2::ObjectType::Blob, &bytes)
+            .expect("hashing bytes in memory cannot fail");
+        Content {
+            bytes: bytes.into(),
+            id,
+        }
+    }
+
+    /// The bytes, exactly as given.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The blob's id.
+    pub fn id(&self) -> Oid {
+        self.id
+    }
+}
+
+impl std::fmt::Debug for Content {
+    /// Leaves the bytes out: a lock's metadata is its owner's business, and often a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Content({} bytes, {})", self.bytes.len(), self.id)
+    }
+}
+
+/// One change of one path. Paths run from the repository's root, with `/` between the names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// Makes `path` an object that is already in the repository.
+    Set {
+        /// Where.
+        path: String,
+        /// What.
+        entry: Entry,
+    },
+    /// Makes `path` a blob with this content.
+    Write {
+        /// Where.
+        path: String,
+        /// How it is to be listed.
+        mode: Mode,
+        /// What is to be in it.
+        content: Content,
+    },
+    /// Takes `path` away.
+    Delete {
+        /// Where.
+        path: String,
+    },
+}
+
+impl Edit {
+    /// The path that is changed.
+    pub fn path(&self) -> &str {
+        match self {
+            Edit::Set { path, .. } | Edit::Write { path, .. } | Edit::Delete { path } => path,
+        }
+    }
+}
