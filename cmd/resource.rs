@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use pool_resource::concourse::Build;
 use pool_resource::report::chain;
-use pool_resource::step::Surroundings;
+use pool_resource::step::{Proxies, Surroundings};
 
 /// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
 pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
@@ -29,12 +29,32 @@ pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
 
 /// Reads what a step has to know from the environment.
 pub fn surroundings() -> Surroundings {
+    let get = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
+    // A server of the web's old kind can be told `HTTP_PROXY` by its clients, so that programs came to read it in lower
+    // case; both are in use.
+    let proxy = |name: &str| {
+        get(&name.to_lowercase())
+            .or_else(|| get(name))
+            .unwrap_or_default()
+    };
     Surroundings {
         // An empty TMPDIR counts as none.
         temporary: env::var_os("TMPDIR")
             .filter(|dir| !dir.is_empty())
             .map_or(PathBuf::from("/tmp"), PathBuf::from),
         build: Build::from_env(|name| env::var(name).ok()),
+        home: env::var_os("HOME")
+            .filter(|dir| !dir.is_empty())
+            .map(PathBuf::from),
+        ssh_agent: env::var_os("SSH_AUTH_SOCK")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from),
+        proxies: Proxies {
+            http: proxy("HTTP_PROXY"),
+            https: proxy("HTTPS_PROXY"),
+            all: proxy("ALL_PROXY"),
+            no: proxy("NO_PROXY"),
+        },
     }
 }
 

@@ -177,11 +177,7 @@ impl Attempt<'_> {
     }
 
     async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, FaultError> {
-        let remote = &mut self.remote;
-        ride_out(self.pace.fault_limit, self.log, async || {
-            remote.snapshot(depth).await
-        })
-        .await
+        snapshot(&mut self.remote, depth, self.pace.fault_limit, self.log).await
     }
 
     /// Decides, answering from the history what the rules ask.
@@ -347,6 +343,23 @@ impl Attempt<'_> {
                 .map_err(|err| FaultError::Permanent(RemoteError::Store(err)))?;
         }
     }
+}
+
+/// Takes a snapshot, riding out faults, and says what there is to say about the way to it.
+///
+/// # Errors
+/// [`FaultError`].
+pub(crate) async fn snapshot(
+    remote: &mut Remote,
+    depth: Depth,
+    fault_limit: Duration,
+    log: &mut dyn Write,
+) -> Result<Snapshot, FaultError> {
+    let snapshot = ride_out(fault_limit, log, async || remote.snapshot(depth).await).await;
+    for line in remote.take_notices() {
+        report::say(log, format_args!("{line}"));
+    }
+    snapshot
 }
 
 #[derive(Default)]

@@ -3,6 +3,7 @@
 //! Knows commits, refs and paths, and nothing of locks. The smart protocol (version 0, which every server speaks) is
 //! spoken here and not by libgit2, for reasons that are in the crate docs; libgit2 keeps and makes the objects.
 
+mod access;
 mod advertisement;
 mod history;
 mod link;
@@ -11,9 +12,9 @@ mod packet;
 mod remote;
 mod store;
 
+pub use access::{Access, Credentials, Header, HostKeys, Limits, Proxy, SshAccess, Trust};
 pub use history::{History, HistoryError};
-pub use link::Limits;
-pub use location::{Credentials, Location, LocationError};
+pub use location::{Location, LocationError};
 pub use remote::{Depth, PushAnswer, Remote, Snapshot};
 pub use store::{Commit, Identity, Store, StoreError};
 
@@ -67,6 +68,49 @@ pub enum RemoteError {
         /// The server's words, or its HTTP status.
         words: String,
     },
+    /// The proxy on the way does not let us through.
+    #[error("the proxy {proxy} does not let us through: {words}")]
+    Proxy {
+        /// Which, as host and port.
+        proxy: String,
+        /// Its answer.
+        words: String,
+    },
+    /// The server is not the one we know.
+    #[error(
+        "`{remote}` shows the host key {found}, {expected}; if that is right, correct the known hosts"
+    )]
+    HostKey {
+        /// Who.
+        remote: String,
+        /// The fingerprint that it shows.
+        found: String,
+        /// What was expected instead.
+        expected: String,
+    },
+    /// The server's certificate is not one that we trust.
+    #[error(
+        "the certificate of `{remote}` is not trusted; give its authority's as `source.ca_cert`"
+    )]
+    Certificate {
+        /// Who.
+        remote: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Our private key cannot be used.
+    #[error("`source.private_key` cannot be read {with}")]
+    Key {
+        /// With which passphrase.
+        with: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The settings for a transport do not hold together.
+    #[error("{0}")]
+    Setting(String),
     /// There is no such repository, as far as we can see.
     #[error("there is no repository at `{remote}`, or it may not be seen with these credentials{}; check `source.uri`", said(.words))]
     NotFound {
@@ -121,6 +165,11 @@ impl RemoteError {
             | RemoteError::Failed { .. } => true,
             RemoteError::Denied { .. }
             | RemoteError::NotFound { .. }
+            | RemoteError::Proxy { .. }
+            | RemoteError::HostKey { .. }
+            | RemoteError::Certificate { .. }
+            | RemoteError::Key { .. }
+            | RemoteError::Setting(_)
             | RemoteError::NoBranch { .. }
             | RemoteError::Redirected { .. }
             | RemoteError::Protocol { .. }

@@ -7,22 +7,25 @@ mod cache;
 mod check;
 mod get;
 mod put;
+mod ready;
 
 pub use check::check;
 pub use get::get;
 pub use put::put;
+pub use ready::Proxies;
+
+use ready::Ready;
 
 use std::path::PathBuf;
 
-use crate::attempt::AttemptError;
-use crate::concourse::{Build, RequestError, Source};
+use crate::attempt::{self, AttemptError};
+use crate::concourse::{Build, RequestError};
 use crate::git::{
-    Credentials, Depth, History, HistoryError, Identity, Limits, Location, LocationError, Remote,
+    Depth, History, HistoryError, LocationError, Remote, RemoteError, Snapshot, StoreError,
 };
-use crate::git::{RemoteError, Snapshot, Store, StoreError};
 use crate::lock::PoolName;
 use crate::object::Oid;
-use crate::pace::{FaultError, Pace, ride_out};
+use crate::pace::{FaultError, Pace};
 
 /// What a step finds around it.
 #[derive(Debug, Clone)]
@@ -31,6 +34,12 @@ pub struct Surroundings {
     pub temporary: PathBuf,
     /// The build that the step is part of.
     pub build: Build,
+    /// The user's own folder, where SSH's known hosts may be: `$HOME`.
+    pub home: Option<PathBuf>,
+    /// The socket of an SSH agent: `$SSH_AUTH_SOCK`.
+    pub ssh_agent: Option<PathBuf>,
+    /// Which HTTP proxies to use: `$HTTP_PROXY` and its like.
+    pub proxies: Proxies,
 }
 
 /// Why a step failed.
@@ -97,71 +106,6 @@ impl From<AttemptError> for StepError {
     }
 }
 
-/// A source made ready for use.
-struct Ready {
-    location: Location,
-    credentials: Option<Credentials>,
-    limits: Limits,
-    pace: Pace,
-}
-
-impl Ready {
-    fn new(source: &Source) -> Result<Ready, StepError> {
-        let (location, in_uri) = Location::parse(source.uri.expose())?;
-        let mut credentials = in_uri;
-        if source.username.is_some() || source.password.is_some() {
-            let in_uri = credentials.unwrap_or_default();
-            credentials = Some(Credentials {
-                username: source.username.clone().unwrap_or(in_uri.username),
-                password: source
-                    .password
-                    .as_ref()
-                    .map(|password| password.expose().to_owned())
-                    .or(in_uri.password),
-            });
-        }
-        Ok(Ready {
-            location,
-            credentials,
-            limits: Limits {
-                connect: source.connect_timeout,
-                silence: source.silence_timeout,
-                attempt: source.attempt_timeout,
-            },
-            pace: Pace {
-                retry_delay: source.retry_delay,
-                fault_limit: source.fault_timeout,
-            },
-        })
-    }
-
-    fn remote(&self, source: &Source, store: Store) -> Result<Remote, StepError> {
-        Ok(Remote::new(
-            &self.location,
-            self.credentials.clone(),
-            &source.branch,
-            self.limits,
-            store,
-        )?)
-    }
-}
-
-/// Who commits: `user.name` and `user.email` of the source's `git_config`, or what the tool in use today has.
-fn identity(source: &Source) -> Identity {
-    let value = |key: &str, default: &str| {
-        let set = source
-            .git_config
-            .iter()
-            .rev()
-            .find(|(name, _)| name.eq_ignore_ascii_case(key));
-        set.map_or(default.to_owned(), |(_, value)| value.expose().to_owned())
-    };
-    Identity {
-        name: value("user.name", "CI Pool Resource"),
-        email: value("user.email", "ci-pool@localhost"),
-    }
-}
-
 /// Asks a question of the history, fetching more of it for as long as the question goes deeper than what is here.
 async fn ask<T>(
     remote: &mut Remote,
@@ -171,11 +115,10 @@ async fn ask<T>(
 ) -> Result<T, StepError> {
     let mut depth = Depth::RECENT;
     loop {
-        let snapshot =
-            ride_out(pace.fault_limit, log, async || remote.snapshot(depth).await).await?;
+        let snapshot = attempt::snapshot(remote, depth, pace.fault_limit, log).await?;
         match question(&remote.history(&snapshot), &snapshot) {
             Ok(answer) => return Ok(answer),
-            Err(err) => depth = crate::attempt::deeper(snapshot.depth, err)?,
+            Err(err) => depth = attempt::deeper(snapshot.depth, err)?,
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct Source {
     pub forward_agent: bool,
     /// Whether the certificate of an HTTPS server may be anyone's.
     pub skip_ssl_verification: bool,
+    /// Certificates, as PEM, that HTTPS trusts besides the system's.
+    pub ca_cert: Option<String>,
     /// The host keys that SSH accepts, as lines of a `known_hosts` file.
     pub known_hosts: Option<String>,
     /// The Pushgateway that metrics go to: an http or https URL, which may have credentials in it.
@@ -142,6 +144,7 @@ impl Source {
             https_tunnel,
             forward_agent: source.flag("forward_agent")?,
             skip_ssl_verification: source.flag("skip_ssl_verification")?,
+            ca_cert: source.text("ca_cert")?.map(str::to_owned),
             known_hosts: source.text("known_hosts")?.map(str::to_owned),
             prometheus_push_gateway: gateway(source)?,
         })
@@ -280,6 +283,7 @@ mod tests {
                 https_tunnel: None,
                 forward_agent: false,
                 skip_ssl_verification: false,
+                ca_cert: None,
                 known_hosts: None,
                 prometheus_push_gateway: None,
             }
@@ -345,6 +349,7 @@ mod tests {
                 }),
                 forward_agent: true,
                 skip_ssl_verification: true,
+                ca_cert: None,
                 known_hosts: Some("example.com ssh-ed25519 AAAA".into()),
                 prometheus_push_gateway: Some(Secret::new(
                     Url::parse("http://u:p@gateway:9091/base").unwrap()

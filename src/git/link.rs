@@ -3,9 +3,13 @@
 //! Two shapes serve all: a pipe (both directions open until the end) and HTTP (each request a POST of its own). What
 //! is said over them is the same, and is [`super::remote`]'s business.
 
+mod connect;
 mod http;
+mod known_hosts;
 mod local;
+mod ssh;
 mod tcp;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -14,20 +18,10 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::location::{Credentials, Location};
+use super::access::{Access, Limits};
+use super::location::Location;
 use super::packet::{PacketError, PacketReader};
 use super::{RemoteError, readable};
-
-/// How long to wait for a server before giving up on a request; the caller may try again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// For a connection to be made.
-    pub connect: Duration,
-    /// Between two signs of life.
-    pub silence: Duration,
-    /// For one whole request, from the connection to the last byte.
-    pub attempt: Duration,
-}
 
 /// The two things a server is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +44,8 @@ impl Service {
 /// A way to one repository.
 pub(super) struct Link {
     remote: String,
-    limits: Limits,
+    access: Access,
+    notices: Notices,
     way: Way,
 }
 
@@ -62,14 +57,33 @@ enum Way {
         path: String,
     },
     Http(http::Http),
+    Ssh(Box<ssh::Ssh>),
+}
+
+/// Lines that people should read, though nothing failed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notices(Arc<Mutex<Vec<String>>>);
+
+impl Notices {
+    fn add(&self, line: String) {
+        if let Ok(mut lines) = self.0.lock()
+            && !lines.contains(&line)
+        {
+            lines.push(line);
+        }
+    }
+
+    /// Takes what has come up so far.
+    pub fn take(&self) -> Vec<String> {
+        self.0
+            .lock()
+            .map(|mut lines| std::mem::take(&mut *lines))
+            .unwrap_or_default()
+    }
 }
 
 impl Link {
-    pub fn new(
-        location: &Location,
-        credentials: Option<Credentials>,
-        limits: Limits,
-    ) -> Result<Link, RemoteError> {
+    pub fn new(location: &Location, access: &Access) -> Result<Link, RemoteError> {
         let way = match location {
             Location::Path(path) => Way::Local(path.clone()),
             Location::Git { host, port, path } => Way::Tcp {
@@ -77,11 +91,30 @@ impl Link {
                 port: *port,
                 path: path.clone(),
             },
-            Location::Http(url) => Way::Http(http::Http::new(url, credentials, limits)?),
+            Location::Http(url) => Way::Http(http::Http::new(url, access)?),
+            Location::Ssh {
+                host,
+                port,
+                user,
+                path,
+            } => {
+                let proxy = access.proxy.as_ref();
+                // Hosting services take everyone as this user.
+                let user = user.as_deref().unwrap_or("git");
+                Way::Ssh(Box::new(ssh::Ssh::new(
+                    host,
+                    *port,
+                    user,
+                    path,
+                    &access.ssh,
+                    proxy,
+                )?))
+            }
         };
         Ok(Link {
             remote: location.to_string(),
-            limits,
+            access: access.clone(),
+            notices: Notices::default(),
             way,
         })
     }
@@ -91,9 +124,14 @@ impl Link {
         &self.remote
     }
 
-    /// The limits that were given.
+    /// For how long to wait.
     pub fn limits(&self) -> Limits {
-        self.limits
+        self.access.limits
+    }
+
+    /// Lines that people should read, though nothing failed.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
     }
 
     /// Opens a conversation; the server speaks first, with its advertisement.
@@ -102,6 +140,7 @@ impl Link {
             Way::Local(path) => local::open(self, path, service),
             Way::Tcp { host, port, path } => tcp::open(self, host, *port, path, service).await,
             Way::Http(http) => http.open(self, service).await,
+            Way::Ssh(ssh) => ssh.open(self, service).await,
         }
     }
 }
@@ -175,7 +214,7 @@ impl Aside {
 impl<'a> Talk<'a> {
     /// Sends one request; what the server answers can then be read.
     pub async fn send(&mut self, request: Vec<u8>) -> Result<(), RemoteError> {
-        let silence = self.link.limits.silence;
+        let silence = self.link.access.limits.silence;
         match &mut self.to {
             To::Http { http, service } => {
                 self.reader = http.post(self.link, *service, request).await?;
@@ -233,9 +272,9 @@ impl<'a> Talk<'a> {
                     } => aside.words().await,
                     _ => String::new(),
                 };
-                if local::means_missing(&words) {
+                if means_missing(&words) {
                     RemoteError::NotFound { remote, words }
-                } else if local::means_denied(&words) {
+                } else if means_denied(&words) {
                     RemoteError::Denied { remote, words }
                 } else {
                     RemoteError::Ended { remote, words }
@@ -243,4 +282,42 @@ impl<'a> Talk<'a> {
             }
         }
     }
+}
+
+/// Whether the last words of a server program, or of the host that runs it, say that there is no repository.
+fn means_missing(words: &str) -> bool {
+    says(
+        words,
+        &[
+            "does not appear to be a git repository",
+            "not a git repository",
+            "repository not found",
+            "could not be found",
+            "does not exist",
+            "not exported",
+        ],
+    )
+}
+
+/// Whether they say that we may not.
+fn means_denied(words: &str) -> bool {
+    says(
+        words,
+        &[
+            "dubious ownership",
+            "unsafe repository",
+            "permission denied",
+            "permission to",
+            "access denied",
+            "not allowed",
+            "read only",
+            "read-only",
+            "unauthorized",
+        ],
+    )
+}
+
+fn says(words: &str, known: &[&str]) -> bool {
+    let words = words.to_ascii_lowercase();
+    known.iter().any(|known| words.contains(known))
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
+use super::access::Credentials;
+
 /// A place that a transport can go to. Prints itself without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
@@ -19,25 +21,19 @@ pub enum Location {
         /// The path on the server, starting with a slash.
         path: String,
     },
+    /// `ssh://` and `user@host:path`.
+    Ssh {
+        /// The user, if the uri has one.
+        user: Option<String>,
+        /// The machine; an IPv6 address stands in brackets.
+        host: String,
+        /// The port, 22 unless given.
+        port: u16,
+        /// The path as the server's shell gets it: relative to the user's home unless it starts with a slash.
+        path: String,
+    },
     /// `http://` or `https://`, without a user, query or fragment, and without a slash at its end.
     Http(Url),
-}
-
-/// What proves to a server who we are. Debug shows no password.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user's name; may be empty where only a token counts.
-    pub username: String,
-    /// The password or token.
-    pub password: Option<String>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Why a uri is not a place we can go to. Never shows the uri's credentials.
@@ -48,7 +44,7 @@ pub enum LocationError {
     Malformed(String),
     /// A kind of location that we have no transport for.
     #[error(
-        "`source.uri` starts with `{0}`, which is not supported; supported are http://, https://, git://, file:// and paths"
+        "`source.uri` starts with `{0}`, which is not supported; supported are https://, http://, ssh://, user@host:path, git://, file:// and paths"
     )]
     Scheme(String),
 }
@@ -64,9 +60,10 @@ impl Location {
         let Some((scheme, rest)) = uri.split_once("://") else {
             // `host:path` is SSH, unless a slash comes before the colon.
             return match uri.split_once(':') {
-                Some((host, _)) if !host.contains('/') => {
-                    Err(LocationError::Scheme("host:".to_owned()))
+                Some((scheme, rest)) if !scheme.starts_with('[') && rest.starts_with(':') => {
+                    Err(LocationError::Scheme(format!("{scheme}::")))
                 }
+                Some((host, _)) if !host.contains('/') => Ok((scp_like(uri)?, None)),
                 _ => Ok((Location::Path(PathBuf::from(uri)), None)),
             };
         };
@@ -105,6 +102,22 @@ impl Location {
                 url.set_path(&path);
                 Ok((Location::Http(url), credentials))
             }
+            "ssh" | "git+ssh" | "ssh+git" => {
+                let url = parse_url(&format!("ssh://{rest}"))?;
+                let path = String::from_utf8_lossy(&percent_decode(url.path())).into_owned();
+                let location = Location::Ssh {
+                    user: Some(decoded(url.username())).filter(|user| !user.is_empty()),
+                    host: host_of(&url)?,
+                    port: url.port().unwrap_or(22),
+                    // `/~user/x` is below that user's home.
+                    path: if path.starts_with("/~") {
+                        path[1..].to_owned()
+                    } else {
+                        path
+                    },
+                };
+                Ok((location, None))
+            }
             other => Err(LocationError::Scheme(format!("{other}://"))),
         }
     }
@@ -120,9 +133,67 @@ impl fmt::Display for Location {
                 path,
             } => write!(f, "git://{host}{path}"),
             Location::Git { host, port, path } => write!(f, "git://{host}:{port}{path}"),
+            Location::Ssh {
+                user,
+                host,
+                port,
+                path,
+            } => {
+                let user = user
+                    .as_ref()
+                    .map_or(String::new(), |user| format!("{user}@"));
+                let port = if *port == 22 {
+                    String::new()
+                } else {
+                    format!(":{port}")
+                };
+                // As a URL, in which a path without a slash before it is below the user's home.
+                let slash = if path.starts_with('/') { "" } else { "/~/" };
+                write!(f, "ssh://{user}{host}{port}{slash}{path}")
+            }
             Location::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
         }
     }
+}
+
+/// `user@host:path`, `[user@host:port]:path`, `[::1]:path` and `user@[::1]:path`.
+fn scp_like(uri: &str) -> Result<Location, LocationError> {
+    let malformed = |what: &str| {
+        LocationError::Malformed(format!("{what} in a location of the form host:path"))
+    };
+    let (place, path) = if uri.contains('[') {
+        uri.split_once("]:").ok_or_else(|| malformed("no `]:`"))?
+    } else {
+        uri.split_once(':').ok_or_else(|| malformed("no colon"))?
+    };
+    let place = place.strip_prefix('[').unwrap_or(place);
+    let (user, host) = match place.rsplit_once('@') {
+        Some((user, host)) => (Some(user.to_owned()).filter(|user| !user.is_empty()), host),
+        None => (None, place),
+    };
+    let host = host.trim_start_matches('[');
+    let (host, port) = match host.split_once(':') {
+        // More than one colon: an IPv6 address.
+        Some((_, rest)) if rest.contains(':') => (format!("[{host}]"), 22),
+        Some((host, port)) => (
+            host.to_owned(),
+            port.parse().map_err(|_| malformed("no valid port"))?,
+        ),
+        None => (host.to_owned(), 22),
+    };
+    // What starts with a dash could be taken for an option somewhere on the way.
+    if host.is_empty() || host.starts_with('-') {
+        return Err(malformed("no valid host"));
+    }
+    if path.is_empty() {
+        return Err(malformed("no path"));
+    }
+    Ok(Location::Ssh {
+        user,
+        host,
+        port,
+        path: path.to_owned(),
+    })
 }
 
 /// A URL as it may be shown: without user, password and query, where tokens are.
@@ -197,6 +268,46 @@ mod tests {
     }
 
     #[test]
+    fn every_form_of_an_ssh_location_names_user_host_port_and_path() {
+        for (uri, user, host, port, path) in [
+            (
+                "ssh://me@h.example:2222/srv/x.git",
+                "me",
+                "h.example",
+                2222,
+                "/srv/x.git",
+            ),
+            ("ssh://h/x", "", "h", 22, "/x"),
+            ("ssh://me@[::1]:2222/x", "me", "[::1]", 2222, "/x"),
+            ("ssh://me@h/~/x", "me", "h", 22, "~/x"),
+            ("ssh://me@h/my%20locks", "me", "h", 22, "/my locks"),
+            (
+                "git@github.com:ops/locks.git",
+                "git",
+                "github.com",
+                22,
+                "ops/locks.git",
+            ),
+            ("h:/srv/x", "", "h", 22, "/srv/x"),
+            ("[me@h:2222]:x", "me", "h", 2222, "x"),
+            ("[h:2222]:/x", "", "h", 2222, "/x"),
+            ("[::1]:x", "", "[::1]", 22, "x"),
+            ("me@[::1]:x", "me", "[::1]", 22, "x"),
+            ("me@h:a:b", "me", "h", 22, "a:b"),
+        ] {
+            let expected = Location::Ssh {
+                user: Some(user.to_owned()).filter(|user| !user.is_empty()),
+                host: host.to_owned(),
+                port,
+                path: path.to_owned(),
+            };
+            assert_eq!(location(uri), expected, "{uri}");
+        }
+        assert_eq!(location("git@h:x").to_string(), "ssh://git@h/~/x");
+        assert_eq!(location("[git@h:1]:/x").to_string(), "ssh://git@h:1/x");
+    }
+
+    #[test]
     fn a_git_url_has_a_port_of_its_own() {
         assert_eq!(
             location("git://example.com/x").to_string(),
@@ -221,6 +332,9 @@ mod tests {
             "ftp://me:marker@host/x",
             "git:///x",
             "http://me:marker@host:port/x",
+            "-oProxyCommand=marker:x",
+            "h:",
+            "[h:port]:x",
         ] {
             let err = Location::parse(uri).unwrap_err();
             assert!(!format!("{err} {err:?}").contains("marker"), "{uri}: {err}");

@@ -2,13 +2,12 @@
 //!
 //! Source: `gitprotocol-pack(5)`, `gitprotocol-capabilities(5)`.
 
-use std::path::Path;
-
 use tokio::time::timeout;
 
+use super::access::Access;
 use super::advertisement::{Advertisement, AdvertisementError};
-use super::link::{Limits, Link, Service, Talk};
-use super::location::{Credentials, Location};
+use super::link::{Link, Service, Talk};
+use super::location::Location;
 use super::packet::{self, Packet};
 use super::store::{Store, StoreError};
 use super::{History, RemoteError, readable};
@@ -87,37 +86,16 @@ impl Remote {
     /// [`RemoteError`] when the transport cannot be set up.
     pub fn new(
         location: &Location,
-        credentials: Option<Credentials>,
+        access: &Access,
         branch: &str,
-        limits: Limits,
         store: Store,
     ) -> Result<Remote, RemoteError> {
-        let link = Link::new(location, credentials, limits)?;
+        let link = Link::new(location, access)?;
         Ok(Remote {
             link,
             branch: branch.to_owned(),
             store,
         })
-    }
-
-    /// As [`Remote::new`], with objects kept in a temporary folder below `temporary`.
-    ///
-    /// # Errors
-    /// [`RemoteError`] when the transport or the folder cannot be set up.
-    pub fn with_temporary_store(
-        location: &Location,
-        credentials: Option<Credentials>,
-        branch: &str,
-        limits: Limits,
-        temporary: &Path,
-    ) -> Result<Remote, RemoteError> {
-        Remote::new(
-            location,
-            credentials,
-            branch,
-            limits,
-            Store::temporary(temporary)?,
-        )
     }
 
     /// What messages call the repository.
@@ -128,6 +106,11 @@ impl Remote {
     /// The branch's name.
     pub fn branch(&self) -> &str {
         &self.branch
+    }
+
+    /// Takes the lines that came up so far and that people should read, though nothing failed.
+    pub fn take_notices(&self) -> Vec<String> {
+        self.link.notices().take()
     }
 
     /// The objects that were fetched or made.

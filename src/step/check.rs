@@ -22,7 +22,7 @@ pub async fn check(
     log: &mut dyn Write,
 ) -> Result<Vec<Oid>, StepError> {
     let source = &request.source;
-    let ready = Ready::new(source)?;
+    let ready = Ready::new(source, around, log)?;
     // A version that is no commit id cannot be on the branch: then the latest is asked for.
     let known = request.version.as_ref().and_then(|version| version.id());
     if let Some(cache) = Cache::take(
@@ -56,7 +56,7 @@ async fn versions(
     store: Result<Store, crate::git::StoreError>,
     log: &mut dyn Write,
 ) -> Result<Vec<Oid>, StepError> {
-    let mut remote = ready.remote(source, store?)?;
+    let mut remote = ready.remote(&source.branch, store?)?;
     let versions = ask(&mut remote, &ready.pace, log, |history, snapshot| {
         if history
             .entry(snapshot.commit, source.pool.as_str())?

@@ -31,7 +31,7 @@ pub async fn get(
 ) -> Result<Response, StepError> {
     let source = &request.source;
     let pool = &source.pool;
-    let ready = Ready::new(source)?;
+    let ready = Ready::new(source, around, log)?;
     let wanted = match &request.version {
         None => None,
         Some(version) => Some(
@@ -40,7 +40,7 @@ pub async fn get(
                 .ok_or_else(|| StepError::NoSuchVersion(version.commit.clone()))?,
         ),
     };
-    let mut remote = ready.remote(source, Store::temporary(&around.temporary)?)?;
+    let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     let (version, found) = ask(&mut remote, &ready.pace, log, |history, snapshot| {
         let version = wanted.unwrap_or(snapshot.commit);
         if history.way_back_to(version)?.is_none() {

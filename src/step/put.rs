@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use super::{Ready, StepError, Surroundings, identity};
+use super::{Ready, StepError, Surroundings};
 use crate::attempt::Attempt;
 use crate::concourse::{PutRequest, Response};
 use crate::git::Store;
@@ -19,13 +19,13 @@ pub async fn put(
     log: &mut dyn Write,
 ) -> Result<Response, StepError> {
     let source = &request.source;
-    let ready = Ready::new(source)?;
+    let ready = Ready::new(source, around, log)?;
     let operation = request.params.operation(source_dir)?;
     let mut attempt = Attempt {
-        remote: ready.remote(source, Store::temporary(&around.temporary)?)?,
+        remote: ready.remote(&source.branch, Store::temporary(&around.temporary)?)?,
         pool: source.pool.clone(),
         origin: around.build.origin(),
-        identity: identity(source),
+        identity: ready.identity.clone(),
         pace: ready.pace,
         log,
     };

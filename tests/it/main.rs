@@ -1,1 +1,7 @@
-//! Tests against real repositories and servers.
+//! Tests against real repositories, real servers and the real programs.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+/// Several at once.
+mod races;

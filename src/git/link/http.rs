@@ -7,54 +7,60 @@
 use std::sync::Mutex;
 
 use futures_util::TryStreamExt;
-use reqwest::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use tokio_util::io::StreamReader;
 use url::Url;
 
-use super::super::location::{Credentials, without_credentials};
+use super::super::access::Access;
+use super::super::location::without_credentials;
 use super::super::packet::PacketReader;
 use super::super::{RemoteError, readable};
-use super::{Limits, Link, Service, Talk, To};
+use super::connect::connect;
+use super::{Link, Service, Talk, To, tls};
+use crate::report;
 
 /// How many redirects are followed: more is a circle.
 const MOST_REDIRECTS: usize = 5;
 
 pub(super) struct Http {
-    client: Client,
-    credentials: Option<Credentials>,
+    client: Mutex<Client>,
+    access: Access,
+    /// What goes with each request: credentials, and whatever the settings add.
+    headers: HeaderMap,
     /// Where the repository is; moves when the server redirects within its host.
     base: Mutex<Url>,
 }
 
 impl Http {
-    pub fn new(
-        url: &Url,
-        credentials: Option<Credentials>,
-        limits: Limits,
-    ) -> Result<Http, RemoteError> {
-        let client = Client::builder()
-            .user_agent(concat!(
-                "git/2.0 (",
-                env!("CARGO_PKG_NAME"),
-                " ",
-                env!("CARGO_PKG_VERSION"),
-                ")"
-            ))
-            .connect_timeout(limits.connect)
-            .read_timeout(limits.silence)
-            // Followed below, where the host can be looked at and the new place remembered.
-            .redirect(reqwest::redirect::Policy::none())
-            .http1_only()
-            .no_proxy()
-            .build()
-            .map_err(|source| RemoteError::Unreachable {
-                remote: without_credentials(url),
-                source: source.into(),
+    pub fn new(url: &Url, access: &Access) -> Result<Http, RemoteError> {
+        let client = client(url, access)?;
+        let mut headers = HeaderMap::new();
+        for header in &access.headers {
+            let name = HeaderName::from_bytes(header.name.as_bytes());
+            let value = HeaderValue::from_str(&header.value);
+            let (Ok(name), Ok(mut value)) = (name, value) else {
+                let message = format!(
+                    "`http.extraHeader` has a header {:?} that cannot be sent",
+                    header.name
+                );
+                return Err(RemoteError::Setting(message));
+            };
+            value.set_sensitive(true);
+            headers.append(name, value);
+        }
+        if let Some(credentials) = &access.credentials {
+            let mut value = HeaderValue::from_str(&credentials.basic()).map_err(|_| {
+                RemoteError::Setting("the credentials cannot be sent in a header".to_owned())
             })?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         Ok(Http {
-            client,
-            credentials,
+            client: Mutex::new(client),
+            access: access.clone(),
+            headers,
             base: Mutex::new(url.clone()),
         })
     }
@@ -67,18 +73,15 @@ impl Http {
         let mut url = self.url(&format!("info/refs?service={}", service.name()));
         let mut redirects = 0;
         let response = loop {
-            let mut request = self
-                .client
+            let request = lock(&self.client)
                 .get(url.clone())
+                .headers(self.headers.clone())
                 .header(
                     ACCEPT,
                     format!("application/x-{}-advertisement, */*", service.name()),
                 )
                 .header(CACHE_CONTROL, "no-cache");
-            if let Some(credentials) = &self.credentials {
-                request = request.basic_auth(&credentials.username, credentials.password.as_ref());
-            }
-            let response = request.send().await.map_err(|err| failed(link, err))?;
+            let response = send(link, request, &url).await?;
             if !response.status().is_redirection() {
                 break response;
             }
@@ -111,16 +114,14 @@ impl Http {
         body: Vec<u8>,
     ) -> Result<PacketReader, RemoteError> {
         let name = service.name();
-        let mut request = self
-            .client
-            .post(self.url(name))
+        let url = self.url(name);
+        let request = lock(&self.client)
+            .post(url.clone())
+            .headers(self.headers.clone())
             .header(CONTENT_TYPE, format!("application/x-{name}-request"))
             .header(ACCEPT, format!("application/x-{name}-result"))
             .body(body);
-        if let Some(credentials) = &self.credentials {
-            request = request.basic_auth(&credentials.username, credentials.password.as_ref());
-        }
-        let response = request.send().await.map_err(|err| failed(link, err))?;
+        let response = send(link, request, &url).await?;
         let response = accepted(link, response).await?;
         expect_type(link, &response, &format!("application/x-{name}-result"))?;
         Ok(reader(link, response))
@@ -164,8 +165,11 @@ impl Http {
         let same_place = same_host && to.scheme() == from.scheme() && to.port() == from.port();
         let safer = same_host && from.scheme() == "http" && to.scheme() == "https";
         let ours_to_read =
-            self.credentials.is_none() && !(from.scheme() == "https" && to.scheme() == "http");
+            self.headers.is_empty() && !(from.scheme() == "https" && to.scheme() == "http");
         if same_place || safer || ours_to_read {
+            if to.scheme() != from.scheme() {
+                *lock(&self.client) = client(&to, &self.access)?;
+            }
             Ok(to)
         } else {
             Err(RemoteError::Redirected {
@@ -189,11 +193,54 @@ impl Http {
     }
 }
 
+fn client(url: &Url, access: &Access) -> Result<Client, RemoteError> {
+    let failed = |source: reqwest::Error| RemoteError::Unreachable {
+        remote: without_credentials(url),
+        source: source.without_url().into(),
+    };
+    let mut builder = Client::builder()
+        .user_agent(concat!(
+            "git/2.0 (",
+            env!("CARGO_PKG_NAME"),
+            " ",
+            env!("CARGO_PKG_VERSION"),
+            ")"
+        ))
+        .connect_timeout(access.limits.connect)
+        .read_timeout(access.limits.silence)
+        // Followed by us, where the host can be looked at and the new place remembered.
+        .redirect(reqwest::redirect::Policy::none())
+        .http1_only()
+        .no_proxy();
+    if let Some(proxy) = &access.proxy {
+        let mut through =
+            reqwest::Proxy::all(format!("http://{}:{}", proxy.host, proxy.port)).map_err(failed)?;
+        if let Some(credentials) = &proxy.credentials {
+            let password = credentials.password.as_deref().unwrap_or_default();
+            through = through.basic_auth(&credentials.username, password);
+        }
+        builder = builder.proxy(through);
+    }
+    // Reading the system's certificates takes longer than a request: only where they are needed.
+    let builder = if url.scheme() == "https" {
+        tls::trust(builder, &access.trust)?
+    } else {
+        tls::none(builder)
+    };
+    builder.build().map_err(failed)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn reader(link: &Link, response: Response) -> PacketReader {
     let stream = response.bytes_stream().map_err(std::io::Error::other);
     PacketReader::new(
         Box::new(StreamReader::new(Box::pin(stream))),
-        link.limits.silence,
+        link.access.limits.silence,
     )
 }
 
@@ -208,12 +255,25 @@ async fn accepted(link: &Link, response: Response) -> Result<Response, RemoteErr
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    // Squid marks its own pages; others name themselves in a header of RFC 9209.
+    let by_proxy = ["x-squid-error", "proxy-status"]
+        .iter()
+        .any(|mark| response.headers().contains_key(*mark));
     let mut words = status.to_string();
     if plain && let Ok(page) = first_bytes(response).await {
         let page = readable(&page);
         if !page.is_empty() {
             words = format!("{words}: {page}");
         }
+    }
+    if let Some(proxy) = &link.access.proxy {
+        let proxy = format!("{}:{}", proxy.host, proxy.port);
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            || (status == StatusCode::FORBIDDEN && by_proxy)
+        {
+            return Err(RemoteError::Proxy { proxy, words });
+        }
+        words = format!("{words}, through the proxy {proxy}");
     }
     Err(match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RemoteError::Denied { remote, words },
@@ -258,19 +318,40 @@ fn expect_type(link: &Link, response: &Response, wanted: &str) -> Result<(), Rem
     })
 }
 
-fn failed(link: &Link, err: reqwest::Error) -> RemoteError {
+async fn send(link: &Link, request: RequestBuilder, url: &Url) -> Result<Response, RemoteError> {
+    let err = match request.send().await {
+        Ok(response) => return Ok(response),
+        Err(err) => err,
+    };
+    let limits = link.access.limits;
     let remote = link.remote.clone();
     if err.is_timeout() {
         let after = if err.is_connect() {
-            link.limits.connect
+            limits.connect
         } else {
-            link.limits.silence
+            limits.silence
         };
-        return RemoteError::Silent { remote, after };
+        return Err(RemoteError::Silent { remote, after });
     }
     // The URL is in the message already, and without what we have taken out of it.
-    RemoteError::Unreachable {
-        remote,
-        source: err.without_url().into(),
+    let err = err.without_url();
+    let told = report::chain(&err);
+    if told.contains("tunnel error")
+        && let Some(proxy) = &link.access.proxy
+    {
+        // The client does not say what the proxy answered. Ask it once more, and look.
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or(443);
+        connect(&remote, host, port, Some(proxy), limits).await?;
     }
+    if told.contains("certificate") {
+        return Err(RemoteError::Certificate {
+            remote,
+            source: err.into(),
+        });
+    }
+    Err(RemoteError::Unreachable {
+        remote,
+        source: err.into(),
+    })
 }

@@ -47,7 +47,7 @@ pub(super) fn open<'a>(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Its words are matched below.
+        // Its last words are matched, in the parent module.
         .env("LC_ALL", "C")
         // A Ctrl-C is for us. The server program sees the end of its input and cleans up; killed in the middle of a
         // push it could leave a lock file behind that blocks everybody.
@@ -74,34 +74,10 @@ pub(super) fn open<'a>(
     });
     Ok(Talk {
         link,
-        reader: PacketReader::new(Box::new(stdout), link.limits.silence),
+        reader: PacketReader::new(Box::new(stdout), link.access.limits.silence),
         to: To::Pipe {
             writer: Box::new(stdin),
             aside: Some(aside),
         },
     })
-}
-
-/// Whether the last words of a server program say that there is no repository.
-pub(super) fn means_missing(words: &str) -> bool {
-    [
-        "does not appear to be a git repository",
-        "not a git repository",
-        "repository not found",
-        "not exported",
-    ]
-    .iter()
-    .any(|known| words.to_ascii_lowercase().contains(known))
-}
-
-/// Whether they say that we may not.
-pub(super) fn means_denied(words: &str) -> bool {
-    [
-        "dubious ownership",
-        "permission denied",
-        "access denied",
-        "unsafe repository",
-    ]
-    .iter()
-    .any(|known| words.to_ascii_lowercase().contains(known))
 }

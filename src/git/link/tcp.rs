@@ -2,11 +2,9 @@
 //!
 //! Source: `gitprotocol-pack(5)`, "Git Transport".
 
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-
 use super::super::RemoteError;
 use super::super::packet::{self, PacketReader};
+use super::connect::connect;
 use super::{Link, Service, Talk, To};
 
 pub(super) async fn open<'a>(
@@ -16,11 +14,12 @@ pub(super) async fn open<'a>(
     path: &str,
     service: Service,
 ) -> Result<Talk<'a>, RemoteError> {
-    let stream = connect(link, host, port).await?;
+    // A proxy is for HTTP and SSH: `git://` is for networks where there is none.
+    let stream = connect(&link.remote, host, port, None, link.access.limits).await?;
     let (reader, writer) = stream.into_split();
     let mut talk = Talk {
         link,
-        reader: PacketReader::new(Box::new(reader), link.limits.silence),
+        reader: PacketReader::new(Box::new(reader), link.access.limits.silence),
         to: To::Pipe {
             writer: Box::new(writer),
             aside: None,
@@ -33,28 +32,4 @@ pub(super) async fn open<'a>(
     );
     talk.send(greeting).await?;
     Ok(talk)
-}
-
-async fn connect(link: &Link, host: &str, port: u16) -> Result<TcpStream, RemoteError> {
-    // An IPv6 address stands in brackets in a URL, and without them here.
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let limit = link.limits.connect;
-    let stream = match timeout(limit, TcpStream::connect((bare, port))).await {
-        Err(_) => {
-            return Err(RemoteError::Silent {
-                remote: link.remote.clone(),
-                after: limit,
-            });
-        }
-        Ok(Err(source)) => {
-            return Err(RemoteError::Unreachable {
-                remote: link.remote.clone(),
-                source: source.into(),
-            });
-        }
-        Ok(Ok(stream)) => stream,
-    };
-    // Requests are small and each waits for its answer: without this every one is held back for up to 40 ms.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
 }

@@ -1,0 +1,401 @@
+//! SSH: the protocol on channels of one session, which serves the fetch and the push alike.
+//!
+//! The client is `russh`: no `ssh` program and no OpenSSL, keys from memory, and a stream like every other here, so
+//! that it goes through a tunnel as well.
+//!
+//! Source: RFC 4251 to 4254; `gitprotocol-pack(5)`, "SSH Transport", for the command line.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use russh::client::{AuthResult, Config, Handle, Handler, connect_stream};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::AgentClient;
+use russh::keys::{
+    Algorithm, PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate, decode_secret_key,
+};
+use russh::{ChannelMsg, Preferred};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+
+use super::super::RemoteError;
+use super::super::access::{HostKeys, Proxy, SshAccess};
+use super::super::packet::PacketReader;
+use super::connect::connect;
+use super::known_hosts::{self, Verdict};
+use super::{Aside, Link, Notices, Service, Talk, To};
+
+/// How much a server may be ahead of us on a channel: some packets.
+const AHEAD: usize = 64 * 1024;
+
+/// A way to one repository on an SSH server.
+pub(super) struct Ssh {
+    host: String,
+    port: u16,
+    user: String,
+    path: String,
+    key: Option<Arc<PrivateKey>>,
+    access: SshAccess,
+    proxy: Option<Proxy>,
+    /// The session, once there is one. A channel of it is a conversation.
+    session: tokio::sync::Mutex<Option<Handle<Client>>>,
+}
+
+impl Ssh {
+    /// Gets the key ready; connects to nothing yet.
+    pub fn new(
+        host: &str,
+        port: u16,
+        user: &str,
+        path: &str,
+        access: &SshAccess,
+        proxy: Option<&Proxy>,
+    ) -> Result<Ssh, RemoteError> {
+        let key = match &access.key {
+            None => None,
+            Some(text) => Some(Arc::new(read_key(text, access.passphrase.as_deref())?)),
+        };
+        Ok(Ssh {
+            host: host.to_owned(),
+            port,
+            user: user.to_owned(),
+            path: path.to_owned(),
+            key,
+            access: access.clone(),
+            proxy: proxy.cloned(),
+            session: tokio::sync::Mutex::new(None),
+        })
+    }
+
+    pub async fn open<'a>(
+        &self,
+        link: &'a Link,
+        service: Service,
+    ) -> Result<Talk<'a>, RemoteError> {
+        let mut session = self.session.lock().await;
+        // A server may end a session that was idle while we waited for a lock.
+        if session.as_ref().is_none_or(Handle::is_closed) {
+            *session = Some(self.connect(link).await?);
+        }
+        let Some(handle) = session.as_ref() else {
+            return Err(RemoteError::Ended {
+                remote: link.remote.clone(),
+                words: String::new(),
+            });
+        };
+        let opened = within(link, async {
+            let channel = handle.channel_open_session().await?;
+            channel
+                .exec(false, format!("{} {}", service.name(), quoted(&self.path)))
+                .await?;
+            Ok(channel)
+        })
+        .await;
+        let channel = match opened {
+            Ok(channel) => channel,
+            Err(err) => {
+                *session = None;
+                return Err(err);
+            }
+        };
+        let (mut from, to) = channel.split();
+        let (mut into, reader) = tokio::io::duplex(AHEAD);
+        let aside = Aside::default();
+        let heard = aside.clone();
+        tokio::spawn(async move {
+            while let Some(message) = from.wait().await {
+                match message {
+                    // Nobody listens any more when this fails; the channel is still read to its end.
+                    ChannelMsg::Data { data } => drop(into.write_all(&data).await),
+                    ChannelMsg::ExtendedData { data, ext: 1 } => heard.hear(&data),
+                    ChannelMsg::Close => break,
+                    _ => {}
+                }
+            }
+            heard.end();
+        });
+        Ok(Talk {
+            link,
+            reader: PacketReader::new(Box::new(reader), link.access.limits.silence),
+            to: To::Pipe {
+                writer: Box::new(to.make_writer()),
+                aside: Some(aside),
+            },
+        })
+    }
+
+    async fn connect(&self, link: &Link) -> Result<Handle<Client>, RemoteError> {
+        let limits = link.access.limits;
+        let stream = connect(
+            &link.remote,
+            &self.host,
+            self.port,
+            self.proxy.as_ref(),
+            limits,
+        )
+        .await?;
+        let mut preferred = Preferred::DEFAULT;
+        if let HostKeys::Known { lines, .. } = &self.access.host_keys {
+            // A server shows one key; ask for one that we can compare.
+            let known = known_hosts::kinds(lines, &self.host, self.port);
+            let mut kinds = preferred.key.to_vec();
+            kinds.sort_by_key(|kind| !known.iter().any(|known| same_kind(known, kind)));
+            preferred.key = Cow::Owned(kinds);
+        }
+        let config = Config {
+            preferred,
+            ..Config::default()
+        };
+        let problem = Arc::new(Mutex::new(None));
+        let client = Client {
+            remote: link.remote.clone(),
+            host: self.host.clone(),
+            port: self.port,
+            host_keys: self.access.host_keys.clone(),
+            notices: link.notices.clone(),
+            problem: problem.clone(),
+        };
+        let connected = within(link, connect_stream(Arc::new(config), stream, client)).await;
+        let mut session = match connected {
+            Ok(session) => session,
+            Err(err) => {
+                let problem = problem.lock().ok().and_then(|mut problem| problem.take());
+                return Err(problem.unwrap_or(err));
+            }
+        };
+        let denied = |words: String| RemoteError::Denied {
+            remote: link.remote.clone(),
+            words,
+        };
+        match (&self.key, &self.access.agent) {
+            (Some(key), _) => {
+                let result = within(link, async {
+                    let hash = match key.algorithm() {
+                        Algorithm::Rsa { .. } => session.best_supported_rsa_hash().await?.flatten(),
+                        _ => None,
+                    };
+                    session
+                        .authenticate_publickey(
+                            &self.user,
+                            PrivateKeyWithHashAlg::new(key.clone(), hash),
+                        )
+                        .await
+                })
+                .await?;
+                match result {
+                    AuthResult::Success => Ok(session),
+                    AuthResult::Failure { .. } => Err(denied(format!(
+                        "it does not take the key {} for the user `{}`",
+                        known_hosts::fingerprint(key.public_key()),
+                        self.user
+                    ))),
+                }
+            }
+            (None, Some(socket)) => self.ask_agent(link, session, socket).await,
+            (None, None) => {
+                let result = within(link, session.authenticate_none(&self.user)).await?;
+                match result {
+                    AuthResult::Success => Ok(session),
+                    AuthResult::Failure { .. } => Err(denied(
+                        "it wants a key, and there is neither `private_key` in `source` nor an agent".to_owned(),
+                    )),
+                }
+            }
+        }
+    }
+
+    async fn ask_agent(
+        &self,
+        link: &Link,
+        mut session: Handle<Client>,
+        socket: &Path,
+    ) -> Result<Handle<Client>, RemoteError> {
+        let denied = |words: String| RemoteError::Denied {
+            remote: link.remote.clone(),
+            words,
+        };
+        let agent_failed = |err: &dyn std::fmt::Display| {
+            denied(format!("the agent at `{}`: {err}", socket.display()))
+        };
+        let asked = timeout(link.access.limits.silence, async {
+            let mut agent = AgentClient::connect_uds(socket)
+                .await
+                .map_err(|err| agent_failed(&err))?;
+            let identities = agent
+                .request_identities()
+                .await
+                .map_err(|err| agent_failed(&err))?;
+            let offered = identities.len();
+            for identity in identities {
+                let AgentIdentity::PublicKey { key, .. } = identity else {
+                    continue;
+                };
+                let hash = match key.algorithm() {
+                    Algorithm::Rsa { .. } => session
+                        .best_supported_rsa_hash()
+                        .await
+                        .ok()
+                        .flatten()
+                        .flatten(),
+                    _ => None,
+                };
+                let result = session
+                    .authenticate_publickey_with(&self.user, key, hash, &mut agent)
+                    .await
+                    .map_err(|err| agent_failed(&err))?;
+                if let AuthResult::Success = result {
+                    return Ok(true);
+                }
+            }
+            Err(denied(format!(
+                "it takes none of the agent's {offered} keys for the user `{}`",
+                self.user
+            )))
+        })
+        .await;
+        match asked {
+            Ok(result) => result.map(|_| session),
+            Err(_) => Err(RemoteError::Silent {
+                remote: link.remote.clone(),
+                after: link.access.limits.silence,
+            }),
+        }
+    }
+}
+
+/// Our side of a session: all it has to say is whether the server is the right one.
+pub(super) struct Client {
+    remote: String,
+    host: String,
+    port: u16,
+    host_keys: HostKeys,
+    notices: Notices,
+    problem: Arc<Mutex<Option<RemoteError>>>,
+}
+
+impl Handler for Client {
+    type Error = russh::Error;
+
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else {
+            return Ok(false);
+        };
+        let found = known_hosts::fingerprint(key);
+        let (lines, from, strict) = match &self.host_keys {
+            HostKeys::Any => ("", "", false),
+            HostKeys::Known {
+                lines,
+                from,
+                strict,
+            } => (lines.as_str(), from.as_str(), *strict),
+        };
+        let expected = match known_hosts::judge(lines, &self.host, self.port, key) {
+            Verdict::Known => return Ok(true),
+            Verdict::Unknown if !strict => {
+                self.notices.add(format!(
+                    "warning: nobody has said that `{}` is who it says it is: its host key is {found}; put its line into \
+                     `source.known_hosts` (ssh-keyscan shows it), so that no other is accepted",
+                    self.host
+                ));
+                return Ok(true);
+            }
+            Verdict::Unknown => format!("and {from} has no line for it"),
+            Verdict::Other(known) => format!("and {from} has {}", known.join(" and ")),
+            Verdict::Revoked => format!("which {from} has as revoked"),
+        };
+        if let Ok(mut problem) = self.problem.lock() {
+            *problem = Some(RemoteError::HostKey {
+                remote: self.remote.clone(),
+                found,
+                expected,
+            });
+        }
+        Ok(false)
+    }
+}
+
+/// Reads a private key in any of the usual forms.
+fn read_key(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, RemoteError> {
+    // Editors and YAML put spaces before and line ends after it.
+    let text: String = text
+        .trim()
+        .lines()
+        .map(|line| format!("{}\n", line.trim()))
+        .collect();
+    let with = match passphrase {
+        Some(_) => "with this `private_key_passphrase`",
+        None => "without a `private_key_passphrase`",
+    };
+    decode_secret_key(&text, passphrase)
+        .and_then(|key| match (key.is_encrypted(), passphrase) {
+            (true, None) => Err(russh::keys::Error::KeyIsEncrypted),
+            (true, Some(passphrase)) => Ok(key.decrypt(passphrase)?),
+            (false, _) => Ok(key),
+        })
+        .map_err(|source| RemoteError::Key {
+            with,
+            source: source.into(),
+        })
+}
+
+/// Waits for a part of the session to be set up, for as long as a server may be silent.
+async fn within<T>(
+    link: &Link,
+    work: impl Future<Output = Result<T, russh::Error>>,
+) -> Result<T, RemoteError> {
+    let remote = link.remote.clone();
+    match timeout(link.access.limits.silence, work).await {
+        Err(_) => Err(RemoteError::Silent {
+            remote,
+            after: link.access.limits.silence,
+        }),
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(err)) => Err(match err {
+            russh::Error::NoCommonAlgo { .. } | russh::Error::Version => RemoteError::Protocol {
+                remote,
+                found: err.to_string(),
+            },
+            err => RemoteError::Unreachable {
+                remote,
+                source: err.into(),
+            },
+        }),
+    }
+}
+
+fn same_kind(a: &Algorithm, b: &Algorithm) -> bool {
+    // RSA keys are one kind, whatever they sign with.
+    a == b || matches!((a, b), (Algorithm::Rsa { .. }, Algorithm::Rsa { .. }))
+}
+
+/// A path as a shell on the other side takes it for one word.
+fn quoted(path: &str) -> String {
+    format!("'{}'", path.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_the_shell_on_the_other_side() {
+        assert_eq!(quoted("/srv/my locks.git"), "'/srv/my locks.git'");
+        assert_eq!(quoted("it's; rm -rf"), "'it'\\''s; rm -rf'");
+    }
+
+    #[test]
+    fn what_is_no_key_is_an_error_that_does_not_show_it() {
+        let text = "-----BEGIN OPENSSH PRIVATE KEY-----\nMARKER\n-----END OPENSSH PRIVATE KEY-----";
+        for text in [text, "MARKER", ""] {
+            let shown = read_key(text, Some("PASSMARK"))
+                .map(drop)
+                .map_err(|err| format!("{err:?} {err}"));
+
+            assert!(shown.is_err_and(|shown| !shown.contains("MARK")));
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A source made ready for use: the settings of Git and the environment taken into account.
+
+use std::io::Write;
+
+use hyper_util::client::proxy::matcher::Matcher;
+
+use super::{StepError, Surroundings};
+use crate::concourse::Source;
+use crate::git::{
+    Access, Credentials, Header, HostKeys, Identity, Limits, Location, Proxy, Remote, RemoteError,
+    SshAccess,
+};
+use crate::git::{Store, Trust};
+use crate::pace::Pace;
+use crate::report;
+
+/// Which HTTP proxies the environment names, as `curl` and Git read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// `HTTP_PROXY`, for `http://`.
+    pub http: String,
+    /// `HTTPS_PROXY`, for `https://`.
+    pub https: String,
+    /// `ALL_PROXY`, for both.
+    pub all: String,
+    /// `NO_PROXY`: hosts, domains and networks that are reached without one.
+    pub no: String,
+}
+
+/// Where to go, how, and as whom.
+pub(super) struct Ready {
+    pub location: Location,
+    pub access: Access,
+    pub identity: Identity,
+    pub pace: Pace,
+}
+
+/// What the settings of Git among a source's keys say.
+#[derive(Default)]
+struct Settings {
+    name: Option<String>,
+    email: Option<String>,
+    proxy: Option<String>,
+    anyone: bool,
+    headers: Vec<Header>,
+    /// What a uri may start with, and what is put in its place.
+    instead_of: Vec<(String, String)>,
+    /// Those that mean nothing to us.
+    others: Vec<String>,
+}
+
+impl Ready {
+    /// Makes `source` ready, saying on `log` what of it has no effect.
+    ///
+    /// # Errors
+    /// [`StepError`] when the uri, a setting or the environment's proxy is not one.
+    pub fn new(
+        source: &Source,
+        around: &Surroundings,
+        log: &mut dyn Write,
+    ) -> Result<Ready, StepError> {
+        let settings = Settings::read(source);
+        for name in &settings.others {
+            report::say(
+                log,
+                format_args!("note: the setting `{name}` in `git_config` has no effect here"),
+            );
+        }
+        if source.forward_agent {
+            let line = "note: `forward_agent` has no effect here: no program on the server is run that could use an agent";
+            report::say(log, format_args!("{line}"));
+        }
+        let uri = settings.rewritten(source.uri.expose());
+        let (mut location, in_uri) = Location::parse(&uri)?;
+        if let Location::Ssh { user, .. } = &mut location {
+            match (&user, &source.private_key_user) {
+                (Some(user), Some(other)) if user != other => {
+                    let line = format_args!(
+                        "note: the user `{user}` of `uri` is used, not `private_key_user`"
+                    );
+                    report::say(log, line);
+                }
+                (Some(_), _) => {}
+                (None, given) => *user = given.clone(),
+            }
+        }
+        let access = Access {
+            limits: Limits {
+                connect: source.connect_timeout,
+                silence: source.silence_timeout,
+                attempt: source.attempt_timeout,
+            },
+            credentials: credentials(source, in_uri),
+            trust: Trust {
+                certificates: source.ca_cert.clone(),
+                anyone: source.skip_ssl_verification || settings.anyone,
+            },
+            ssh: SshAccess {
+                key: source
+                    .private_key
+                    .as_ref()
+                    .map(|key| key.expose().to_owned()),
+                passphrase: source
+                    .private_key_passphrase
+                    .as_ref()
+                    .map(|text| text.expose().to_owned()),
+                agent: around.ssh_agent.clone(),
+                host_keys: host_keys(source, around),
+            },
+            proxy: proxy(source, &settings, around, &location)?,
+            headers: settings.headers,
+        };
+        Ok(Ready {
+            location,
+            access,
+            identity: Identity {
+                name: settings.name.unwrap_or("CI Pool Resource".to_owned()),
+                email: settings.email.unwrap_or("ci-pool@localhost".to_owned()),
+            },
+            pace: Pace {
+                retry_delay: source.retry_delay,
+                fault_limit: source.fault_timeout,
+            },
+        })
+    }
+
+    /// The branch, with `store` for its objects.
+    pub fn remote(&self, branch: &str, store: Store) -> Result<Remote, StepError> {
+        Ok(Remote::new(&self.location, &self.access, branch, store)?)
+    }
+}
+
+impl Settings {
+    fn read(source: &Source) -> Settings {
+        let mut settings = Settings::default();
+        for (name, value) in &source.git_config {
+            let value = value.expose().to_owned();
+            let lower = name.to_ascii_lowercase();
+            // `http.https://example.com.extraHeader` is the same for one server; ours is the only one we go to.
+            let http = lower
+                .strip_prefix("http.")
+                .map(|rest| rest.rsplit('.').next().unwrap_or(rest));
+            match (lower.as_str(), http) {
+                ("user.name", _) => settings.name = Some(value).filter(|name| !name.is_empty()),
+                ("user.email", _) => settings.email = Some(value).filter(|email| !email.is_empty()),
+                (_, Some("proxy")) => settings.proxy = Some(value),
+                (_, Some("sslverify")) => {
+                    settings.anyone = matches!(
+                        value.to_ascii_lowercase().as_str(),
+                        "false" | "no" | "off" | "0"
+                    );
+                }
+                // An empty one takes back those before it.
+                (_, Some("extraheader")) if value.is_empty() => settings.headers.clear(),
+                (_, Some("extraheader")) => {
+                    let (name, value) = value.split_once(':').unwrap_or((&value, ""));
+                    let header = Header {
+                        name: name.trim().to_owned(),
+                        value: value.trim().to_owned(),
+                    };
+                    settings.headers.push(header);
+                }
+                (lower, _) if lower.starts_with("url.") && lower.ends_with(".insteadof") => {
+                    let base = &name["url.".len()..name.len() - ".insteadof".len()];
+                    settings.instead_of.push((value, base.to_owned()));
+                }
+                _ => settings.others.push(name.clone()),
+            }
+        }
+        settings
+    }
+
+    /// The uri after the longest `url.*.insteadOf` that it starts with, as Git does it.
+    fn rewritten(&self, uri: &str) -> String {
+        let fitting = self
+            .instead_of
+            .iter()
+            .filter(|(start, _)| !start.is_empty() && uri.starts_with(start.as_str()));
+        match fitting.max_by_key(|(start, _)| start.len()) {
+            Some((start, base)) => format!("{base}{}", &uri[start.len()..]),
+            None => uri.to_owned(),
+        }
+    }
+}
+
+fn credentials(source: &Source, in_uri: Option<Credentials>) -> Option<Credentials> {
+    if source.username.is_none() && source.password.is_none() {
+        return in_uri;
+    }
+    let in_uri = in_uri.unwrap_or_default();
+    Some(Credentials {
+        username: source.username.clone().unwrap_or(in_uri.username),
+        password: source
+            .password
+            .as_ref()
+            .map(|password| password.expose().to_owned())
+            .or(in_uri.password),
+    })
+}
+
+fn host_keys(source: &Source, around: &Surroundings) -> HostKeys {
+    if let Some(lines) = &source.known_hosts {
+        return HostKeys::Known {
+            lines: lines.clone(),
+            from: "`source.known_hosts`".to_owned(),
+            strict: true,
+        };
+    }
+    let file = around
+        .home
+        .as_ref()
+        .map(|home| home.join(".ssh/known_hosts"));
+    match file.and_then(|file| Some((std::fs::read_to_string(&file).ok()?, file))) {
+        Some((lines, file)) => HostKeys::Known {
+            lines,
+            from: format!("`{}`", file.display()),
+            strict: false,
+        },
+        None => HostKeys::Any,
+    }
+}
+
+/// The proxy to go through: the source's own tunnel, then `http.proxy`, then what the environment says.
+fn proxy(
+    source: &Source,
+    settings: &Settings,
+    around: &Surroundings,
+    location: &Location,
+) -> Result<Option<Proxy>, StepError> {
+    let url = match location {
+        Location::Ssh { .. } => None,
+        Location::Http(url) => Some(url),
+        Location::Path(_) | Location::Git { .. } => return Ok(None),
+    };
+    if let Some(tunnel) = &source.https_tunnel {
+        let credentials = tunnel.user.as_ref().map(|user| Credentials {
+            username: user.clone(),
+            password: tunnel
+                .password
+                .as_ref()
+                .map(|password| password.expose().to_owned()),
+        });
+        return Ok(Some(Proxy {
+            host: tunnel.host.clone(),
+            port: tunnel.port,
+            credentials,
+        }));
+    }
+    let Some(url) = url else {
+        return Ok(None);
+    };
+    let environment = &around.proxies;
+    let matcher = match &settings.proxy {
+        // Set to nothing it means none, whatever the environment says.
+        Some(proxy) if proxy.is_empty() => return Ok(None),
+        Some(proxy) => Matcher::builder().all(proxy.clone()).build(),
+        None => Matcher::builder()
+            .all(environment.all.clone())
+            .http(environment.http.clone())
+            .https(environment.https.clone())
+            .no(environment.no.clone())
+            .build(),
+    };
+    let wrong = |what: &str| {
+        let place = if settings.proxy.is_some() {
+            "`http.proxy` in `git_config`"
+        } else {
+            "the environment's proxy"
+        };
+        StepError::Remote(RemoteError::Setting(format!("{place} {what}")))
+    };
+    let target = url
+        .as_str()
+        .parse()
+        .map_err(|_| wrong("cannot be used for this uri"))?;
+    let Some(found) = matcher.intercept(&target) else {
+        return match &settings.proxy {
+            Some(_) => Err(wrong("is not the URL of a proxy")),
+            None => Ok(None),
+        };
+    };
+    if found
+        .uri()
+        .scheme_str()
+        .is_some_and(|scheme| scheme != "http")
+    {
+        return Err(wrong(
+            "is of a kind that is not supported; it must be an http:// URL",
+        ));
+    }
+    let credentials = found
+        .basic_auth()
+        .and_then(|header| basic(header.to_str().ok()?));
+    Ok(Some(Proxy {
+        host: found
+            .uri()
+            .host()
+            .ok_or_else(|| wrong("has no host"))?
+            .to_owned(),
+        port: found.uri().port_u16().unwrap_or(80),
+        credentials,
+    }))
+}
+
+/// The user and password in the value of a header of the scheme Basic.
+fn basic(header: &str) -> Option<Credentials> {
+    use base64::Engine;
+    let bytes = base64::prelude::BASE64_STANDARD
+        .decode(header.strip_prefix("Basic ")?)
+        .ok()?;
+    let text = String::from_utf8(bytes).ok()?;
+    let (username, password) = text.split_once(':').unwrap_or((&text, ""));
+    Some(Credentials {
+        username: username.to_owned(),
+        password: Some(password.to_owned()),
+    })
+}

@@ -1,0 +1,344 @@
+//! A lock repository that a test makes, changes by hand and reads back with plain git.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::git::{git, run};
+
+/// A bare repository in a folder of its own, which goes away with the value.
+pub struct TestRemote {
+    root: TempDir,
+    path: PathBuf,
+    branch: String,
+}
+
+/// One change of one path, made by hand.
+pub enum Hand<'a> {
+    /// A file with this mode (`100644`, `100755`, `120000`) and content.
+    Put(&'a str, &'a str, &'a [u8]),
+    /// Moves a file, keeping mode and content.
+    Move(&'a str, &'a str),
+    /// Takes a file away.
+    Delete(&'a str),
+}
+
+impl TestRemote {
+    /// A repository with one pool on `main`; each lock is free, and has `metadata of NAME` as its content.
+    pub fn with_pool(pool: &str, locks: &[&str]) -> TestRemote {
+        let remote = TestRemote::empty("main");
+        remote.add_pool(pool, locks);
+        remote
+    }
+
+    /// A repository whose branch does not exist yet; the first change by hand makes it.
+    pub fn empty(branch: &str) -> TestRemote {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("locks.git");
+        git(
+            root.path(),
+            &[
+                "init",
+                "--quiet",
+                "--bare",
+                "--initial-branch=main",
+                "locks.git",
+            ],
+        );
+        git(&path, &["config", "http.receivepack", "true"]);
+        git(&path, &["config", "daemon.receivepack", "true"]);
+        TestRemote {
+            root,
+            path,
+            branch: branch.to_owned(),
+        }
+    }
+
+    /// Adds a pool with free locks.
+    pub fn add_pool(&self, pool: &str, locks: &[&str]) {
+        let keeps = ["claimed", "unclaimed"].map(|folder| format!("{pool}/{folder}/.gitkeep"));
+        let files: Vec<(String, String)> = locks
+            .iter()
+            .map(|lock| {
+                (
+                    format!("{pool}/unclaimed/{lock}"),
+                    format!("metadata of {lock}"),
+                )
+            })
+            .collect();
+        let mut hands: Vec<Hand<'_>> = keeps
+            .iter()
+            .map(|keep| Hand::Put(keep, "100644", b""))
+            .collect();
+        hands.extend(
+            files
+                .iter()
+                .map(|(path, text)| Hand::Put(path, "100644", text.as_bytes())),
+        );
+        self.commit(&format!("pool {pool}"), &hands);
+    }
+
+    /// The folder that has the repository in it, as `locks.git`; what a server serves.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The repository.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The repository as a `uri`.
+    pub fn uri(&self) -> String {
+        self.path.to_str().unwrap().to_owned()
+    }
+
+    /// The branch.
+    pub fn branch(&self) -> &str {
+        &self.branch
+    }
+
+    /// Runs plain git in the repository; it must succeed.
+    pub fn git(&self, args: &[&str]) -> String {
+        git(&self.path, args)
+    }
+
+    /// The commit that the branch is at.
+    pub fn head(&self) -> String {
+        self.git(&[
+            "rev-parse",
+            "--verify",
+            &format!("refs/heads/{}", self.branch),
+        ])
+    }
+
+    /// The commit `n` before the head, on the first-parent chain.
+    pub fn back(&self, n: usize) -> String {
+        self.git(&[
+            "rev-parse",
+            "--verify",
+            &format!("refs/heads/{}~{n}", self.branch),
+        ])
+    }
+
+    /// The first lines of all messages, newest first.
+    pub fn subjects(&self) -> Vec<String> {
+        let log = self.git(&["log", "--first-parent", "--format=%s", &self.branch, "--"]);
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// How many commits the branch has.
+    pub fn count(&self) -> usize {
+        self.git(&["rev-list", "--count", &self.branch, "--"])
+            .parse()
+            .unwrap()
+    }
+
+    /// The whole message of a commit.
+    pub fn message(&self, commit: &str) -> String {
+        self.git(&["log", "-1", "--format=%B", commit])
+    }
+
+    /// The paths of all files at the head, sorted.
+    pub fn tree(&self) -> Vec<String> {
+        let paths = self.git(&["ls-tree", "-r", "-z", "--name-only", &self.branch]);
+        paths.split_terminator('\0').map(str::to_owned).collect()
+    }
+
+    /// The names in a folder at the head that are not hidden.
+    pub fn list(&self, folder: &str) -> Vec<String> {
+        let start = format!("{folder}/");
+        let names = self
+            .tree()
+            .into_iter()
+            .filter_map(|path| path.strip_prefix(&start).map(str::to_owned));
+        names.filter(|name| !name.starts_with('.')).collect()
+    }
+
+    /// A file's content at the head.
+    pub fn content(&self, path: &str) -> Vec<u8> {
+        let output = run(
+            &self.path,
+            &["cat-file", "blob", &format!("{}:{path}", self.branch)],
+            b"",
+            &[],
+        );
+        assert!(
+            output.status.success(),
+            "{path}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    }
+
+    /// A file's mode at the head, such as `100644`.
+    pub fn mode(&self, path: &str) -> String {
+        let line = self.git(&["ls-tree", &self.branch, "--", path]);
+        line.split(' ').next().unwrap().to_owned()
+    }
+
+    /// Commits changes as a person with plain git would, on top of the head, and gives the commit.
+    pub fn commit(&self, message: &str, hands: &[Hand<'_>]) -> String {
+        let head = run(
+            &self.path,
+            &[
+                "rev-parse",
+                "--verify",
+                "--quiet",
+                &format!("refs/heads/{}", self.branch),
+            ],
+            b"",
+            &[],
+        );
+        let head = String::from_utf8(head.stdout).unwrap().trim().to_owned();
+        let parents: Vec<&str> = if head.is_empty() { vec![] } else { vec![&head] };
+        let commit = self.commit_on(&parents, message, hands);
+        self.git(&[
+            "update-ref",
+            &format!("refs/heads/{}", self.branch),
+            &commit,
+        ]);
+        commit
+    }
+
+    /// Makes a commit with these parents (files from the first) that no branch has yet, and gives it.
+    pub fn commit_on(&self, parents: &[&str], message: &str, hands: &[Hand<'_>]) -> String {
+        let index = self
+            .root
+            .path()
+            .join(format!("index-{:?}", std::thread::current().id()));
+        let _ = std::fs::remove_file(&index);
+        let env = [("GIT_INDEX_FILE", index.to_str().unwrap())];
+        let done = |args: &[&str], input: &[u8]| {
+            let output = run(&self.path, args, input, &env);
+            assert!(
+                output.status.success(),
+                "git {args:?}: {}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .trim_end()
+                .to_owned()
+        };
+        if let Some(first) = parents.first() {
+            done(&["read-tree", first], b"");
+        }
+        for hand in hands {
+            match hand {
+                Hand::Put(path, mode, content) => {
+                    let blob = done(&["hash-object", "-w", "--stdin"], content);
+                    done(
+                        &["update-index", "-z", "--index-info"],
+                        format!("{mode} {blob}\t{path}\0").as_bytes(),
+                    );
+                }
+                Hand::Move(from, to) => {
+                    let entry = done(&["ls-files", "--stage", "-z", "--", from], b"");
+                    let entry = entry
+                        .trim_end_matches('\0')
+                        .split('\t')
+                        .next()
+                        .unwrap()
+                        .to_owned();
+                    assert!(!entry.is_empty(), "there is no {from} to move");
+                    let mut fields = entry.split(' ');
+                    let (mode, blob) = (fields.next().unwrap(), fields.next().unwrap());
+                    let moved = format!("0 {}\t{from}\0{mode} {blob}\t{to}\0", "0".repeat(40));
+                    done(&["update-index", "-z", "--index-info"], moved.as_bytes());
+                }
+                Hand::Delete(path) => {
+                    let gone = format!("0 {}\t{path}\0", "0".repeat(40));
+                    done(&["update-index", "-z", "--index-info"], gone.as_bytes());
+                }
+            }
+        }
+        let tree = done(&["write-tree"], b"");
+        let mut args = vec!["commit-tree", &tree, "-m", message];
+        for parent in parents {
+            args.extend(["-p", parent]);
+        }
+        done(&args, b"")
+    }
+
+    /// Claims a lock of a pool by hand, as tools that know nothing of us do, and gives the commit.
+    pub fn claim_by_hand(&self, pool: &str, lock: &str) -> String {
+        let (from, to) = (
+            format!("{pool}/unclaimed/{lock}"),
+            format!("{pool}/claimed/{lock}"),
+        );
+        self.commit(&format!("claiming: {lock}"), &[Hand::Move(&from, &to)])
+    }
+
+    /// Releases a lock of a pool by hand.
+    pub fn release_by_hand(&self, pool: &str, lock: &str) -> String {
+        let (from, to) = (
+            format!("{pool}/claimed/{lock}"),
+            format!("{pool}/unclaimed/{lock}"),
+        );
+        self.commit(&format!("unclaiming: {lock}"), &[Hand::Move(&from, &to)])
+    }
+
+    /// Installs a hook of the repository: a shell script.
+    pub fn hook(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let file = self.path.join("hooks").join(name);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Asks plain git whether every object is whole and well-formed.
+    pub fn fsck(&self) {
+        self.git(&["fsck", "--strict", "--no-dangling"]);
+    }
+
+    /// A repository with one pool `aws` of ten free locks and `commits` commits, in which the locks were claimed and
+    /// released in turn. Packed, as a server that is cared for has it.
+    pub fn with_history(commits: usize) -> TestRemote {
+        let remote = TestRemote::empty("main");
+        let mut stream = String::new();
+        let mut data = |text: &str| format!("data {}\n{text}\n", text.len());
+        let start = |n: usize| {
+            format!(
+                "commit refs/heads/main\ncommitter Hand <hand@example.com> {} +0000\n",
+                1_600_000_000 + n * 10
+            )
+        };
+        stream.push_str("blob\nmark :1\n");
+        stream.push_str(&data("metadata"));
+        stream.push_str("blob\nmark :2\n");
+        stream.push_str(&data(""));
+        stream.push_str(&start(0));
+        stream.push_str(&data("pool aws"));
+        stream.push_str("M 100644 :2 aws/claimed/.gitkeep\nM 100644 :2 aws/unclaimed/.gitkeep\n");
+        for lock in 0..10 {
+            writeln!(stream, "M 100644 :1 aws/unclaimed/env-{lock}").unwrap();
+        }
+        for n in 1..commits {
+            let lock = (n - 1) / 2 % 10;
+            let (verb, from, to) = if n % 2 == 1 {
+                ("claiming", "unclaimed", "claimed")
+            } else {
+                ("unclaiming", "claimed", "unclaimed")
+            };
+            stream.push_str(&start(n));
+            stream.push_str(&data(&format!("{verb}: env-{lock}")));
+            writeln!(stream, "R aws/{from}/env-{lock} aws/{to}/env-{lock}").unwrap();
+        }
+        let output = run(
+            &remote.path,
+            &["fast-import", "--quiet"],
+            stream.as_bytes(),
+            &[],
+        );
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        remote.git(&["repack", "-a", "-d", "-q"]);
+        remote
+    }
+}

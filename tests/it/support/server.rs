@@ -1,0 +1,71 @@
+//! Servers on loopback: real ones from Debian's packages, and a few of our own for faults that a real one can't be told
+//! to make. Each is ended with its value, by its process id.
+
+pub mod daemon;
+pub mod faulty;
+pub mod http;
+pub mod relay;
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
+use super::wait_until;
+
+/// A process that is ended with its value.
+pub struct Process(Child);
+
+impl Process {
+    /// Starts a server on a free port: `start` gets one and makes the command.
+    ///
+    /// Somebody else may take the port before the server does; then it ends, and another is tried.
+    pub fn on_free_port(what: &str, mut start: impl FnMut(u16) -> Command) -> (Process, u16) {
+        for _ in 0..10 {
+            let port = free_port();
+            let child = start(port)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .spawn();
+            let mut process =
+                Process(child.unwrap_or_else(|err| panic!("cannot start {what}: {err}")));
+            let mut ended = false;
+            wait_until(&format!("{what} listens"), || {
+                ended = process.0.try_wait().unwrap().is_some();
+                ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
+            });
+            if !ended {
+                return (process, port);
+            }
+        }
+        panic!("{what} ended at once, ten times");
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A port that nobody listened on a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// A program's path; servers are in folders that are often not on a user's path.
+pub fn program(name: &str) -> String {
+    ["/usr/sbin", "/usr/bin", "/sbin", "/usr/local/sbin"]
+        .iter()
+        .map(|folder| format!("{folder}/{name}"))
+        .find(|path| std::path::Path::new(path).exists())
+        .unwrap_or_else(|| panic!("{name} is not installed; ci/setup does that"))
+}

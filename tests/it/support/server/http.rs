@@ -1,0 +1,146 @@
+//! lighttpd with `git http-backend`.
+
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::{Process, program};
+use crate::support::git::hermetic;
+
+/// A web server that serves the repositories in a folder.
+pub struct HttpServer {
+    process: Process,
+    port: u16,
+    home: TempDir,
+    scheme: &'static str,
+}
+
+/// How a web server is to be.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// The only user and password that are let in.
+    pub user: Option<(&'a str, &'a str)>,
+    /// A file with the certificate and its key, for HTTPS.
+    pub certificate: Option<&'a Path>,
+    /// More lines of lighttpd's configuration.
+    pub more: &'a str,
+}
+
+impl HttpServer {
+    /// Serves the repositories in `root` to everybody: `http://127.0.0.1:PORT/git/NAME`.
+    pub fn start(root: &Path) -> HttpServer {
+        HttpServer::with(root, &Options::default())
+    }
+
+    /// Serves the repositories in `root` to one user.
+    pub fn with_user(root: &Path, user: &str, password: &str) -> HttpServer {
+        HttpServer::with(
+            root,
+            &Options {
+                user: Some((user, password)),
+                ..Options::default()
+            },
+        )
+    }
+
+    /// Serves the repositories in `root`.
+    pub fn with(root: &Path, options: &Options<'_>) -> HttpServer {
+        let home = tempfile::tempdir().unwrap();
+        let backend = crate::support::git::git(root, &["--exec-path"]) + "/git-http-backend";
+        let mut modules = vec!["mod_alias", "mod_setenv", "mod_accesslog"];
+        let mut lines = String::new();
+        if let Some((user, password)) = options.user {
+            modules.extend(["mod_auth", "mod_authn_file"]);
+            let users = home.path().join("users");
+            std::fs::write(&users, format!("{user}:{password}\n")).unwrap();
+            lines += &format!(
+                "auth.backend = \"plain\"\n\
+                 auth.backend.plain.userfile = \"{}\"\n\
+                 auth.require = (\"/\" => (\"method\" => \"basic\", \"realm\" => \"git\", \"require\" => \"valid-user\"))\n",
+                users.display()
+            );
+        }
+        if let Some(certificate) = options.certificate {
+            modules.push("mod_openssl");
+            lines += &format!(
+                "ssl.engine = \"enable\"\nssl.pemfile = \"{}\"\n",
+                certificate.display()
+            );
+        }
+        modules.push("mod_cgi");
+        let modules: Vec<String> = modules
+            .iter()
+            .map(|module| format!("\"{module}\""))
+            .collect();
+        let config = home.path().join("lighttpd.conf");
+        let (process, port) = Process::on_free_port("lighttpd", |port| {
+            let text = format!(
+                "server.modules = ({modules})\n\
+                 server.document-root = \"{home}\"\n\
+                 server.bind = \"127.0.0.1\"\n\
+                 server.port = {port}\n\
+                 server.errorlog = \"{home}/error.log\"\n\
+                 accesslog.filename = \"{home}/access.log\"\n\
+                 server.max-connections = 256\n\
+                 server.max-keep-alive-requests = 1000\n\
+                 alias.url = (\"/git\" => \"{backend}\")\n\
+                 setenv.set-environment = (\"GIT_PROJECT_ROOT\" => \"{root}\", \"GIT_HTTP_EXPORT_ALL\" => \"1\", \
+                     \"REMOTE_USER\" => \"tester\", \"GIT_CONFIG_GLOBAL\" => \"/dev/null\", \"GIT_CONFIG_SYSTEM\" => \"/dev/null\")\n\
+                 $HTTP[\"url\"] =~ \"^/git\" {{ cgi.assign = (\"\" => \"\") }}\n\
+                 {lines}{more}\n",
+                modules = modules.join(", "),
+                home = home.path().display(),
+                root = root.display(),
+                more = options.more,
+            );
+            std::fs::write(&config, text).unwrap();
+            let mut command = Command::new(program("lighttpd"));
+            hermetic(&mut command).arg("-D").arg("-f").arg(&config);
+            command
+        });
+        let scheme = if options.certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        HttpServer {
+            process,
+            port,
+            home,
+            scheme,
+        }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The `uri` of the repository that [`crate::support::TestRemote`] makes.
+    pub fn uri(&self) -> String {
+        self.uri_of("locks.git")
+    }
+
+    /// The `uri` of a repository in the folder that is served.
+    pub fn uri_of(&self, name: &str) -> String {
+        format!("{}://127.0.0.1:{}/git/{name}", self.scheme, self.port)
+    }
+
+    /// One line for each request so far, in the common log format. Buffered by the server: complete once it has ended.
+    pub fn log(self) -> String {
+        let HttpServer { process, home, .. } = self;
+        // Asked to end, it writes what it has; killed it would not.
+        let _ = Command::new("kill")
+            .args(["-TERM", &process.id().to_string()])
+            .status();
+        let mut process = process;
+        process.0.wait().unwrap();
+        std::fs::read_to_string(home.path().join("access.log")).unwrap_or_default()
+    }
+}

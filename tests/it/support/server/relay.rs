@@ -1,0 +1,70 @@
+//! A relay of our own between a step and a server, which counts what goes through.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Passes connections on to a port of this machine.
+pub struct Relay {
+    port: u16,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Relay {
+    /// Passes connections on to `to`.
+    pub fn start(to: u16) -> Relay {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let counts = Arc::new(Counts::default());
+        let counted = counts.clone();
+        // The thread ends with the test's process; nothing is left behind that a test could notice.
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                counted.connections.fetch_add(1, Ordering::SeqCst);
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
+                    continue;
+                };
+                let _ = (client.set_nodelay(true), server.set_nodelay(true));
+                let (back, forth) = (counted.clone(), counted.clone());
+                let (from_client, from_server) =
+                    (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || pass(from_client, server, &forth));
+                std::thread::spawn(move || pass(from_server, client, &back));
+            }
+        });
+        Relay { port, counts }
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.counts.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes went through, both ways.
+    pub fn bytes(&self) -> usize {
+        self.counts.bytes.load(Ordering::SeqCst)
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, counts: &Counts) {
+    let mut bytes = [0; 16 * 1024];
+    while let Ok(n @ 1..) = from.read(&mut bytes) {
+        counts.bytes.fetch_add(n, Ordering::SeqCst);
+        if to.write_all(&bytes[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
