@@ -135,10 +135,20 @@ impl Attempt<'_> {
         let mut lost_races = pauses_after_lost_races();
         let mut waiting = Waiting::default();
         loop {
-            let snapshot = self.snapshot(depth).await?;
+            let snapshot = if operation.changes() && waiting.since.is_none() {
+                let remote = &mut self.remote;
+                let limit = self.pace.fault_limit;
+                read(remote, limit, self.log, async |remote| {
+                    remote.snapshot_to_push(depth).await
+                })
+                .await?
+            } else {
+                self.snapshot(depth).await?
+            };
             let change = match self.decide(&snapshot, operation) {
                 Ok(Decision::Change(change)) => change,
                 Ok(Decision::Wait(wait)) => {
+                    self.remote.forget_push().await;
                     self.wait(&mut waiting, wait).await?;
                     continue;
                 }
@@ -355,11 +365,23 @@ pub(crate) async fn snapshot(
     fault_limit: Duration,
     log: &mut dyn Write,
 ) -> Result<Snapshot, FaultError> {
-    let snapshot = ride_out(fault_limit, log, async || remote.snapshot(depth).await).await;
+    read(remote, fault_limit, log, async |remote| {
+        remote.snapshot(depth).await
+    })
+    .await
+}
+
+async fn read<T>(
+    remote: &mut Remote,
+    fault_limit: Duration,
+    log: &mut dyn Write,
+    work: impl AsyncFn(&mut Remote) -> Result<T, RemoteError>,
+) -> Result<T, FaultError> {
+    let result = ride_out(fault_limit, log, async || work(remote).await).await;
     for line in remote.take_notices() {
         report::say(log, format_args!("{line}"));
     }
-    snapshot
+    result
 }
 
 #[derive(Default)]

@@ -50,6 +50,14 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether it may make a commit, rather than only wait for something.
+    pub fn changes(&self) -> bool {
+        !matches!(
+            self,
+            Operation::AwaitUnclaimed(_) | Operation::AwaitClaimed(_)
+        )
+    }
+
     /// The claim that must still stand for the operation to be allowed, and of which lock.
     pub fn claim_to_prove(&self) -> Option<(&LockName, ClaimId)> {
         match self {

@@ -15,8 +15,12 @@ const NAMES_KEPT: usize = 8;
 pub struct Advertisement {
     refs: BTreeMap<String, Oid>,
     other_branches: Vec<String>,
-    capabilities: Vec<String>,
+    capabilities: Capabilities,
 }
+
+/// What a server can do besides the least.
+#[derive(Debug, Clone, Default)]
+pub struct Capabilities(Vec<String>);
 
 /// What an advertisement can be instead of one.
 #[derive(Debug)]
@@ -69,16 +73,9 @@ impl Advertisement {
         self.refs.get(name).copied()
     }
 
-    /// Whether the server can do this; for `key=value` ask with [`Advertisement::value`].
-    pub fn can(&self, capability: &str) -> bool {
-        self.capabilities.iter().any(|known| known == capability)
-    }
-
-    /// The value of a capability of the form `key=value`.
-    pub fn value(&self, key: &str) -> Option<&str> {
-        self.capabilities
-            .iter()
-            .find_map(|known| known.strip_prefix(key)?.strip_prefix('='))
+    /// What the server can do.
+    pub fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
     }
 
     /// What there is where a branch was looked for in vain, in a few words.
@@ -102,7 +99,8 @@ impl Advertisement {
         };
         if first {
             let capabilities = String::from_utf8_lossy(capabilities);
-            self.capabilities = capabilities.split_whitespace().map(str::to_owned).collect();
+            self.capabilities =
+                Capabilities(capabilities.split_whitespace().map(str::to_owned).collect());
         }
         // A ref whose name is not UTF-8 cannot be one that we ask for.
         let Ok(line) = std::str::from_utf8(line) else {
@@ -125,6 +123,20 @@ impl Advertisement {
             self.other_branches.push(format!("`{branch}`"));
         }
         Ok(())
+    }
+}
+
+impl Capabilities {
+    /// Whether the server can do this; for `key=value` ask with [`Capabilities::value`].
+    pub fn can(&self, capability: &str) -> bool {
+        self.0.iter().any(|known| known == capability)
+    }
+
+    /// The value of a capability of the form `key=value`.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find_map(|known| known.strip_prefix(key)?.strip_prefix('='))
     }
 }
 
@@ -170,8 +182,10 @@ mod tests {
 
             assert_eq!(heard.get("refs/heads/main"), Oid::from_str(ID).ok());
             assert_eq!(heard.get("refs/heads/other"), None);
-            assert!(heard.can("side-band-64k") && !heard.can("shallow"));
-            assert_eq!(heard.value("object-format"), Some("sha1"));
+            assert!(
+                heard.capabilities().can("side-band-64k") && !heard.capabilities().can("shallow")
+            );
+            assert_eq!(heard.capabilities().value("object-format"), Some("sha1"));
             assert_eq!(heard.other_branches(), "it has `other`");
         }
     }

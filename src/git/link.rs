@@ -83,7 +83,7 @@ impl Notices {
 }
 
 impl Link {
-    pub fn new(location: &Location, access: &Access) -> Result<Link, RemoteError> {
+    pub fn new(location: &Location, access: &Access) -> Result<Arc<Link>, RemoteError> {
         let way = match location {
             Location::Path(path) => Way::Local(path.clone()),
             Location::Git { host, port, path } => Way::Tcp {
@@ -111,12 +111,12 @@ impl Link {
                 )?))
             }
         };
-        Ok(Link {
+        Ok(Arc::new(Link {
             remote: location.to_string(),
             access: access.clone(),
             notices: Notices::default(),
             way,
-        })
+        }))
     }
 
     /// What messages call the remote repository.
@@ -134,8 +134,36 @@ impl Link {
         &self.notices
     }
 
+    /// Whether a request can be sent without the server's advertisement before it on the same connection.
+    pub fn is_stateless(&self) -> bool {
+        match self.way {
+            Way::Http(_) => true,
+            Way::Local(_) | Way::Tcp { .. } | Way::Ssh(_) => false,
+        }
+    }
+
+    /// Goes on after an advertisement that was read in another conversation; see [`Link::is_stateless`].
+    pub fn resume(self: &Arc<Self>, service: Service) -> Result<Talk, RemoteError> {
+        if !self.is_stateless() {
+            return Err(self.mixed_up());
+        }
+        let nothing = PacketReader::new(Box::new(tokio::io::empty()), self.access.limits.silence);
+        Ok(Talk {
+            link: self.clone(),
+            reader: nothing,
+            to: To::Http(service),
+        })
+    }
+
+    fn mixed_up(&self) -> RemoteError {
+        RemoteError::Protocol {
+            remote: self.remote.clone(),
+            found: "a conversation of another kind".to_owned(),
+        }
+    }
+
     /// Opens a conversation; the server speaks first, with its advertisement.
-    pub async fn open(&self, service: Service) -> Result<Talk<'_>, RemoteError> {
+    pub async fn open(self: &Arc<Self>, service: Service) -> Result<Talk, RemoteError> {
         match &self.way {
             Way::Local(path) => local::open(self, path, service),
             Way::Tcp { host, port, path } => tcp::open(self, host, *port, path, service).await,
@@ -146,21 +174,18 @@ impl Link {
 }
 
 /// An open conversation with a server.
-pub(super) struct Talk<'a> {
-    link: &'a Link,
+pub(super) struct Talk {
+    link: Arc<Link>,
     pub reader: PacketReader,
-    to: To<'a>,
+    to: To,
 }
 
-enum To<'a> {
+enum To {
     Pipe {
         writer: Box<dyn AsyncWrite + Unpin + Send>,
         aside: Option<Aside>,
     },
-    Http {
-        http: &'a http::Http,
-        service: Service,
-    },
+    Http(Service),
 }
 
 /// What the other side says on its error stream, as far as it has come.
@@ -211,13 +236,16 @@ impl Aside {
     }
 }
 
-impl<'a> Talk<'a> {
+impl Talk {
     /// Sends one request; what the server answers can then be read.
     pub async fn send(&mut self, request: Vec<u8>) -> Result<(), RemoteError> {
         let silence = self.link.access.limits.silence;
         match &mut self.to {
-            To::Http { http, service } => {
-                self.reader = http.post(self.link, *service, request).await?;
+            To::Http(service) => {
+                let Way::Http(http) = &self.link.way else {
+                    return Err(self.link.mixed_up());
+                };
+                self.reader = http.post(&self.link, *service, request).await?;
                 Ok(())
             }
             To::Pipe { writer, .. } => {
@@ -249,7 +277,7 @@ impl<'a> Talk<'a> {
     pub async fn leave(mut self) -> Result<(), RemoteError> {
         match self.to {
             To::Pipe { .. } => self.send(b"0000".to_vec()).await,
-            To::Http { .. } => Ok(()),
+            To::Http(_) => Ok(()),
         }
     }
 

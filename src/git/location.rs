@@ -60,7 +60,7 @@ impl Location {
         let Some((scheme, rest)) = uri.split_once("://") else {
             // `host:path` is SSH, unless a slash comes before the colon.
             return match uri.split_once(':') {
-                Some((scheme, rest)) if !scheme.starts_with('[') && rest.starts_with(':') => {
+                Some((scheme, rest)) if !scheme.contains('[') && rest.starts_with(':') => {
                     Err(LocationError::Scheme(format!("{scheme}::")))
                 }
                 Some((host, _)) if !host.contains('/') => Ok((scp_like(uri)?, None)),

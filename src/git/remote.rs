@@ -2,10 +2,12 @@
 //!
 //! Source: `gitprotocol-pack(5)`, `gitprotocol-capabilities(5)`.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tokio::time::timeout;
 
 use super::access::Access;
-use super::advertisement::{Advertisement, AdvertisementError};
+use super::advertisement::{Advertisement, AdvertisementError, Capabilities};
 use super::link::{Link, Service, Talk};
 use super::location::Location;
 use super::packet::{self, Packet};
@@ -74,9 +76,19 @@ pub enum PushAnswer {
 
 /// One branch of a remote repository, and our copy of as much of it as was needed.
 pub struct Remote {
-    link: Link,
+    link: Arc<Link>,
     branch: String,
     store: Store,
+    /// The beginning of a push, made while something else was waited for.
+    prepared: Mutex<Option<Prepared>>,
+}
+
+/// A push as far as it can go before it is known what to push.
+enum Prepared {
+    /// What the server can do. All later pushes can begin with that, for each request is a conversation of its own.
+    Known(Capabilities),
+    /// A conversation that has begun, and the commit that the server said the branch is at. Good for one push, soon.
+    Begun(Box<Talk>, Capabilities, Option<Oid>),
 }
 
 impl Remote {
@@ -95,6 +107,7 @@ impl Remote {
             link,
             branch: branch.to_owned(),
             store,
+            prepared: Mutex::new(None),
         })
     }
 
@@ -143,25 +156,102 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, RemoteError> {
-        let (head, cuts, fetched) = self
-            .within_limit(async {
-                let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
-                let head = self.head_in(&advertisement)?;
-                if let Some(known) = self.store.depth_of(head).map(Depth)
-                    && known >= depth
-                {
-                    let _ = talk.leave().await;
-                    return Ok((head, Vec::new(), known));
-                }
-                let cuts = self.fetch(&mut talk, &advertisement, head, depth).await?;
-                Ok((head, cuts, depth))
-            })
-            .await?;
-        self.store.note_fetched(head, fetched.0, cuts)?;
+        let fetched = self.fetch_head(depth).await?;
+        self.note(fetched)
+    }
+
+    /// As [`Remote::snapshot`], and begins a push at the same time. Whoever then has nothing to push says so with
+    /// [`Remote::forget_push`].
+    ///
+    /// # Errors
+    /// [`RemoteError`] of the snapshot. What goes wrong with the rest comes up again with the push.
+    pub async fn snapshot_to_push(&mut self, depth: Depth) -> Result<Snapshot, RemoteError> {
+        let (fetched, _) = tokio::join!(self.fetch_head(depth), self.prepare_push());
+        self.note(fetched?)
+    }
+
+    fn note(
+        &mut self,
+        (head, cuts, depth): (Oid, Vec<Oid>, Depth),
+    ) -> Result<Snapshot, RemoteError> {
+        self.store.note_fetched(head, depth.0, cuts)?;
         Ok(Snapshot {
             commit: head,
-            depth: fetched,
+            depth,
         })
+    }
+
+    async fn fetch_head(&self, depth: Depth) -> Result<(Oid, Vec<Oid>, Depth), RemoteError> {
+        self.within_limit(async {
+            let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
+            let head = self.head_in(&advertisement)?;
+            if let Some(known) = self.store.depth_of(head).map(Depth)
+                && known >= depth
+            {
+                let _ = talk.leave().await;
+                return Ok((head, Vec::new(), known));
+            }
+            let cuts = self
+                .fetch(&mut talk, advertisement.capabilities(), head, depth)
+                .await?;
+            Ok((head, cuts, depth))
+        })
+        .await
+    }
+
+    async fn prepare_push(&self) -> Result<(), RemoteError> {
+        if self.prepared().is_some() {
+            return Ok(());
+        }
+        self.within_limit(async {
+            let (talk, advertisement) = self.open(Service::ReceivePack).await?;
+            let known = advertisement.capabilities().clone();
+            *self.prepared() = Some(if self.link.is_stateless() {
+                Prepared::Known(known)
+            } else {
+                Prepared::Begun(Box::new(talk), known, advertisement.get(&self.reference()))
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends a push that was begun, if one was, so that no server is kept waiting.
+    pub async fn forget_push(&self) {
+        let begun = self
+            .prepared()
+            .take_if(|prepared| matches!(prepared, Prepared::Begun(..)));
+        if let Some(Prepared::Begun(talk, ..)) = begun {
+            // If the goodbye gets lost, the end of the connection says the same.
+            let _ = talk.leave().await;
+        }
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, Option<Prepared>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a push that replaces `expected`, or goes on with one that was begun; `None` when the branch has moved.
+    async fn begin_push(&self, expected: Oid) -> Result<Option<(Talk, Capabilities)>, RemoteError> {
+        let prepared = self.prepared().take();
+        match prepared {
+            Some(Prepared::Known(known)) => {
+                *self.prepared() = Some(Prepared::Known(known.clone()));
+                return Ok(Some((self.link.resume(Service::ReceivePack)?, known)));
+            }
+            Some(Prepared::Begun(talk, known, Some(at))) if at == expected => {
+                return Ok(Some((*talk, known)));
+            }
+            // It was begun before or after the commit that we go by; only a new one can tell.
+            Some(Prepared::Begun(talk, ..)) => drop(talk.leave().await),
+            None => {}
+        }
+        let (talk, advertisement) = self.open(Service::ReceivePack).await?;
+        if advertisement.get(&self.reference()) != Some(expected) {
+            let _ = talk.leave().await;
+            return Ok(None);
+        }
+        Ok(Some((talk, advertisement.capabilities().clone())))
     }
 
     /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there.
@@ -175,17 +265,15 @@ impl Remote {
         pack: &[u8],
     ) -> Result<PushAnswer, RemoteError> {
         self.within_limit(async {
-            let (mut talk, advertisement) = self.open(Service::ReceivePack).await?;
-            if advertisement.get(&self.reference()) != Some(expected) {
-                let _ = talk.leave().await;
+            let Some((mut talk, known)) = self.begin_push(expected).await? else {
                 return Ok(PushAnswer::Moved);
-            }
+            };
             let mut capabilities = vec!["report-status", "side-band-64k"];
             for capability in &capabilities {
-                self.require(&advertisement, capability)?;
+                self.require(&known, capability)?;
             }
-            capabilities.extend(["quiet"].iter().filter(|quiet| advertisement.can(quiet)));
-            if advertisement.value("agent").is_some() {
+            capabilities.extend(["quiet"].iter().filter(|quiet| known.can(quiet)));
+            if known.value("agent").is_some() {
                 capabilities.push(AGENT);
             }
             let mut request = Vec::with_capacity(pack.len() + 512);
@@ -228,15 +316,15 @@ impl Remote {
         }
     }
 
-    fn require(&self, advertisement: &Advertisement, capability: &str) -> Result<(), RemoteError> {
-        if advertisement.can(capability) {
+    fn require(&self, known: &Capabilities, capability: &str) -> Result<(), RemoteError> {
+        if known.can(capability) {
             Ok(())
         } else {
             Err(self.protocol(format!("it lacks the capability `{capability}`")))
         }
     }
 
-    async fn open(&self, service: Service) -> Result<(Talk<'_>, Advertisement), RemoteError> {
+    async fn open(&self, service: Service) -> Result<(Talk, Advertisement), RemoteError> {
         let mut talk = self.link.open(service).await?;
         let reference = self.reference();
         let advertisement =
@@ -251,7 +339,7 @@ impl Remote {
                     });
                 }
             };
-        match advertisement.value("object-format") {
+        match advertisement.capabilities().value("object-format") {
             None | Some("sha1") => Ok((talk, advertisement)),
             Some(other) => Err(self.protocol(format!(
                 "its objects are named by {other}, and only sha1 is supported"
@@ -272,21 +360,21 @@ impl Remote {
     /// Fetches, and gives the commits at which the server says the history is cut off.
     async fn fetch(
         &self,
-        talk: &mut Talk<'_>,
-        advertisement: &Advertisement,
+        talk: &mut Talk,
+        known: &Capabilities,
         head: Oid,
         depth: Depth,
     ) -> Result<Vec<Oid>, RemoteError> {
         let mut capabilities = vec!["side-band-64k", "shallow"];
         for capability in &capabilities {
-            self.require(advertisement, capability)?;
+            self.require(known, capability)?;
         }
         capabilities.extend(
             ["ofs-delta", "no-progress"]
                 .iter()
-                .filter(|known| advertisement.can(known)),
+                .filter(|optional| known.can(optional)),
         );
-        if advertisement.value("agent").is_some() {
+        if known.value("agent").is_some() {
             capabilities.push(AGENT);
         }
         let mut request = Vec::new();
@@ -348,7 +436,7 @@ impl Remote {
         Ok(cuts)
     }
 
-    async fn next(&self, talk: &mut Talk<'_>) -> Result<Packet, RemoteError> {
+    async fn next(&self, talk: &mut Talk) -> Result<Packet, RemoteError> {
         match talk.reader.next().await {
             Ok(packet) => Ok(packet),
             Err(err) => Err(talk.failed(err).await),
@@ -363,7 +451,7 @@ impl Remote {
     }
 
     /// Reads what became of a push: packets in packets, with what hooks say beside them.
-    async fn read_report(&self, talk: &mut Talk<'_>) -> Result<PushAnswer, RemoteError> {
+    async fn read_report(&self, talk: &mut Talk) -> Result<PushAnswer, RemoteError> {
         let mut report = Vec::new();
         let mut words = Vec::new();
         loop {

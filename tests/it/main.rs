@@ -5,3 +5,6 @@ mod support;
 
 /// Several at once.
 mod races;
+
+/// Generated sequences of operations, read back with plain git.
+mod sequences;

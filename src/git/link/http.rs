@@ -4,7 +4,7 @@
 //!
 //! Source: `gitprotocol-http(5)`.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use futures_util::TryStreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
@@ -65,11 +65,7 @@ impl Http {
         })
     }
 
-    pub async fn open<'a>(
-        &'a self,
-        link: &'a Link,
-        service: Service,
-    ) -> Result<Talk<'a>, RemoteError> {
+    pub async fn open(&self, link: &Arc<Link>, service: Service) -> Result<Talk, RemoteError> {
         let mut url = self.url(&format!("info/refs?service={}", service.name()));
         let mut redirects = 0;
         let response = loop {
@@ -98,12 +94,9 @@ impl Http {
             self.remember(&url);
         }
         Ok(Talk {
-            link,
+            link: link.clone(),
             reader: reader(link, response),
-            to: To::Http {
-                http: self,
-                service,
-            },
+            to: To::Http(service),
         })
     }
 

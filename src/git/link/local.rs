@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -34,11 +35,7 @@ const OTHER_REPOSITORY: [&str; 16] = [
     "GIT_WORK_TREE",
 ];
 
-pub(super) fn open<'a>(
-    link: &'a Link,
-    path: &Path,
-    service: Service,
-) -> Result<Talk<'a>, RemoteError> {
+pub(super) fn open(link: &Arc<Link>, path: &Path, service: Service) -> Result<Talk, RemoteError> {
     let mut command = Command::new("git");
     command
         .arg(service.name().trim_start_matches("git-"))
@@ -73,7 +70,7 @@ pub(super) fn open<'a>(
         let _ = child.wait().await;
     });
     Ok(Talk {
-        link,
+        link: link.clone(),
         reader: PacketReader::new(Box::new(stdout), link.access.limits.silence),
         to: To::Pipe {
             writer: Box::new(stdin),

@@ -68,11 +68,7 @@ impl Ssh {
         })
     }
 
-    pub async fn open<'a>(
-        &self,
-        link: &'a Link,
-        service: Service,
-    ) -> Result<Talk<'a>, RemoteError> {
+    pub async fn open(&self, link: &Arc<Link>, service: Service) -> Result<Talk, RemoteError> {
         let mut session = self.session.lock().await;
         // A server may end a session that was idle while we waited for a lock.
         if session.as_ref().is_none_or(Handle::is_closed) {
@@ -116,7 +112,7 @@ impl Ssh {
             heard.end();
         });
         Ok(Talk {
-            link,
+            link: link.clone(),
             reader: PacketReader::new(Box::new(reader), link.access.limits.silence),
             to: To::Pipe {
                 writer: Box::new(to.make_writer()),

@@ -2,23 +2,25 @@
 //!
 //! Source: `gitprotocol-pack(5)`, "Git Transport".
 
+use std::sync::Arc;
+
 use super::super::RemoteError;
 use super::super::packet::{self, PacketReader};
 use super::connect::connect;
 use super::{Link, Service, Talk, To};
 
-pub(super) async fn open<'a>(
-    link: &'a Link,
+pub(super) async fn open(
+    link: &Arc<Link>,
     host: &str,
     port: u16,
     path: &str,
     service: Service,
-) -> Result<Talk<'a>, RemoteError> {
+) -> Result<Talk, RemoteError> {
     // A proxy is for HTTP and SSH: `git://` is for networks where there is none.
     let stream = connect(&link.remote, host, port, None, link.access.limits).await?;
     let (reader, writer) = stream.into_split();
     let mut talk = Talk {
-        link,
+        link: link.clone(),
         reader: PacketReader::new(Box::new(reader), link.access.limits.silence),
         to: To::Pipe {
             writer: Box::new(writer),

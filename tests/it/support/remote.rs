@@ -299,7 +299,7 @@ impl TestRemote {
     pub fn with_history(commits: usize) -> TestRemote {
         let remote = TestRemote::empty("main");
         let mut stream = String::new();
-        let mut data = |text: &str| format!("data {}\n{text}\n", text.len());
+        let data = |text: &str| format!("data {}\n{text}\n", text.len());
         let start = |n: usize| {
             format!(
                 "commit refs/heads/main\ncommitter Hand <hand@example.com> {} +0000\n",

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// Passes connections on to a port of this machine.
 pub struct Relay {
@@ -20,6 +21,11 @@ struct Counts {
 impl Relay {
     /// Passes connections on to `to`.
     pub fn start(to: u16) -> Relay {
+        Relay::slow(to, Duration::ZERO)
+    }
+
+    /// Passes connections on to `to`, each byte as much later as `one_way` says. Any number are on the way at a time.
+    pub fn slow(to: u16, one_way: Duration) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
@@ -35,8 +41,8 @@ impl Relay {
                 let (back, forth) = (counted.clone(), counted.clone());
                 let (from_client, from_server) =
                     (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || pass(from_client, server, &forth));
-                std::thread::spawn(move || pass(from_server, client, &back));
+                std::thread::spawn(move || pass(from_client, server, &forth, one_way));
+                std::thread::spawn(move || pass(from_server, client, &back, one_way));
             }
         });
         Relay { port, counts }
@@ -58,13 +64,27 @@ impl Relay {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, counts: &Counts) {
+fn pass(mut from: TcpStream, mut to: TcpStream, counts: &Counts, delay: Duration) {
+    let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
+    let writer = std::thread::spawn(move || {
+        for (due, bytes) in receiver {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        let _ = to.shutdown(Shutdown::Write);
+    });
     let mut bytes = [0; 16 * 1024];
     while let Ok(n @ 1..) = from.read(&mut bytes) {
         counts.bytes.fetch_add(n, Ordering::SeqCst);
-        if to.write_all(&bytes[..n]).is_err() {
+        if sender
+            .send((Instant::now() + delay, bytes[..n].to_vec()))
+            .is_err()
+        {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Write);
+    drop(sender);
+    let _ = writer.join();
 }
