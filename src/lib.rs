@@ -53,6 +53,15 @@
 //! **Everything waits on one thread, in tokio.** A transport gives bytes both ways and a limit can be put around any of
 //! it, so that no server can hold us longer than we want, and whatever is under way can be dropped.
 //!
+//! **A push begins while the head is fetched**: its connection, its credentials and the server's first words do not
+//! depend on what is decided. That spares a round trip or two of six; over a slow network it is what is felt. A push
+//! that then is not needed is ended politely.
+//!
+//! **SSH is `russh`'s business.** A whole acquire was measured with it (100,000 commits, loopback, a shell that reads no
+//! start-up files): about half of what `git` needs for listing the refs alone, since one session serves the fetch and
+//! the push. It is pure Rust, so that neither OpenSSL nor libssh2 is built in, works on any stream (which is what makes
+//! tunnels cost nothing), and takes keys and an agent from memory.
+//!
 //! **HTTP is `reqwest`'s business** (connections kept, TLS, proxies): a well-kept client that is asked for little.
 //! Redirects are followed by us, because where credentials go is our business.
 //!

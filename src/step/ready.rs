@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use hyper_util::client::proxy::matcher::Matcher;
+use url::Url;
 
 use super::{StepError, Surroundings};
 use crate::concourse::Source;
@@ -131,28 +132,39 @@ impl Ready {
 }
 
 impl Settings {
+    /// Reads the settings that hold for the source's uri, as `url.*.insteadOf` rewrites it.
     fn read(source: &Source) -> Settings {
         let mut settings = Settings::default();
         for (name, value) in &source.git_config {
+            if let Some(base) = between(name, "url.", ".insteadof") {
+                settings
+                    .instead_of
+                    .push((value.expose().to_owned(), base.to_owned()));
+            }
+        }
+        let place = Url::parse(&settings.rewritten(source.uri.expose())).ok();
+        for (name, value) in &source.git_config {
             let value = value.expose().to_owned();
             let lower = name.to_ascii_lowercase();
-            // `http.https://example.com.extraHeader` is the same for one server; ours is the only one we go to.
-            let http = lower
-                .strip_prefix("http.")
-                .map(|rest| rest.rsplit('.').next().unwrap_or(rest));
-            match (lower.as_str(), http) {
+            let (section, key) = lower.rsplit_once('.').unwrap_or((&lower, ""));
+            // What is set for one server (`http.https://example.com/.extraHeader`) may be a token that no other is to
+            // see.
+            let http = section == "http"
+                || section.starts_with("http.")
+                    && is_below(place.as_ref(), &name["http.".len()..section.len()]);
+            match (lower.as_str(), key) {
                 ("user.name", _) => settings.name = Some(value).filter(|name| !name.is_empty()),
                 ("user.email", _) => settings.email = Some(value).filter(|email| !email.is_empty()),
-                (_, Some("proxy")) => settings.proxy = Some(value),
-                (_, Some("sslverify")) => {
+                (_, "proxy") if http => settings.proxy = Some(value),
+                (_, "sslverify") if http => {
                     settings.anyone = matches!(
                         value.to_ascii_lowercase().as_str(),
                         "false" | "no" | "off" | "0"
                     );
                 }
                 // An empty one takes back those before it.
-                (_, Some("extraheader")) if value.is_empty() => settings.headers.clear(),
-                (_, Some("extraheader")) => {
+                (_, "extraheader") if http && value.is_empty() => settings.headers.clear(),
+                (_, "extraheader") if http => {
                     let (name, value) = value.split_once(':').unwrap_or((&value, ""));
                     let header = Header {
                         name: name.trim().to_owned(),
@@ -160,10 +172,7 @@ impl Settings {
                     };
                     settings.headers.push(header);
                 }
-                (lower, _) if lower.starts_with("url.") && lower.ends_with(".insteadof") => {
-                    let base = &name["url.".len()..name.len() - ".insteadof".len()];
-                    settings.instead_of.push((value, base.to_owned()));
-                }
+                _ if between(name, "url.", ".insteadof").is_some() => {}
                 _ => settings.others.push(name.clone()),
             }
         }
@@ -181,6 +190,31 @@ impl Settings {
             None => uri.to_owned(),
         }
     }
+}
+
+/// What stands between a start and an end that are given in lower case, and written in any.
+fn between<'a>(name: &'a str, start: &str, end: &str) -> Option<&'a str> {
+    let lower = name.to_ascii_lowercase();
+    let fits =
+        lower.len() > start.len() + end.len() && lower.starts_with(start) && lower.ends_with(end);
+    if fits {
+        name.get(start.len()..name.len() - end.len())
+    } else {
+        None
+    }
+}
+
+/// Whether a URL is the one at `above`, or below it: same kind, same host, and its path goes on from there.
+fn is_below(url: Option<&Url>, above: &str) -> bool {
+    let (Some(url), Ok(above)) = (url, Url::parse(above)) else {
+        return false;
+    };
+    let path = above.path().trim_end_matches('/');
+    let same_place = url.scheme() == above.scheme()
+        && url.host() == above.host()
+        && url.port_or_known_default() == above.port_or_known_default();
+    let rest = url.path().strip_prefix(path);
+    same_place && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn credentials(source: &Source, in_uri: Option<Credentials>) -> Option<Credentials> {
@@ -314,4 +348,279 @@ fn basic(header: &str) -> Option<Credentials> {
         username: username.to_owned(),
         password: Some(password.to_owned()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::concourse::{Build, CheckRequest};
+
+    fn surroundings() -> Surroundings {
+        Surroundings {
+            temporary: "/nonexistent".into(),
+            build: Build::default(),
+            home: None,
+            ssh_agent: None,
+            proxies: Proxies::default(),
+        }
+    }
+
+    fn ready_in(
+        around: &Surroundings,
+        mut source: serde_json::Value,
+    ) -> Result<(Ready, String), String> {
+        source["branch"] = "main".into();
+        source["pool"] = "aws".into();
+        let request =
+            CheckRequest::read(json!({ "source": source }).to_string().as_bytes()).unwrap();
+        let mut log = Vec::new();
+        let ready =
+            Ready::new(&request.source, around, &mut log).map_err(|err| report::chain(&err))?;
+        Ok((ready, String::from_utf8(log).unwrap()))
+    }
+
+    fn ready(source: serde_json::Value) -> Ready {
+        ready_in(&surroundings(), source).unwrap().0
+    }
+
+    fn settings(pairs: &[(&str, &str)]) -> serde_json::Value {
+        pairs
+            .iter()
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect()
+    }
+
+    #[test]
+    fn without_settings_it_is_the_resource_in_use_today_that_commits() {
+        let ready = ready(json!({"uri": "/x"}));
+
+        assert_eq!(
+            (ready.identity.name.as_str(), ready.identity.email.as_str()),
+            ("CI Pool Resource", "ci-pool@localhost")
+        );
+        assert_eq!(
+            ready.access,
+            Access {
+                limits: Limits::default(),
+                ..Access::default()
+            }
+        );
+        assert_eq!(
+            ready.pace,
+            Pace {
+                retry_delay: Duration::from_secs(10),
+                fault_limit: Duration::from_secs(300)
+            }
+        );
+    }
+
+    #[test]
+    fn settings_that_mean_something_have_their_effect_and_each_other_one_is_named() {
+        let pairs = settings(&[
+            ("User.Name", "Me"),
+            ("user.email", "me@x"),
+            ("http.sslVerify", "FALSE"),
+            ("http.extraHeader", "X-One: 1"),
+            ("http.extraHeader", ""),
+            ("http.extraHeader", "X-Two: a:b"),
+            ("core.sshCommand", "ssh -v"),
+            ("safe.directory", "*"),
+        ]);
+
+        let (ready, log) = ready_in(
+            &surroundings(),
+            json!({"uri": "https://h/x", "git_config": pairs}),
+        )
+        .unwrap();
+
+        assert_eq!(
+            (ready.identity.name.as_str(), ready.identity.email.as_str()),
+            ("Me", "me@x")
+        );
+        assert!(ready.access.trust.anyone);
+        assert_eq!(
+            ready.access.headers,
+            [Header {
+                name: "X-Two".into(),
+                value: "a:b".into()
+            }]
+        );
+        assert_eq!(log.lines().count(), 2);
+        assert!(
+            log.contains("`core.sshCommand`") && log.contains("`safe.directory`"),
+            "{log}"
+        );
+    }
+
+    #[test]
+    fn what_is_set_for_one_server_goes_to_no_other() {
+        let headers = |uri: &str, scope: &str| {
+            let pairs = settings(&[(
+                &format!("http.{scope}.extraHeader"),
+                "Authorization: MARKER",
+            )]);
+            ready(json!({"uri": uri, "git_config": pairs}))
+                .access
+                .headers
+                .len()
+        };
+
+        assert_eq!(headers("https://h.example/a/b.git", "https://h.example"), 1);
+        assert_eq!(
+            headers("https://h.example/a/b.git", "https://h.example/"),
+            1
+        );
+        assert_eq!(
+            headers("https://h.example:443/a/b.git", "https://h.example/a"),
+            1
+        );
+        for other in [
+            "https://other.example",
+            "http://h.example",
+            "https://h.example:8443",
+            "https://h.example/ab",
+            "x",
+        ] {
+            assert_eq!(headers("https://h.example/a/b.git", other), 0, "{other}");
+        }
+    }
+
+    #[test]
+    fn the_longest_of_several_rewritings_wins() {
+        let pairs = settings(&[
+            ("url.https://mirror.example/.insteadOf", "gh:"),
+            ("url.https://Mirror.example/Ops/.insteadOf", "gh:ops/"),
+        ]);
+
+        let of = |uri: &str| {
+            ready(json!({"uri": uri, "git_config": pairs}))
+                .location
+                .to_string()
+        };
+
+        assert_eq!(
+            of("gh:ops/locks.git"),
+            "https://mirror.example/Ops/locks.git"
+        );
+        assert_eq!(
+            of("gh:dev/locks.git"),
+            "https://mirror.example/dev/locks.git"
+        );
+        assert_eq!(of("https://h/x"), "https://h/x");
+    }
+
+    #[test]
+    fn credentials_of_the_source_win_over_those_of_the_uri() {
+        let of = |source| {
+            ready(source)
+                .access
+                .credentials
+                .map(|one| (one.username, one.password.unwrap_or_default()))
+        };
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+
+        assert_eq!(of(json!({"uri": "http://a:b@h/x"})), pair("a", "b"));
+        assert_eq!(
+            of(json!({"uri": "http://a:b@h/x", "password": "c"})),
+            pair("a", "c")
+        );
+        assert_eq!(
+            of(json!({"uri": "http://a:b@h/x", "username": "d", "password": "c"})),
+            pair("d", "c")
+        );
+        assert_eq!(
+            of(json!({"uri": "http://h/x", "password": "token"})),
+            pair("", "token")
+        );
+        assert_eq!(of(json!({"uri": "http://h/x"})), None);
+    }
+
+    #[test]
+    fn a_user_in_the_uri_wins_and_says_so_when_another_is_given() {
+        let user = |uri: &str, given: Option<&str>| {
+            let source = json!({"uri": uri, "private_key_user": given});
+            let (ready, log) = ready_in(&surroundings(), source).unwrap();
+            let Location::Ssh { user, .. } = ready.location else {
+                panic!()
+            };
+            (user, log.lines().count())
+        };
+
+        assert_eq!(user("me@h:x", Some("other")), (Some("me".into()), 1));
+        assert_eq!(user("me@h:x", Some("me")), (Some("me".into()), 0));
+        assert_eq!(user("h:x", Some("other")), (Some("other".into()), 0));
+        assert_eq!(user("h:x", None), (None, 0));
+    }
+
+    #[test]
+    fn a_proxy_comes_from_the_tunnel_then_the_settings_then_the_environment() {
+        let mut around = surroundings();
+        around.proxies = Proxies {
+            https: "http://u%20s:p%40ss@proxy.example:3128".into(),
+            no: "internal.example,10.0.0.0/8".into(),
+            ..Proxies::default()
+        };
+        let proxy = |source| {
+            let proxy = ready_in(&around, source).unwrap().0.access.proxy;
+            proxy.map(|proxy| (format!("{}:{}", proxy.host, proxy.port), proxy.credentials))
+        };
+        let tunnel = json!({"proxy_host": "tunnel.example", "proxy_port": 1});
+        let setting = |value: &str| settings(&[("http.proxy", value)]);
+
+        let (host, credentials) = proxy(json!({"uri": "https://h/x"})).unwrap();
+        assert_eq!(host, "proxy.example:3128");
+        let credentials = credentials.unwrap();
+        assert_eq!(
+            (
+                credentials.username.as_str(),
+                credentials.password.as_deref()
+            ),
+            ("u s", Some("p@ss"))
+        );
+        for without in [
+            "http://h/x",
+            "https://internal.example/x",
+            "https://a.internal.example/x",
+            "https://10.1.2.3/x",
+            "git@h:x",
+        ] {
+            assert_eq!(proxy(json!({"uri": without})), None, "{without}");
+        }
+        assert_eq!(
+            proxy(json!({"uri": "https://h/x", "git_config": setting("")})),
+            None
+        );
+        let by_setting =
+            proxy(json!({"uri": "http://h/x", "git_config": setting("http://s.example:2")}));
+        assert_eq!(by_setting, Some(("s.example:2".into(), None)));
+        for uri in ["git@h:x", "https://h/x"] {
+            let by_tunnel = proxy(
+                json!({"uri": uri, "https_tunnel": tunnel, "git_config": setting("http://s.example:2")}),
+            );
+            assert_eq!(by_tunnel, Some(("tunnel.example:1".into(), None)), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_of_another_kind_is_refused_without_showing_its_password() {
+        for value in [
+            "socks5://u:MARKER@h:1",
+            "https://u:MARKER@h:1",
+            "::::MARKER",
+        ] {
+            let source =
+                json!({"uri": "https://h/x", "git_config": settings(&[("http.proxy", value)])});
+            let err = ready_in(&surroundings(), source).map(drop).unwrap_err();
+            assert!(
+                err.contains("http.proxy") && !err.contains("MARKER"),
+                "{value}: {err}"
+            );
+        }
+    }
 }
