@@ -19,13 +19,14 @@ pub use secret::Secret;
 pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
 
 use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::lock::{LockName, NameError, PoolName};
 use crate::object::Oid;
+use crate::report;
 use duration::DurationError;
 use keys::{Keys, kind};
 
@@ -285,7 +286,7 @@ pub enum RequestError {
         path: String,
     },
     /// A file among the inputs is missing or cannot be read.
-    #[error("cannot read `{}`", .path.display())]
+    #[error("cannot read `{}`", shown(.path))]
     Unreadable {
         /// Where.
         path: PathBuf,
@@ -294,19 +295,19 @@ pub enum RequestError {
         reason: io::Error,
     },
     /// A file among the inputs is no small text.
-    #[error("`{}` has more than 65536 bytes, so it is another kind of file", .path.display())]
+    #[error("`{}` has more than 65536 bytes, so it is another kind of file", shown(.path))]
     TooLarge {
         /// Where.
         path: PathBuf,
     },
     /// A file among the inputs is no text at all.
-    #[error("`{}` is not text in UTF-8", .path.display())]
+    #[error("`{}` is not text in UTF-8", shown(.path))]
     NotText {
         /// Where.
         path: PathBuf,
     },
     /// A file that should name a lock does not.
-    #[error("`{}` does not hold the name of a lock", .path.display())]
+    #[error("`{}` does not hold the name of a lock", shown(.path))]
     LockFile {
         /// Where.
         path: PathBuf,
@@ -315,11 +316,15 @@ pub enum RequestError {
         reason: NameError,
     },
     /// A file that should prove a claim does not.
-    #[error("`{}` does not hold the id of a claim, which is 40 hex digits", .path.display())]
+    #[error("`{}` does not hold the id of a claim, which is 40 hex digits", shown(.path))]
     ClaimFile {
         /// Where.
         path: PathBuf,
     },
+}
+
+fn shown(path: &Path) -> String {
+    report::one_line(&path.display().to_string())
 }
 
 fn missing(keys: &[String]) -> String {

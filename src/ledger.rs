@@ -148,7 +148,7 @@ pub fn fate(
     lock: &LockName,
     claim: ClaimId,
 ) -> Result<Fate, HistoryError> {
-    let Some(way) = history.way_back_to(claim.0)? else {
+    let Some(since) = history.since(claim.0)? else {
         return Ok(Fate::NotAClaim);
     };
     let file = pool.file(Holding::Claimed, lock);
@@ -160,7 +160,7 @@ pub fn fate(
     if !is_claim {
         return Ok(Fate::NotAClaim);
     }
-    match first_without(history, &way, &file)? {
+    match first_without(history, &since, &file)? {
         None => Ok(Fate::Stands),
         Some(by) => {
             let shown = message::trailer(&history.commit(by)?.message, message::CLAIM);
@@ -183,21 +183,21 @@ pub fn still_claimed(
     lock: &LockName,
     version: Oid,
 ) -> Result<Option<bool>, HistoryError> {
-    let Some(way) = history.way_back_to(version)? else {
+    let Some(since) = history.since(version)? else {
         return Ok(None);
     };
     Ok(Some(
-        first_without(history, &way, &pool.file(Holding::Claimed, lock))?.is_none(),
+        first_without(history, &since, &pool.file(Holding::Claimed, lock))?.is_none(),
     ))
 }
 
-/// The oldest commit on a way (newest first) that has no file at `path`.
+/// The first of these commits that has no file at `path`.
 fn first_without(
     history: &History<'_>,
-    way: &[Oid],
+    commits: &[Oid],
     path: &str,
 ) -> Result<Option<Oid>, HistoryError> {
-    for commit in way.iter().rev() {
+    for commit in commits {
         if !is_file(history, *commit, path)? {
             return Ok(Some(*commit));
         }

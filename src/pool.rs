@@ -425,8 +425,11 @@ fn without_claim(
             lock: lock.clone(),
             claim,
         })),
-        // Whoever ended it showed this very claim: it was us, in an earlier run.
-        Fate::Ended { by, proven: true } if !matches!(operation, Operation::Update { .. }) => {
+        // Whoever ended it showed this very claim: it was us, in an earlier run. What is to be removed must be gone.
+        Fate::Ended { by, proven: true }
+            if matches!(operation, Operation::Release { .. })
+                || (matches!(operation, Operation::Remove { .. }) && state.is_none()) =>
+        {
             Some(Decision::Done(lock.clone(), Since::Commit(by)))
         }
         // Someone else released it for us, which is what was wanted.
@@ -902,6 +905,15 @@ mod tests {
             ended: by,
             held: false,
         };
+        let remove = Operation::Remove {
+            lock: lock("x"),
+            claim: Some(claim(1)),
+        };
+        assert_eq!(Files::with(&[]).decide(&remove, by_us), done);
+        assert_eq!(
+            free.decide(&remove, by_us),
+            Decision::Refuse(refused.clone())
+        );
         assert_eq!(
             free.decide(&update("x", "2", Some(claim(1))), by_us),
             Decision::Refuse(refused)

@@ -28,9 +28,30 @@ pub fn chain(err: &dyn Error) -> String {
     text
 }
 
+/// A text from outside as it may stand in a message: it cannot break the line or act on the terminal.
+pub fn one_line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_debug());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_the_rest_is_left_as_it_is() {
+        assert_eq!(
+            one_line("it's \"ü\" \u{1b}[2J\r\n"),
+            "it's \"ü\" \\u{1b}[2J\\r\\n"
+        );
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]

@@ -3,7 +3,6 @@
 //! A walk that comes to where our copy is cut off fails with [`HistoryError::Truncated`]; who asked fetches more and
 //! asks again. So a question is written as if everything were here, and no more is fetched than it needs.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
 use super::store::{Commit, Store, StoreError};
@@ -42,12 +41,12 @@ impl<'a> History<'a> {
         self.head
     }
 
-    /// Reads a commit of the history.
+    /// Reads a commit of the history that is the head or that another question has led to.
     ///
     /// # Errors
-    /// [`HistoryError`].
+    /// [`HistoryError::Store`]: such a commit has been here, so that a missing one is lost.
     pub fn commit(&self, id: Oid) -> Result<Commit, HistoryError> {
-        self.store.commit(id)?.ok_or(HistoryError::Truncated)
+        Ok(self.store.commit(id)?.ok_or(StoreError::Hole(id))?)
     }
 
     /// The commits before `id`, all of which are here; the first is the one it was made on.
@@ -115,37 +114,55 @@ impl<'a> History<'a> {
         })
     }
 
-    /// A way from the head back to `target`, both included; `None` when `target` is not in the history.
+    /// The commits made with `target` in their history: `target` first, each after those that it was made on, the head
+    /// last; `None` when `target` is not in the history.
     ///
-    /// On a branch without merges that is simply the branch. Where a merge joins two sides it is the one that
-    /// `target` is on.
+    /// On a branch without merges that is the branch from `target` on. Where a merge joined sides that both have
+    /// `target` it is both of them; a side that was begun before `target` is left out.
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub fn way_back_to(&self, target: Oid) -> Result<Option<Vec<Oid>>, HistoryError> {
+    pub fn since(&self, target: Oid) -> Result<Option<Vec<Oid>>, HistoryError> {
         // Newest first, so that old side branches are looked at last. A wrong clock costs time, not the answer.
-        let mut queue = BinaryHeap::new();
-        let mut came_from: HashMap<Oid, Option<Oid>> = HashMap::from([(self.head, None)]);
-        let mut order = 0_u64;
-        queue.push((self.commit(self.head)?.time, Reverse(order), self.head));
-        while let Some((_, _, commit)) = queue.pop() {
+        let mut queue = BinaryHeap::from([(self.commit(self.head)?.time, self.head)]);
+        let mut seen: HashSet<Oid> = HashSet::from([self.head]);
+        // `target` and what is below it: no commit that matters is there, so that the search ends where only such are
+        // left.
+        let mut old: HashSet<Oid> = HashSet::new();
+        let mut open: BTreeSet<Oid> = BTreeSet::from([self.head]);
+        let mut made_on: Vec<(Oid, Oid)> = Vec::new();
+        while let Some((_, commit)) = queue.pop() {
             if commit == target {
-                let mut way = vec![commit];
-                while let Some(Some(next)) = came_from.get(&way[way.len() - 1]) {
-                    way.push(*next);
-                }
-                way.reverse();
-                return Ok(Some(way));
+                old.insert(commit);
             }
-            for parent in self.parents(commit)? {
-                if let std::collections::hash_map::Entry::Vacant(unseen) = came_from.entry(parent) {
-                    unseen.insert(Some(commit));
-                    order += 1;
-                    queue.push((self.commit(parent)?.time, Reverse(order), parent));
+            let is_old = old.contains(&commit);
+            open.remove(&commit);
+            if is_old && open.is_empty() {
+                break;
+            }
+            let parents = match self.parents(commit) {
+                // What lies below `target` only spares us work; a side branch that goes deeper tells so itself.
+                Err(HistoryError::Truncated) if is_old => continue,
+                parents => parents?,
+            };
+            for parent in parents {
+                let new = if is_old {
+                    open.remove(&parent);
+                    seen.insert(parent);
+                    old.insert(parent)
+                } else {
+                    made_on.push((parent, commit));
+                    seen.insert(parent) && open.insert(parent)
+                };
+                if new {
+                    queue.push((self.commit(parent)?.time, parent));
                 }
             }
         }
-        Ok(None)
+        if !old.contains(&target) {
+            return Ok(None);
+        }
+        Ok(Some(in_order(target, &made_on)))
     }
 
     /// Whether the head has `target` in its history, where `base` is known to be older than `target`.
@@ -198,4 +215,39 @@ impl<'a> History<'a> {
         }
         Ok(false)
     }
+}
+
+/// `first` and what was made on it, by these pairs of parent and child; each after all that it was made on.
+fn in_order(first: Oid, made_on: &[(Oid, Oid)]) -> Vec<Oid> {
+    let mut children: HashMap<Oid, Vec<Oid>> = HashMap::new();
+    for (parent, child) in made_on {
+        children.entry(*parent).or_default().push(*child);
+    }
+    let mut descendants = HashSet::from([first]);
+    let mut next = vec![first];
+    while let Some(commit) = next.pop() {
+        let children = children.get(&commit).into_iter().flatten();
+        next.extend(children.filter(|child| descendants.insert(**child)));
+    }
+    let mut awaited: HashMap<Oid, usize> = HashMap::new();
+    for (_, child) in made_on
+        .iter()
+        .filter(|(parent, _)| descendants.contains(parent))
+    {
+        *awaited.entry(*child).or_default() += 1;
+    }
+    let mut ordered = Vec::with_capacity(descendants.len());
+    let mut ready = vec![first];
+    while let Some(commit) = ready.pop() {
+        ordered.push(commit);
+        for child in children.get(&commit).into_iter().flatten() {
+            if let Some(awaited) = awaited.get_mut(child) {
+                *awaited -= 1;
+                if *awaited == 0 {
+                    ready.push(*child);
+                }
+            }
+        }
+    }
+    ordered
 }

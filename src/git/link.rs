@@ -56,7 +56,7 @@ enum Way {
         port: u16,
         path: String,
     },
-    Http(http::Http),
+    Http(Box<http::Http>),
     Ssh(Box<ssh::Ssh>),
 }
 
@@ -91,7 +91,7 @@ impl Link {
                 port: *port,
                 path: path.clone(),
             },
-            Location::Http(url) => Way::Http(http::Http::new(url, access)?),
+            Location::Http(url) => Way::Http(Box::new(http::Http::new(url, access)?)),
             Location::Ssh {
                 host,
                 port,

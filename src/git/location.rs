@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::access::Credentials;
+use crate::report::one_line;
 
 /// A place that a transport can go to. Prints itself without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,13 +127,15 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Location::Path(path) => write!(f, "{}", path.display()),
+            Location::Path(path) => f.write_str(&one_line(&path.display().to_string())),
             Location::Git {
                 host,
                 port: 9418,
                 path,
-            } => write!(f, "git://{host}{path}"),
-            Location::Git { host, port, path } => write!(f, "git://{host}:{port}{path}"),
+            } => write!(f, "git://{host}{}", one_line(path)),
+            Location::Git { host, port, path } => {
+                write!(f, "git://{host}:{port}{}", one_line(path))
+            }
             Location::Ssh {
                 user,
                 host,
@@ -149,7 +152,12 @@ impl fmt::Display for Location {
                 };
                 // As a URL, in which a path without a slash before it is below the user's home.
                 let slash = if path.starts_with('/') { "" } else { "/~/" };
-                write!(f, "ssh://{user}{host}{port}{slash}{path}")
+                write!(
+                    f,
+                    "ssh://{}{host}{port}{slash}{}",
+                    one_line(&user),
+                    one_line(path)
+                )
             }
             Location::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
         }

@@ -314,18 +314,12 @@ impl Store {
             None => self.write(ObjectType::Tree, b"", &mut made)?,
         };
         let tree = self.tree(tree)?;
-        let who = git2::Signature::now(&identity.name, &identity.email)
+        let (name, email) = (in_header(&identity.name), in_header(&identity.email));
+        let who = git2::Signature::now(&name, &email)
             .and_then(|now| {
-                git2::Signature::new(
-                    &identity.name,
-                    &identity.email,
-                    &git2::Time::new(now.when().seconds(), 0),
-                )
+                git2::Signature::new(&name, &email, &git2::Time::new(now.when().seconds(), 0))
             })
-            .map_err(objects(format!(
-                "commit as `{} <{}>`",
-                identity.name, identity.email
-            )))?;
+            .map_err(objects(format!("commit as `{name} <{email}>`")))?;
         let commit = repository
             .commit_create_buffer(&who, &who, message, &tree, &[&parent])
             .map_err(objects("make a commit"))?;
@@ -491,6 +485,11 @@ fn init(folder: &Path) -> Result<Repository, StoreError> {
         "make a repository in `{}`",
         folder.display()
     )))
+}
+
+/// The text without what would end it, or its line, in the header of a commit; Git leaves the same out.
+fn in_header(text: &str) -> String {
+    text.replace(|c: char| matches!(c, '<' | '>') || c.is_control(), "")
 }
 
 fn objects(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> StoreError {

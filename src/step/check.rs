@@ -5,9 +5,10 @@ use std::io::Write;
 use super::cache::Cache;
 use super::{Ready, StepError, Surroundings, ask};
 use crate::concourse::{CheckRequest, Source};
-use crate::git::Store;
+use crate::git::{RemoteError, Store};
 use crate::ledger;
-use crate::object::Oid;
+use crate::object::{Mode, Oid};
+use crate::pace::FaultError;
 
 /// Lists the versions since the request's, oldest first; without one, or where it is gone: the latest.
 ///
@@ -31,11 +32,11 @@ pub async fn check(
         &source.branch,
     ) {
         match versions(&ready, source, known, cache.store(), log).await {
-            Err(StepError::Store(_)) => cache.clear(),
+            Err(err) if is_damage(&err) => cache.clear(),
             answer => return answer,
         }
         match versions(&ready, source, known, cache.store(), log).await {
-            Err(StepError::Store(_)) => {}
+            Err(err) if is_damage(&err) => {}
             answer => return answer,
         }
     }
@@ -49,6 +50,16 @@ pub async fn check(
     .await
 }
 
+/// Whether it is our copy that failed, be it read or added to.
+fn is_damage(err: &StepError) -> bool {
+    matches!(
+        err,
+        StepError::Store(_)
+            | StepError::Remote(RemoteError::Store(_))
+            | StepError::Fault(FaultError::Permanent(RemoteError::Store(_)))
+    )
+}
+
 async fn versions(
     ready: &Ready,
     source: &Source,
@@ -58,10 +69,8 @@ async fn versions(
 ) -> Result<Vec<Oid>, StepError> {
     let mut remote = ready.remote(&source.branch, store?)?;
     let versions = ask(&mut remote, &ready.pace, log, |history, snapshot| {
-        if history
-            .entry(snapshot.commit, source.pool.as_str())?
-            .is_none()
-        {
+        let pool = history.entry(snapshot.commit, source.pool.as_str())?;
+        if pool.is_none_or(|pool| pool.mode != Mode::Folder) {
             return Ok(None);
         }
         Ok(Some(ledger::versions(history, &source.pool, known)?))

@@ -43,7 +43,7 @@ pub async fn get(
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     let (version, found) = ask(&mut remote, &ready.pace, log, |history, snapshot| {
         let version = wanted.unwrap_or(snapshot.commit);
-        if history.way_back_to(version)?.is_none() {
+        if history.since(version)?.is_none() {
             return Ok((version, Found::NoSuchVersion));
         }
         let found = match ledger::moved_by(history, pool, version)? {

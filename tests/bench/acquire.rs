@@ -2,7 +2,7 @@
 //! plumbing, a push. Prints a table of medians and ratios; what counts are the ratios, for machines differ.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 #[path = "../it/support/mod.rs"]
 mod support;
 

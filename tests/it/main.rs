@@ -3,8 +3,21 @@
 
 mod support;
 
+/// Requests that ask for something that is none, or that would harm.
+mod bad_input;
+/// The check step and what it keeps between two runs.
+mod check;
+/// The get step.
+mod get;
+/// Long histories: no more of them is fetched than a question needs.
+mod history;
+/// What commits say of the build that made them.
+mod messages;
+/// Names, contents and kinds of files that trip tools up.
+mod names;
+/// What each operation of a put does to the repository, and what it answers.
+mod put;
 /// Several at once.
 mod races;
-
 /// Generated sequences of operations, read back with plain git.
 mod sequences;

@@ -140,6 +140,26 @@ impl TestRemote {
         self.git(&["log", "-1", "--format=%B", commit])
     }
 
+    /// The whole message of a commit, with `ID` for the id of the request, which must be there once.
+    pub fn said(&self, commit: &str) -> String {
+        let message = self.message(commit);
+        let (before, after) = message.split_once("\nPool-Request: ").unwrap();
+        assert!(!after.contains("Pool-Request"), "{message}");
+        let (id, rest) = after.split_at_checked(36).unwrap();
+        assert!(
+            id.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+                && id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()),
+            "{message}"
+        );
+        format!("{before}\nPool-Request: ID{rest}")
+    }
+
+    /// The parents of a commit.
+    pub fn parents(&self, commit: &str) -> Vec<String> {
+        let parents = self.git(&["log", "-1", "--format=%P", commit]);
+        parents.split_whitespace().map(str::to_owned).collect()
+    }
+
     /// The paths of all files at the head, sorted.
     pub fn tree(&self) -> Vec<String> {
         let paths = self.git(&["ls-tree", "-r", "-z", "--name-only", &self.branch]);

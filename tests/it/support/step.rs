@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::git::hermetic;
-use super::{DEADLINE, TestRemote, wait_until};
+use super::{DEADLINE, TestRemote};
 
 /// One container's worth of steps: a TMPDIR, an environment and a source that its steps share.
 pub struct Step {
@@ -236,10 +236,18 @@ impl Running {
 
     /// Waits until it has told people something that has `text` in it.
     pub fn wait_for_stderr(&self, text: &str) {
-        wait_until(
-            &format!("{} says {text:?}, but: {}", self.what, self.stderr()),
-            || self.stderr().contains(text),
-        );
+        let started = Instant::now();
+        while !self.stderr().contains(text) {
+            // Its error stream is closed with its end, and nothing more will come.
+            let ended = self.stderr_reader.is_finished() && !self.stderr().contains(text);
+            assert!(
+                !ended && started.elapsed() < DEADLINE,
+                "{} does not say {text:?}; it says: {}",
+                self.what,
+                self.stderr()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 
     /// Whether it runs still.
