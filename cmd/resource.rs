@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 use pool_resource::concourse::Build;
 use pool_resource::report::chain;
 use pool_resource::step::{Proxies, Surroundings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
 pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
@@ -25,6 +27,22 @@ pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Gives what is cancelled by the first SIGTERM or SIGINT; more of them change nothing.
+#[allow(dead_code, reason = "a step that changes nothing can simply be killed")]
+pub fn stop_on_signals() -> Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).context("cannot listen for signals")?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                stop.cancel();
+            }
+        });
+    }
+    Ok(stop)
 }
 
 /// Reads what a step has to know from the environment.

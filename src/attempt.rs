@@ -2,22 +2,25 @@
 //!
 //! All retrying, waiting and giving up is here, for every operation.
 
-use std::io::Write;
+use std::cell::Cell;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::git::{
     Depth, HistoryError, Identity, PushAnswer, Remote, RemoteError, Snapshot, StoreError,
 };
 use crate::ledger;
-use crate::lock::{Holding, LockName, PoolName};
-use crate::message::{self, Origin};
-use crate::object::{Mode, Oid};
+use crate::lock::{ClaimId, Holding, LockName, PoolName};
+use crate::message::{self, Origin, Verb};
+use crate::object::Oid;
 use crate::operation::Operation;
 use crate::pace::{
-    FaultError, Faults, Pace, pauses, pauses_after_lost_races, ride_out, whole_seconds,
+    FaultError, Faults, Pace, pause_unless_stopped, pauses, pauses_after_lost_races, ride_out,
+    whole_seconds,
 };
 use crate::pool::{Change, Decision, Facts, Pool, Refusal, Since, Wait, decide};
 use crate::report;
@@ -31,6 +34,13 @@ const PATIENCE_FOR_BUSY: u32 = 8;
 /// How often a wait in which nothing changes says that it is still going on.
 const STILL_WAITING: Duration = Duration::from_secs(60);
 
+/// How long a push that is under way may still take when we are told to stop. Its answer tells more than looking can.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long giving back may take. With [`GRACE`] it makes less than the 8 s that an abort may take: Concourse kills what
+/// is still there after 10.
+const UNDO_LIMIT: Duration = Duration::from_secs(5);
+
 /// What one operation needs to be carried out.
 pub struct Attempt<'a> {
     /// The branch.
@@ -43,8 +53,20 @@ pub struct Attempt<'a> {
     pub identity: Identity,
     /// When to try again.
     pub pace: Pace,
+    /// Cancelled when we are told to stop.
+    pub stop: CancellationToken,
     /// Where people read what is going on.
     pub log: &'a mut dyn Write,
+}
+
+/// A claim of ours on its way to the branch, or there, of which nobody has been told yet.
+struct Pending {
+    lock: LockName,
+    verb: Verb,
+    base: Oid,
+    commit: Oid,
+    /// The objects of the commit.
+    objects: Vec<Oid>,
 }
 
 /// An operation that was carried out.
@@ -61,7 +83,7 @@ pub struct Outcome {
 pub enum AttemptError {
     /// The remote repository could not be read.
     #[error(transparent)]
-    Fault(#[from] FaultError),
+    Fault(FaultError),
     /// Our copy of it could not be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,6 +114,12 @@ pub enum AttemptError {
         /// What its hooks said.
         words: String,
     },
+    /// We were told to stop, and nothing is left of what was begun.
+    #[error("stopped by a signal")]
+    Stopped,
+    /// Nobody takes the answer, so that nobody would know of the claim.
+    #[error("cannot write the answer")]
+    Unanswered(#[source] io::Error),
     /// A push got no answer, and the branch could not be read afterwards.
     #[error(
         "a push got no answer, so the commit {commit} (`{subject}`) may be on the branch or not; look at the pool"
@@ -105,6 +133,15 @@ pub enum AttemptError {
         #[source]
         source: FaultError,
     },
+}
+
+impl From<FaultError> for AttemptError {
+    fn from(err: FaultError) -> AttemptError {
+        match err {
+            FaultError::Stopped => AttemptError::Stopped,
+            err => AttemptError::Fault(err),
+        }
+    }
 }
 
 /// What became of one commit of ours.
@@ -121,11 +158,125 @@ enum Found {
 }
 
 impl Attempt<'_> {
-    /// Carries out `operation`, waiting for as long as it takes.
+    /// Carries out `operation`, waiting for as long as it takes, and hands the outcome to `answer`.
+    ///
+    /// Whatever keeps the answer from being given (a signal at any moment, a fault, a closed pipe): what was claimed is
+    /// given back, for nobody would know that it is his.
     ///
     /// # Errors
-    /// [`AttemptError`]. Except for [`AttemptError::Unknown`], nothing was changed.
-    pub async fn run(&mut self, operation: &Operation) -> Result<Outcome, AttemptError> {
+    /// [`AttemptError`]. Except for [`AttemptError::Unknown`] and what the log then says, nothing is left changed by an
+    /// operation that claims.
+    pub async fn run(
+        &mut self,
+        operation: &Operation,
+        answer: impl FnOnce(&Outcome) -> io::Result<()>,
+    ) -> Result<Outcome, AttemptError> {
+        let mut pending = None;
+        let result = self.carry_out(operation, &mut pending).await;
+        let result = match result {
+            // The answer has not been written, so the claim is nobody's yet.
+            Ok(_) if self.stop.is_cancelled() => Err(AttemptError::Stopped),
+            Ok(outcome) => match answer(&outcome) {
+                Ok(()) => return Ok(outcome),
+                Err(err) => Err(AttemptError::Unanswered(err)),
+            },
+            Err(err) => Err(err),
+        };
+        if let Some(pending) = pending {
+            self.undo(pending).await;
+        }
+        result
+    }
+
+    /// Gives back what was claimed for nobody, and says what became of it.
+    async fn undo(&mut self, pending: Pending) {
+        // What is to be undone must not be stopped by the signal that makes it necessary.
+        self.stop = CancellationToken::new();
+        let (lock, commit) = (pending.lock.clone(), pending.commit);
+        match timeout(UNDO_LIMIT, self.take_back(pending)).await {
+            Ok(Ok(Some(by))) => report::say(
+                self.log,
+                format_args!("gave `{lock}` back with the commit {by}"),
+            ),
+            Ok(Ok(None)) => {}
+            Ok(Err(err)) => {
+                let why = report::chain(&err);
+                report::say(
+                    self.log,
+                    format_args!(
+                        "error: `{lock}` may still be claimed, by the commit {commit}: {why}"
+                    ),
+                );
+            }
+            Err(_) => {
+                let limit = humantime::format_duration(UNDO_LIMIT);
+                let line = format_args!(
+                    "error: `{lock}` may still be claimed, by the commit {commit}: no answer within {limit}"
+                );
+                report::say(self.log, line);
+            }
+        }
+    }
+
+    /// Brings about that a claim is not on the branch, or over; gives the commit that ended it, if it was there.
+    async fn take_back(&mut self, pending: Pending) -> Result<Option<Oid>, AttemptError> {
+        let Pending {
+            lock,
+            verb,
+            base,
+            commit,
+            objects,
+        } = pending;
+        let claim = Some(ClaimId(commit));
+        let back = match verb {
+            Verb::AddingClaimed => Operation::Remove { lock, claim },
+            _ => Operation::Release { lock, claim },
+        };
+        let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
+        loop {
+            match self.find(base, commit).await? {
+                Found::Landed => {
+                    let outcome = Box::pin(self.carry_out(&back, &mut None)).await?;
+                    return Ok(Some(outcome.commit));
+                }
+                // The branch is not where our push expects it, and never will be again.
+                Found::Moved => return Ok(None),
+                Found::Unmoved => {}
+            }
+            // Our push may still be on its way. It cannot land any more once the branch has left `base`: so the claim is
+            // pushed together with its end, in one step.
+            let here = Snapshot {
+                commit,
+                depth: Depth::HEAD,
+            };
+            let pool = read_pool(&self.remote, &here, &self.pool).map_err(|err| match err {
+                HistoryError::Store(err) => err,
+                HistoryError::Truncated => StoreError::Hole(commit),
+            })?;
+            let facts = Facts {
+                fate: Some(ledger::Fate::Stands),
+            };
+            let decision = pool.map(|pool| decide(&pool, &back, &facts, 0));
+            let Some(Decision::Change(change)) = decision else {
+                return Ok(None);
+            };
+            let (end, more) = self.make_commit(commit, &change)?;
+            let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
+            if let Ok(PushAnswer::Accepted) =
+                self.remote.push(base, end, &pack, &Cell::new(false)).await
+            {
+                return Ok(Some(end));
+            }
+            sleep(pauses.next().unwrap_or_default()).await;
+        }
+    }
+
+    /// Carries out `operation`. From when a claim of ours may be on the branch, `pending` says so.
+    async fn carry_out(
+        &mut self,
+        operation: &Operation,
+        pending: &mut Option<Pending>,
+    ) -> Result<Outcome, AttemptError> {
         // Ownership is proved by the history, so that it is better fetched at once.
         let mut depth = if operation.claim_to_prove().is_some() {
             Depth::RECENT
@@ -138,7 +289,7 @@ impl Attempt<'_> {
             let snapshot = if operation.changes() && waiting.since.is_none() {
                 let remote = &mut self.remote;
                 let limit = self.pace.fault_limit;
-                read(remote, limit, self.log, async |remote| {
+                read(remote, limit, &self.stop, self.log, async |remote| {
                     remote.snapshot_to_push(depth).await
                 })
                 .await?
@@ -174,20 +325,29 @@ impl Attempt<'_> {
                     continue;
                 }
             };
-            match self.publish(&snapshot, &change).await? {
+            match self.publish(&snapshot, &change, pending).await? {
                 Published::Landed(commit) => {
                     return Ok(Outcome {
                         commit,
                         lock: change.lock,
                     });
                 }
-                Published::Overtaken => sleep(lost_races.next().unwrap_or_default()).await,
+                Published::Overtaken => {
+                    pause_unless_stopped(lost_races.next().unwrap_or_default(), &self.stop).await?;
+                }
             }
         }
     }
 
     async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, FaultError> {
-        snapshot(&mut self.remote, depth, self.pace.fault_limit, self.log).await
+        snapshot(
+            &mut self.remote,
+            depth,
+            self.pace.fault_limit,
+            &self.stop,
+            self.log,
+        )
+        .await
     }
 
     /// Decides, answering from the history what the rules ask.
@@ -254,8 +414,7 @@ impl Attempt<'_> {
             );
             *at = Instant::now();
         }
-        sleep(self.pace.retry_delay).await;
-        Ok(())
+        Ok(pause_unless_stopped(self.pace.retry_delay, &self.stop).await?)
     }
 
     /// Pushes one commit, and finds out what became of it from the branch rather than from words.
@@ -266,55 +425,70 @@ impl Attempt<'_> {
         &mut self,
         snapshot: &Snapshot,
         change: &Change,
+        pending: &mut Option<Pending>,
     ) -> Result<Published, AttemptError> {
-        let request = uuid::Uuid::new_v4().to_string();
-        let mut trailers = vec![(message::REQUEST, request)];
-        trailers.extend(
-            change
-                .claim
-                .map(|claim| (message::CLAIM, claim.to_string())),
-        );
-        let message = message::compose(&self.origin, change.verb, &change.lock, &trailers);
-        let subject = message.lines().next().unwrap_or_default().to_owned();
         let base = snapshot.commit;
-        let (commit, pack) =
-            self.remote
-                .store()
-                .make_commit(base, &change.edits, &message, &self.identity)?;
+        let (commit, objects) = self.make_commit(base, change)?;
+        let pack = self.remote.store().pack(&objects)?;
+        let subject = || format!("{}: {}", change.verb.as_str(), change.lock);
 
         let mut faults = Faults::new(self.pace.fault_limit);
         let mut busy = pauses(Duration::from_millis(50), Duration::from_secs(2))
             .take(PATIENCE_FOR_BUSY as usize);
-        let mut sent = false;
+        let sent = Cell::new(false);
         loop {
-            let answer = self.remote.push(base, commit, &pack).await;
+            if self.stop.is_cancelled() {
+                return Err(AttemptError::Stopped);
+            }
+            let answer = tokio::select! {
+                answer = self.remote.push(base, commit, &pack, &sent) => answer,
+                () = stopped_for(GRACE, &self.stop) => {
+                    Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
+                }
+            };
+            if sent.get() && matches!(change.verb, Verb::Claiming | Verb::AddingClaimed) {
+                pending.get_or_insert_with(|| Pending {
+                    lock: change.lock.clone(),
+                    verb: change.verb,
+                    base,
+                    commit,
+                    objects: objects.clone(),
+                });
+            }
             match answer {
                 Ok(PushAnswer::Accepted) => return Ok(Published::Landed(commit)),
-                Ok(PushAnswer::Moved) if !sent => return Ok(Published::Overtaken),
-                _ => sent = true,
+                Ok(PushAnswer::Moved) if !sent.get() => return Ok(Published::Overtaken),
+                _ => {}
             }
-            let found = self
-                .find(base, commit)
-                .await
-                .map_err(|source| AttemptError::Unknown {
-                    commit,
-                    subject: subject.clone(),
-                    source,
-                })?;
+            let found = match self.find(base, commit).await {
+                Ok(found) => found,
+                Err(FaultError::Stopped) => return Err(AttemptError::Stopped),
+                Err(source) => {
+                    return Err(AttemptError::Unknown {
+                        commit,
+                        subject: subject(),
+                        source,
+                    });
+                }
+            };
             match (found, answer) {
                 (Found::Landed, _) => return Ok(Published::Landed(commit)),
-                (Found::Moved, _) => return Ok(Published::Overtaken),
-                (Found::Unmoved, Err(fault)) => faults.bear(fault, self.log).await?,
+                (Found::Moved, _) => {
+                    *pending = None;
+                    return Ok(Published::Overtaken);
+                }
+                (Found::Unmoved, Err(fault)) => faults.bear(fault, &self.stop, self.log).await?,
                 // It moved away and back between two looks: simply try again.
                 (Found::Unmoved, Ok(PushAnswer::Moved | PushAnswer::Accepted)) => {}
                 (Found::Unmoved, Ok(PushAnswer::Rejected { reason, words })) => {
                     match busy.next().filter(|_| means_contention(&reason)) {
-                        Some(pause) => sleep(pause).await,
+                        Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
                         None => {
+                            *pending = None;
                             let remote = self.remote.name().to_owned();
                             return Err(AttemptError::Rejected {
                                 remote,
-                                subject,
+                                subject: subject(),
                                 reason,
                                 words,
                             });
@@ -325,10 +499,24 @@ impl Attempt<'_> {
         }
     }
 
+    /// Makes the commit of a change on top of another one; gives it and the objects that a server needs for it.
+    fn make_commit(&self, parent: Oid, change: &Change) -> Result<(Oid, Vec<Oid>), StoreError> {
+        let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
+        trailers.extend(
+            change
+                .claim
+                .map(|claim| (message::CLAIM, claim.to_string())),
+        );
+        let message = message::compose(&self.origin, change.verb, &change.lock, &trailers);
+        self.remote
+            .store()
+            .make_commit(parent, &change.edits, &message, &self.identity)
+    }
+
     /// Looks where the branch went from `base`, and whether `ours` is on it.
     async fn find(&mut self, base: Oid, ours: Oid) -> Result<Found, FaultError> {
         let remote = &mut self.remote;
-        let head = ride_out(self.pace.fault_limit, self.log, async || {
+        let head = ride_out(self.pace.fault_limit, &self.stop, self.log, async || {
             remote.head().await
         })
         .await?;
@@ -363,9 +551,10 @@ pub(crate) async fn snapshot(
     remote: &mut Remote,
     depth: Depth,
     fault_limit: Duration,
+    stop: &CancellationToken,
     log: &mut dyn Write,
 ) -> Result<Snapshot, FaultError> {
-    read(remote, fault_limit, log, async |remote| {
+    read(remote, fault_limit, stop, log, async |remote| {
         remote.snapshot(depth).await
     })
     .await
@@ -374,14 +563,21 @@ pub(crate) async fn snapshot(
 async fn read<T>(
     remote: &mut Remote,
     fault_limit: Duration,
+    stop: &CancellationToken,
     log: &mut dyn Write,
     work: impl AsyncFn(&mut Remote) -> Result<T, RemoteError>,
 ) -> Result<T, FaultError> {
-    let result = ride_out(fault_limit, log, async || work(remote).await).await;
+    let result = ride_out(fault_limit, stop, log, async || work(remote).await).await;
     for line in remote.take_notices() {
         report::say(log, format_args!("{line}"));
     }
     result
+}
+
+/// Comes back some time after we were told to stop, and never if we are not.
+async fn stopped_for(time: Duration, stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(time).await;
 }
 
 #[derive(Default)]
@@ -413,25 +609,14 @@ pub fn read_pool(
     name: &PoolName,
 ) -> Result<Option<Pool>, HistoryError> {
     let history = remote.history(snapshot);
-    let folder = |holding| -> Result<_, HistoryError> {
-        let path = name.folder(holding);
-        let is_there = history
-            .entry(snapshot.commit, &path)?
-            .is_some_and(|entry| entry.mode == Mode::Folder);
-        if is_there {
-            history.list(snapshot.commit, &path).map(Some)
-        } else {
-            Ok(None)
-        }
-    };
-    let (claimed, unclaimed) = (folder(Holding::Claimed)?, folder(Holding::Unclaimed)?);
-    if claimed.is_none() && unclaimed.is_none() {
+    if !ledger::is_pool(&history, snapshot.commit, name)? {
         return Ok(None);
     }
+    let folder = |holding| history.list(snapshot.commit, &name.folder(holding));
     Ok(Some(Pool::new(
         name.clone(),
-        &claimed.unwrap_or_default(),
-        &unclaimed.unwrap_or_default(),
+        &folder(Holding::Claimed)?,
+        &folder(Holding::Unclaimed)?,
     )))
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crate::git::{History, HistoryError};
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message;
-use crate::object::{Entry, Oid};
+use crate::object::{Entry, Mode, Oid};
 
 /// How a claim ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,20 @@ pub struct Moved {
     pub now: Option<(Holding, Entry)>,
     /// Whether the commit is a claim: the lock was not in `claimed/` before.
     pub is_claim: bool,
+}
+
+/// Whether a commit has the pool: a folder with at least one of the two in it.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn is_pool(history: &History<'_>, commit: Oid, pool: &PoolName) -> Result<bool, HistoryError> {
+    for holding in [Holding::Claimed, Holding::Unclaimed] {
+        let folder = history.entry(commit, &pool.folder(holding))?;
+        if folder.is_some_and(|folder| folder.mode == Mode::Folder) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The versions of a pool since `known`, oldest first, `known` included if it touched the pool. Without a known one,

@@ -69,6 +69,11 @@
 //! asked again ten times deeper. What a killed process left behind, or a damaged copy, shows as a hole in the history,
 //! never as its beginning.
 //!
+//! **What nobody was told of is given back.** From the moment that a claim may be on the branch until its answer has been
+//! written it is *pending*; whatever ends the step before that undoes it, by the same loop and under the same rules as
+//! every release. A push that was dropped may still be on its way: as long as the branch has not moved, claim and end
+//! are pushed together in one step, after which the dropped one expects a commit that the branch has left.
+//!
 //! **A push that got no answer is pushed again as it is.** As long as the branch has not moved it is the same commit
 //! with the same id that is sent once more; if the first one arrives late, it is this one.
 

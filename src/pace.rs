@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::git::RemoteError;
 use crate::report;
@@ -52,6 +53,9 @@ pub enum FaultError {
     /// Trying again would not help.
     #[error(transparent)]
     Permanent(RemoteError),
+    /// We were told to stop.
+    #[error("stopped by a signal")]
+    Stopped,
     /// It went on for too long.
     #[error("gave up after {tries} tries in {}", humantime::format_duration(whole_seconds(*.after)))]
     GaveUp {
@@ -80,10 +84,11 @@ impl Faults {
     /// Pauses after a fault, saying so, or gives up.
     ///
     /// # Errors
-    /// [`FaultError`] when the fault is none that passes, or the limit is over.
+    /// [`FaultError`] when the fault is none that passes, the limit is over, or we are told to stop.
     pub async fn bear(
         &mut self,
         fault: RemoteError,
+        stop: &CancellationToken,
         log: &mut dyn Write,
     ) -> Result<(), FaultError> {
         if !fault.is_transient() {
@@ -108,27 +113,43 @@ impl Faults {
                 report::chain(&fault)
             ),
         );
-        sleep(pause).await;
-        Ok(())
+        pause_unless_stopped(pause, stop).await
     }
 }
 
 /// Repeats `work` until it succeeds, bearing with faults for `limit`.
 ///
+/// What is under way when we are told to stop is dropped: this is for work that changes nothing.
+///
 /// # Errors
 /// As [`Faults::bear`].
 pub async fn ride_out<T>(
     limit: Duration,
+    stop: &CancellationToken,
     log: &mut dyn Write,
     mut work: impl AsyncFnMut() -> Result<T, RemoteError>,
 ) -> Result<T, FaultError> {
     let mut faults = Faults::new(limit);
     loop {
-        match work().await {
+        let done = stop.run_until_cancelled(work()).await;
+        match done.ok_or(FaultError::Stopped)? {
             Ok(done) => return Ok(done),
-            Err(fault) => faults.bear(fault, log).await?,
+            Err(fault) => faults.bear(fault, stop, log).await?,
         }
     }
+}
+
+/// Sleeps, unless we are told to stop.
+///
+/// # Errors
+/// [`FaultError::Stopped`].
+pub async fn pause_unless_stopped(
+    pause: Duration,
+    stop: &CancellationToken,
+) -> Result<(), FaultError> {
+    stop.run_until_cancelled(sleep(pause))
+        .await
+        .ok_or(FaultError::Stopped)
 }
 
 /// A duration without the fractions of a second that nobody wants to read.
@@ -165,9 +186,12 @@ mod tests {
         let mut log = Vec::new();
         let started = Instant::now();
 
-        let result = ride_out(Duration::from_secs(60), &mut log, async || {
-            Err::<(), _>(silent())
-        })
+        let result = ride_out(
+            Duration::from_secs(60),
+            &CancellationToken::new(),
+            &mut log,
+            async || Err::<(), _>(silent()),
+        )
         .await;
 
         assert!(
@@ -186,19 +210,29 @@ mod tests {
     async fn a_success_ends_a_row_of_faults_and_a_permanent_fault_ends_the_work() {
         let mut left = 3;
         let mut log = Vec::new();
-        let result = ride_out(Duration::from_secs(60), &mut log, async || {
-            left -= 1;
-            if left > 0 { Err(silent()) } else { Ok(7) }
-        })
+        let result = ride_out(
+            Duration::from_secs(60),
+            &CancellationToken::new(),
+            &mut log,
+            async || {
+                left -= 1;
+                if left > 0 { Err(silent()) } else { Ok(7) }
+            },
+        )
         .await;
         assert!(matches!(result, Ok(7)));
 
-        let result = ride_out(Duration::from_secs(60), &mut log, async || {
-            Err::<(), _>(RemoteError::Denied {
-                remote: "r".into(),
-                words: "no".into(),
-            })
-        })
+        let result = ride_out(
+            Duration::from_secs(60),
+            &CancellationToken::new(),
+            &mut log,
+            async || {
+                Err::<(), _>(RemoteError::Denied {
+                    remote: "r".into(),
+                    words: "no".into(),
+                })
+            },
+        )
         .await;
         assert!(matches!(
             result,

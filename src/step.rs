@@ -18,6 +18,8 @@ use ready::Ready;
 
 use std::path::PathBuf;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::attempt::{self, AttemptError};
 use crate::concourse::{Build, RequestError};
 use crate::git::{
@@ -113,9 +115,11 @@ async fn ask<T>(
     log: &mut dyn std::io::Write,
     question: impl Fn(&History<'_>, &Snapshot) -> Result<T, HistoryError>,
 ) -> Result<T, StepError> {
+    // A step that only reads is simply dropped when it is told to stop.
+    let never = CancellationToken::new();
     let mut depth = Depth::RECENT;
     loop {
-        let snapshot = attempt::snapshot(remote, depth, pace.fault_limit, log).await?;
+        let snapshot = attempt::snapshot(remote, depth, pace.fault_limit, &never, log).await?;
         match question(&remote.history(&snapshot), &snapshot) {
             Ok(answer) => return Ok(answer),
             Err(err) => depth = attempt::deeper(snapshot.depth, err)?,

@@ -3,7 +3,6 @@
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use pool_resource::concourse::PutRequest;
 use pool_resource::step;
 
@@ -14,15 +13,18 @@ fn main() -> ExitCode {
     resource::run(async {
         let sources = resource::folder("out")?;
         let request = PutRequest::read(io::stdin().lock())?;
-        let response = step::put(
+        // From here on a signal is an abort that leaves nothing behind; before, nothing has been done.
+        let stop = resource::stop_on_signals()?;
+        let around = resource::surroundings();
+        step::put(
             &request,
             &sources,
-            &resource::surroundings(),
+            &around,
+            stop,
+            io::stdout(),
             &mut io::stderr(),
         )
         .await?;
-        response
-            .write(io::stdout().lock())
-            .context("cannot write the answer")
+        Ok(())
     })
 }

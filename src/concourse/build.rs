@@ -84,9 +84,9 @@ impl Build {
             _ => vec!["builds", self.id.as_ref()?],
         };
         url.path_segments_mut().ok()?.pop_if_empty().extend(parts);
-        if url.query() == Some("") {
-            url.set_query(None);
-        }
+        // A plus means a space only to some readers.
+        let query = url.query().map(|query| query.replace('+', "%20"));
+        url.set_query(query.as_deref().filter(|query| !query.is_empty()));
         Some(url.into())
     }
 

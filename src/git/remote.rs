@@ -2,6 +2,7 @@
 //!
 //! Source: `gitprotocol-pack(5)`, `gitprotocol-capabilities(5)`.
 
+use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::timeout;
@@ -254,7 +255,8 @@ impl Remote {
         Ok(Some((talk, advertisement.capabilities().clone())))
     }
 
-    /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there.
+    /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there. Sets `sent`
+    /// before the server gets to see any of it: whoever drops the push later does not know what became of it.
     ///
     /// # Errors
     /// [`RemoteError`]: when it is transient, the push may or may not have landed.
@@ -263,6 +265,7 @@ impl Remote {
         expected: Oid,
         commit: Oid,
         pack: &[u8],
+        sent: &Cell<bool>,
     ) -> Result<PushAnswer, RemoteError> {
         self.within_limit(async {
             let Some((mut talk, known)) = self.begin_push(expected).await? else {
@@ -285,6 +288,7 @@ impl Remote {
             packet::push(&mut request, command.as_bytes());
             packet::push_flush(&mut request);
             request.extend_from_slice(pack);
+            sent.set(true);
             talk.send(request).await?;
             self.read_report(&mut talk).await
         })

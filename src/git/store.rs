@@ -292,7 +292,7 @@ impl Store {
         Ok(blob.content().to_owned())
     }
 
-    /// Makes a commit on top of `parent` that carries out `edits`, and the pack that a server needs to have it.
+    /// Makes a commit on top of `parent` that carries out `edits`, and gives the objects that a server needs to have it.
     ///
     /// # Errors
     /// [`StoreError`] when an edit leads through a file, the identity is not one, or objects cannot be written.
@@ -302,7 +302,7 @@ impl Store {
         edits: &[Edit],
         message: &str,
         identity: &Identity,
-    ) -> Result<(Oid, Vec<u8>), StoreError> {
+    ) -> Result<(Oid, Vec<Oid>), StoreError> {
         let repository = &self.repository;
         let parent = repository
             .find_commit(parent)
@@ -325,18 +325,29 @@ impl Store {
             .map_err(objects("make a commit"))?;
         let commit = self.write(ObjectType::Commit, &commit, &mut made)?;
 
-        let mut builder = repository.packbuilder().map_err(objects("make a pack"))?;
+        Ok((commit, made))
+    }
+
+    /// Packs objects for a server.
+    ///
+    /// # Errors
+    /// [`StoreError`] when one of them is missing.
+    pub fn pack(&self, ids: &[Oid]) -> Result<Vec<u8>, StoreError> {
+        let mut builder = self
+            .repository
+            .packbuilder()
+            .map_err(objects("make a pack"))?;
         builder.set_threads(1);
-        for id in made {
+        for id in ids {
             builder
-                .insert_object(id, None)
+                .insert_object(*id, None)
                 .map_err(objects("make a pack"))?;
         }
         let mut pack = git2::Buf::new();
         builder
             .write_buf(&mut pack)
             .map_err(objects("make a pack"))?;
-        Ok((commit, pack.to_vec()))
+        Ok(pack.to_vec())
     }
 
     /// Applies edits whose paths are relative to `tree`; `None` when nothing is left of it.

@@ -7,7 +7,7 @@ use super::{Ready, StepError, Surroundings, ask};
 use crate::concourse::{CheckRequest, Source};
 use crate::git::{RemoteError, Store};
 use crate::ledger;
-use crate::object::{Mode, Oid};
+use crate::object::Oid;
 use crate::pace::FaultError;
 
 /// Lists the versions since the request's, oldest first; without one, or where it is gone: the latest.
@@ -69,8 +69,7 @@ async fn versions(
 ) -> Result<Vec<Oid>, StepError> {
     let mut remote = ready.remote(&source.branch, store?)?;
     let versions = ask(&mut remote, &ready.pace, log, |history, snapshot| {
-        let pool = history.entry(snapshot.commit, source.pool.as_str())?;
-        if pool.is_none_or(|pool| pool.mode != Mode::Folder) {
+        if !ledger::is_pool(history, snapshot.commit, &source.pool)? {
             return Ok(None);
         }
         Ok(Some(ledger::versions(history, &source.pool, known)?))

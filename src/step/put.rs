@@ -3,12 +3,17 @@
 use std::io::Write;
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Ready, StepError, Surroundings};
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Outcome};
 use crate::concourse::{PutRequest, Response};
 use crate::git::Store;
 
-/// Carries out the operation of a put; `source_dir` has the folders that its params name.
+/// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
+/// name.
+///
+/// When `stop` is cancelled, or the answer cannot be written, what was claimed is given back.
 ///
 /// # Errors
 /// [`StepError`].
@@ -16,8 +21,10 @@ pub async fn put(
     request: &PutRequest,
     source_dir: &Path,
     around: &Surroundings,
+    stop: CancellationToken,
+    answer: impl Write,
     log: &mut dyn Write,
-) -> Result<Response, StepError> {
+) -> Result<(), StepError> {
     let source = &request.source;
     let ready = Ready::new(source, around, log)?;
     let operation = request.params.operation(source_dir)?;
@@ -27,8 +34,12 @@ pub async fn put(
         origin: around.build.origin(),
         identity: ready.identity.clone(),
         pace: ready.pace,
+        stop,
         log,
     };
-    let outcome = attempt.run(&operation).await?;
-    Ok(Response::new(outcome.commit, &outcome.lock, &source.pool))
+    let respond = |outcome: &Outcome| {
+        Response::new(outcome.commit, &outcome.lock, &source.pool).write(answer)
+    };
+    attempt.run(&operation, respond).await?;
+    Ok(())
 }

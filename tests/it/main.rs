@@ -3,6 +3,8 @@
 
 mod support;
 
+/// Signals and closed pipes: nothing that was claimed is left behind.
+mod aborts;
 /// Requests that ask for something that is none, or that would harm.
 mod bad_input;
 /// The check step and what it keeps between two runs.

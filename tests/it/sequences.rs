@@ -9,6 +9,7 @@ use pool_resource::step::{Proxies, Surroundings, put};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::TestRemote;
 
@@ -171,10 +172,17 @@ fn carry_out(remote: &TestRemote, ask: &Ask, folder: &Path) -> Option<(String, S
         .enable_all()
         .build()
         .unwrap();
-    let response = runtime
-        .block_on(put(&request, folder, &around, &mut Vec::new()))
+    let (mut answer, mut log) = (Vec::new(), Vec::new());
+    let never = CancellationToken::new();
+    runtime
+        .block_on(put(&request, folder, &around, never, &mut answer, &mut log))
         .ok()?;
-    Some((response.metadata[0].1.clone(), response.version.to_string()))
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    Some((
+        text(&answer["metadata"][0]["value"]),
+        text(&answer["version"]["ref"]),
+    ))
 }
 
 /// The locks at a commit, as plain git sees them. Fails when one is in both folders.

@@ -18,7 +18,8 @@ use super::{DEADLINE, TestRemote};
 pub struct Step {
     source: Value,
     env: Vec<(String, OsString)>,
-    temporary: TempDir,
+    /// Kept by what is still running too.
+    temporary: Arc<TempDir>,
 }
 
 /// How a program ended.
@@ -38,6 +39,7 @@ pub struct Running {
     stdout: JoinHandle<String>,
     stderr: Arc<Mutex<Vec<u8>>>,
     stderr_reader: JoinHandle<()>,
+    _temporary: Arc<TempDir>,
 }
 
 impl Step {
@@ -53,7 +55,7 @@ impl Step {
         Step {
             source,
             env: Vec::new(),
-            temporary: tempfile::tempdir().unwrap(),
+            temporary: Arc::new(tempfile::tempdir().unwrap()),
         }
     }
 
@@ -172,6 +174,13 @@ impl Step {
         self.start_command(command, program, input)
     }
 
+    /// Starts another program in the environment of the steps.
+    pub fn start_program(&self, program: &str, args: &[String], input: &[u8]) -> Running {
+        let mut command = Command::new(program);
+        command.args(args);
+        self.start_command(command, program, input)
+    }
+
     /// Starts a program under another one, such as `time`.
     pub fn start_under(
         &self,
@@ -219,6 +228,7 @@ impl Step {
             stdout,
             stderr,
             stderr_reader,
+            _temporary: self.temporary.clone(),
         }
     }
 }
@@ -227,6 +237,14 @@ impl Running {
     /// The process's id.
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it a signal, such as `TERM`.
+    pub fn signal(&self, signal: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{signal}"), &self.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
     }
 
     /// What it has told people so far.
