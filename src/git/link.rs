@@ -319,6 +319,7 @@ fn means_missing(words: &str) -> bool {
         &[
             "does not appear to be a git repository",
             "not a git repository",
+            "invalid gitfile format",
             "repository not found",
             "could not be found",
             "does not exist",

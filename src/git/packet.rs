@@ -71,6 +71,10 @@ impl PacketReader {
         while !into.is_empty() {
             match timeout(self.silence, self.stream.read(into)).await {
                 Err(_) => return Err(PacketError::Silent(self.silence)),
+                // The HTTP client has the same limit, and may be the first to notice.
+                Ok(Err(err)) if err.kind() == std::io::ErrorKind::TimedOut => {
+                    return Err(PacketError::Silent(self.silence));
+                }
                 Ok(Err(err)) if err.kind() == std::io::ErrorKind::UnexpectedEof => {
                     return Err(PacketError::Ended);
                 }

@@ -9,10 +9,14 @@ mod aborts;
 mod bad_input;
 /// The check step and what it keeps between two runs.
 mod check;
+/// Servers that are silent, slow, broken or away.
+mod faults;
 /// The get step.
 mod get;
 /// Long histories: no more of them is fetched than a question needs.
 mod history;
+/// HTTPS: certificates, credentials and redirects, and the settings of Git for a web server.
+mod https;
 /// What commits say of the build that made them.
 mod messages;
 /// Names, contents and kinds of files that trip tools up.
@@ -21,5 +25,9 @@ mod names;
 mod put;
 /// Several at once.
 mod races;
+/// Where a password must not be: a log, an answer, a commit, the disk.
+mod secrets;
 /// Generated sequences of operations, read back with plain git.
 mod sequences;
+/// Paths, `file://`, `git://` and `http://`: what works by each, its credentials and hooks, and what ends at once.
+mod transports;

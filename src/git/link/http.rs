@@ -230,7 +230,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn reader(link: &Link, response: Response) -> PacketReader {
-    let stream = response.bytes_stream().map_err(std::io::Error::other);
+    let stream = response.bytes_stream().map_err(|err| {
+        let kind = if err.is_timeout() {
+            std::io::ErrorKind::TimedOut
+        } else {
+            std::io::ErrorKind::Other
+        };
+        std::io::Error::new(kind, err)
+    });
     PacketReader::new(
         Box::new(StreamReader::new(Box::pin(stream))),
         link.access.limits.silence,

@@ -1,10 +1,12 @@
 //! Servers on loopback: real ones from Debian's packages, and a few of our own for faults that a real one can't be told
 //! to make. Each is ended with its value, by its process id.
 
+pub mod authority;
 pub mod daemon;
 pub mod faulty;
 pub mod http;
 pub mod relay;
+pub mod unsteady;
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
