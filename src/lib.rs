@@ -57,10 +57,10 @@
 //! depend on what is decided. That spares a round trip or two of six; over a slow network it is what is felt. A push
 //! that then is not needed is ended politely.
 //!
-//! **SSH is `russh`'s business.** A whole acquire was measured with it (100,000 commits, loopback, a shell that reads no
-//! start-up files): about half of what `git` needs for listing the refs alone, since one session serves the fetch and
-//! the push. It is pure Rust, so that neither OpenSSL nor libssh2 is built in, works on any stream (which is what makes
-//! tunnels cost nothing), and takes keys and an agent from memory.
+//! **SSH is `russh`'s business.** A whole acquire from 100,000 commits takes 81 ms on loopback, of which the server's login
+//! is the most, where plain git needs 409 (`ci/bench`); with libssh2 a prototype needed 103 against 452. It is pure Rust,
+//! so that neither OpenSSL nor libssh2 is built in, works on any stream, which is what makes tunnels cost nothing, and
+//! takes keys from memory.
 //!
 //! **HTTP is `reqwest`'s business** (connections kept, TLS, proxies): a well-kept client that is asked for little.
 //! Redirects are followed by us, because where credentials go is our business.

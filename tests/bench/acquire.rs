@@ -10,8 +10,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use support::server::http::HttpServer;
+use support::server::authority::Authority;
+use support::server::http::{HttpServer, Options};
 use support::server::relay::Relay;
+use support::server::ssh::{Key, SshServer};
 use support::{Step, TestRemote};
 
 /// How often each is measured, ours and git's in turn, so that both meet the same machine.
@@ -64,16 +66,43 @@ fn main() {
 struct Servers {
     http: HttpServer,
     slow_http: Relay,
+    authority: Authority,
+    https: HttpServer,
+    key: Key,
+    ssh: SshServer,
+    slow_ssh: Relay,
 }
 
 impl Servers {
     fn start(remote: &TestRemote) -> Servers {
         let http = HttpServer::start(remote.root());
         let slow_http = Relay::slow(http.port(), ONE_WAY);
-        Servers { http, slow_http }
+        let authority = Authority::new();
+        let certificate = authority.certify("IP:127.0.0.1");
+        let options = Options {
+            certificate: Some(&certificate),
+            ..Options::default()
+        };
+        let https = HttpServer::with(remote.root(), &options);
+        let key = Key::new();
+        let ssh = SshServer::start(remote.root(), &key);
+        let slow_ssh = Relay::slow(ssh.port(), ONE_WAY);
+        Servers {
+            http,
+            slow_http,
+            authority,
+            https,
+            key,
+            ssh,
+            slow_ssh,
+        }
     }
 
     fn ways(&self, remote: &TestRemote) -> Vec<Way> {
+        let slow_ssh = self.ssh.uri().replace(
+            &format!(":{}", self.ssh.port()),
+            &format!(":{}", self.slow_ssh.port()),
+        );
         vec![
             plain("path", remote.uri()),
             plain("http", self.http.uri()),
@@ -81,7 +110,32 @@ impl Servers {
                 "http, 20 ms away",
                 format!("http://127.0.0.1:{}/git/locks.git", self.slow_http.port()),
             ),
+            Way {
+                name: "https".to_owned(),
+                source: json!({"uri": self.https.uri(), "ca_cert": self.authority.pem()}),
+                git_uri: self.https.uri(),
+                git_env: vec![(
+                    "GIT_SSL_CAINFO",
+                    self.authority.file().to_str().unwrap().to_owned(),
+                )],
+            },
+            self.by_ssh("ssh", self.ssh.uri()),
+            self.by_ssh("ssh, 20 ms away", slow_ssh),
         ]
+    }
+
+    fn by_ssh(&self, name: &str, uri: String) -> Way {
+        let key = self.key.file();
+        let command = format!(
+            "ssh -F none -i {} -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+            key.display()
+        );
+        Way {
+            name: name.to_owned(),
+            source: json!({"uri": uri, "private_key": self.key.private()}),
+            git_uri: uri,
+            git_env: vec![("GIT_SSH_COMMAND", command)],
+        }
     }
 }
 

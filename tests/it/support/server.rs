@@ -6,6 +6,8 @@ pub mod daemon;
 pub mod faulty;
 pub mod http;
 pub mod relay;
+pub mod squid;
+pub mod ssh;
 pub mod unsteady;
 
 use std::net::{TcpListener, TcpStream};
@@ -23,22 +25,28 @@ impl Process {
     pub fn on_free_port(what: &str, mut start: impl FnMut(u16) -> Command) -> (Process, u16) {
         for _ in 0..10 {
             let port = free_port();
-            let child = start(port)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .spawn();
-            let mut process =
-                Process(child.unwrap_or_else(|err| panic!("cannot start {what}: {err}")));
-            let mut ended = false;
-            wait_until(&format!("{what} listens"), || {
-                ended = process.0.try_wait().unwrap().is_some();
-                ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
-            });
-            if !ended {
+            let mut process = Process::start(what, &mut start(port));
+            if process.listens(what, port) {
                 return (process, port);
             }
         }
         panic!("{what} ended at once, ten times");
+    }
+
+    /// Starts a server.
+    pub fn start(what: &str, command: &mut Command) -> Process {
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        Process(child.unwrap_or_else(|err| panic!("cannot start {what}: {err}")))
+    }
+
+    /// Waits until somebody listens on the port, and says whether the process has not ended instead.
+    pub fn listens(&mut self, what: &str, port: u16) -> bool {
+        let mut ended = false;
+        wait_until(&format!("{what} listens"), || {
+            ended = self.0.try_wait().unwrap().is_some();
+            ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        !ended
     }
 
     /// Its id.
