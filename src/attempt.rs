@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::git::{
-    Depth, HistoryError, Identity, PushAnswer, Remote, RemoteError, Snapshot, StoreError,
+    Commit, Depth, HistoryError, Identity, PushAnswer, Remote, RemoteError, Snapshot, StoreError,
 };
 use crate::ledger;
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
@@ -53,6 +53,8 @@ pub struct Attempt<'a> {
     pub identity: Identity,
     /// When to try again.
     pub pace: Pace,
+    /// How long to wait for what cannot be had at once; `None` for as long as it takes.
+    pub patience: Option<Duration>,
     /// Cancelled when we are told to stop.
     pub stop: CancellationToken,
     /// Where people read what is going on.
@@ -117,6 +119,16 @@ pub enum AttemptError {
     /// We were told to stop, and nothing is left of what was begun.
     #[error("stopped by a signal")]
     Stopped,
+    /// It was waited for long enough.
+    #[error("gave up {}: {wait}{}", after_shown(.after), and_holders(.holders))]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+        /// What for.
+        wait: Wait,
+        /// Who holds what was waited for, one line each.
+        holders: Vec<String>,
+    },
     /// Nobody takes the answer, so that nobody would know of the claim.
     #[error("cannot write the answer")]
     Unanswered(#[source] io::Error),
@@ -192,6 +204,7 @@ impl Attempt<'_> {
     async fn undo(&mut self, pending: Pending) {
         // What is to be undone must not be stopped by the signal that makes it necessary.
         self.stop = CancellationToken::new();
+        self.patience = None;
         let (lock, commit) = (pending.lock.clone(), pending.commit);
         match timeout(UNDO_LIMIT, self.take_back(pending)).await {
             Ok(Ok(Some(by))) => report::say(
@@ -285,6 +298,7 @@ impl Attempt<'_> {
         };
         let mut lost_races = pauses_after_lost_races();
         let mut waiting = Waiting::default();
+        let started = Instant::now();
         loop {
             let snapshot = if operation.changes() && waiting.since.is_none() {
                 let remote = &mut self.remote;
@@ -300,7 +314,20 @@ impl Attempt<'_> {
                 Ok(Decision::Change(change)) => change,
                 Ok(Decision::Wait(wait)) => {
                     self.remote.forget_push().await;
-                    self.wait(&mut waiting, wait).await?;
+                    if let Some(patience) = self.patience
+                        && started.elapsed() >= patience
+                    {
+                        let holders = self.holders(wait.held(), snapshot.depth).await;
+                        return Err(AttemptError::TimedOut {
+                            after: patience,
+                            wait,
+                            holders,
+                        });
+                    }
+                    let left = self
+                        .patience
+                        .map(|patience| patience.saturating_sub(started.elapsed()));
+                    self.wait(left, &mut waiting, wait).await?;
                     continue;
                 }
                 Ok(Decision::Done(lock, since)) => match self.since(&snapshot, &lock, since) {
@@ -380,7 +407,14 @@ impl Attempt<'_> {
         }
     }
 
-    async fn wait(&mut self, waiting: &mut Waiting, wait: Wait) -> Result<(), AttemptError> {
+    /// Says what is waited for, and pauses until it is time to look again: after `retry_delay`, and at the latest when
+    /// what is `left` of our patience is over.
+    async fn wait(
+        &mut self,
+        left: Option<Duration>,
+        waiting: &mut Waiting,
+        wait: Wait,
+    ) -> Result<(), AttemptError> {
         if let Wait::Missing(lock) = &wait {
             waiting.missing += 1;
             if waiting.missing > PATIENCE_FOR_MISSING {
@@ -414,7 +448,42 @@ impl Attempt<'_> {
             );
             *at = Instant::now();
         }
-        Ok(pause_unless_stopped(self.pace.retry_delay, &self.stop).await?)
+        let pause = self.pace.retry_delay.min(left.unwrap_or(Duration::MAX));
+        Ok(pause_unless_stopped(pause, &self.stop).await?)
+    }
+
+    /// Who holds these locks, a line for each, as far as can be found out.
+    async fn holders(&mut self, locks: &[LockName], mut depth: Depth) -> Vec<String> {
+        // More would hide the error that they are part of.
+        const MOST: usize = 5;
+        let mut lines = Vec::new();
+        for lock in locks.iter().take(MOST) {
+            // Without an answer the error is still true.
+            while let Ok(snapshot) = self.snapshot(depth).await {
+                let history = self.remote.history(&snapshot);
+                let claim = ledger::last_claim(&history, &self.pool, lock).and_then(|claim| {
+                    Ok(claim
+                        .map(|claim| history.commit(claim))
+                        .transpose()?
+                        .zip(claim))
+                });
+                match claim {
+                    Ok(Some((commit, id))) => {
+                        lines.push(holder_line(lock, id, &commit));
+                        break;
+                    }
+                    Ok(None) => break,
+                    Err(err) => match deeper(snapshot.depth, err) {
+                        Ok(next) => depth = next,
+                        Err(_) => break,
+                    },
+                }
+            }
+        }
+        if locks.len() > MOST {
+            lines.push(format!("and {} more", locks.len() - MOST));
+        }
+        lines
     }
 
     /// Pushes one commit, and finds out what became of it from the branch rather than from words.
@@ -572,6 +641,30 @@ async fn read<T>(
         report::say(log, format_args!("{line}"));
     }
     result
+}
+
+fn holder_line(lock: &LockName, claim: Oid, commit: &Commit) -> String {
+    let subject = String::from_utf8_lossy(&commit.message);
+    let subject = report::one_line(subject.lines().next().unwrap_or_default());
+    let seconds = u64::try_from(commit.time).unwrap_or_default();
+    let time = std::time::UNIX_EPOCH
+        .checked_add(Duration::from_secs(seconds))
+        .map_or(String::new(), |time| {
+            format!(" since {}", humantime::format_rfc3339_seconds(time))
+        });
+    format!("`{lock}` is held{time} by {claim} (`{subject}`)")
+}
+
+fn after_shown(after: &Duration) -> String {
+    if after.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("after {}", humantime::format_duration(*after))
+    }
+}
+
+fn and_holders(holders: &[String]) -> String {
+    holders.iter().map(|line| format!("; {line}")).collect()
 }
 
 /// Comes back some time after we were told to stop, and never if we are not.

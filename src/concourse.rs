@@ -20,6 +20,7 @@ pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -55,6 +56,8 @@ pub struct PutRequest {
     pub source: Source,
     /// What to do.
     pub params: Params,
+    /// How long to wait for what cannot be had at once: zero for not at all, `None` for as long as it takes.
+    pub patience: Option<Duration>,
 }
 
 impl CheckRequest {
@@ -91,9 +94,16 @@ impl PutRequest {
     pub fn read(input: impl Read) -> Result<PutRequest, RequestError> {
         let document = document(input)?;
         let keys = Keys::of(&document)?;
+        let params = keys.object("params")?;
+        let timeout = params.duration("timeout")?;
         Ok(PutRequest {
             source: Source::read(&keys.object("source")?)?,
-            params: Params::read(&keys.object("params")?)?,
+            patience: if params.flag("try")? {
+                Some(Duration::ZERO)
+            } else {
+                timeout
+            },
+            params: Params::read(&params)?,
         })
     }
 }
@@ -256,10 +266,10 @@ pub enum RequestError {
     #[error("`source.pool` must be the path of a folder in the repository")]
     Pool(#[source] NameError),
     /// One cannot wait so long.
-    #[error("`source.{key}` must be a duration such as \"90s\", found {found}")]
+    #[error("`{key}` must be a duration such as \"90s\", found {found}")]
     Duration {
         /// The key.
-        key: &'static str,
+        key: String,
         /// The value, as JSON.
         found: String,
         /// What is wrong with it.

@@ -152,6 +152,29 @@ pub fn last_touch(
     Ok(None)
 }
 
+/// The last commit on the branch that moved a lock to `claimed/`; `None` when none did.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn last_claim(
+    history: &History<'_>,
+    pool: &PoolName,
+    lock: &LockName,
+) -> Result<Option<Oid>, HistoryError> {
+    let file = pool.file(Holding::Claimed, lock);
+    for commit in history.first_parents(history.head()) {
+        let commit = commit?;
+        let before = match history.parents(commit)?.first() {
+            Some(parent) => is_file(history, *parent, &file)?,
+            None => false,
+        };
+        if !before && is_file(history, commit, &file)? {
+            return Ok(Some(commit));
+        }
+    }
+    Ok(None)
+}
+
 /// How a claim of a lock ended.
 ///
 /// # Errors

@@ -94,10 +94,10 @@ pub enum Since {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Wait {
     /// No lock is free.
-    #[error("no lock is free: {claimed} claimed{}", and_damaged(.damaged))]
+    #[error("no lock is free: {} claimed{}", .claimed.len(), and_damaged(.damaged))]
     NoneFree {
-        /// How many are claimed.
-        claimed: usize,
+        /// Those that are claimed.
+        claimed: Vec<LockName>,
         /// Locks that cannot be granted until someone repairs them.
         damaged: Vec<LockName>,
     },
@@ -193,6 +193,17 @@ fn and_damaged(locks: &[LockName]) -> String {
         ", and damaged (in both claimed/ and unclaimed/): {}",
         names.join(", ")
     )
+}
+
+impl Wait {
+    /// The locks that somebody holds, and that are waited for.
+    pub fn held(&self) -> &[LockName] {
+        match self {
+            Wait::NoneFree { claimed, .. } => claimed,
+            Wait::Held(lock) => std::slice::from_ref(lock),
+            Wait::Free(_) | Wait::Missing(_) => &[],
+        }
+    }
 }
 
 impl Pool {
@@ -466,7 +477,8 @@ fn acquire(pool: &Pool, draw: u64) -> Decision {
             claimed: pool
                 .locks()
                 .filter(|(_, state)| matches!(state, State::Claimed(_)))
-                .count(),
+                .map(|(lock, _)| lock.clone())
+                .collect(),
             damaged: pool
                 .locks()
                 .filter(|(_, state)| matches!(state, State::Damaged(Damage::InBoth { .. })))
@@ -673,12 +685,12 @@ mod tests {
         let x = lock("x");
 
         let none_free = Decision::Wait(Wait::NoneFree {
-            claimed: 1,
+            claimed: vec![x.clone()],
             damaged: vec![],
         });
         assert_eq!(held.decide(&Operation::Acquire, None), none_free);
         let none_free = Decision::Wait(Wait::NoneFree {
-            claimed: 0,
+            claimed: vec![],
             damaged: vec![x.clone()],
         });
         assert_eq!(
@@ -790,7 +802,7 @@ mod tests {
 
         assert!(matches!(
             files.decide(&Operation::Acquire, None),
-            Decision::Wait(Wait::NoneFree { claimed: 0, .. })
+            Decision::Wait(Wait::NoneFree { ref claimed, .. }) if claimed.is_empty()
         ));
         for operation in [
             Operation::Claim(lock("x")),

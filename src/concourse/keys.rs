@@ -3,9 +3,11 @@
 //! Used in place of derived deserializers: their messages give the line and column of a document that the user never
 //! saw, show the offending value, which may be a secret, and stop at the first missing key.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 
-use super::RequestError;
+use super::{RequestError, duration};
 
 /// An object in the document, and the keys that lead to it.
 pub(super) struct Keys<'a> {
@@ -56,6 +58,29 @@ impl<'a> Keys<'a> {
             None => Ok(false),
             Some(Value::Bool(on)) => Ok(*on),
             Some(other) => Err(self.wrong(key, "true or false", kind(other))),
+        }
+    }
+
+    /// A time; zero counts as not set.
+    pub(super) fn duration(&self, key: &str) -> Result<Option<Duration>, RequestError> {
+        const EXPECTED: &str =
+            "a duration such as \"90s\" or \"1h30m\", or a whole number of nanoseconds";
+        let (parsed, value) = match self.set(key) {
+            None => return Ok(None),
+            Some(value @ Value::String(text)) => (duration::parse(text), value),
+            Some(value @ Value::Number(number)) => match number.as_i128() {
+                Some(nanos) => (duration::from_nanos(nanos), value),
+                None => return Err(self.wrong(key, EXPECTED, value.to_string())),
+            },
+            Some(other) => return Err(self.wrong(key, EXPECTED, kind(other))),
+        };
+        match parsed {
+            Ok(time) => Ok(Some(time).filter(|time| !time.is_zero())),
+            Err(reason) => Err(RequestError::Duration {
+                key: self.path_of(key),
+                found: value.to_string(),
+                reason,
+            }),
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::keys::{Keys, kind};
-use super::{RequestError, Secret, duration};
+use super::{RequestError, Secret};
 use crate::lock::PoolName;
 
 /// The pause between two looks at a lock that is not free, unless `retry_delay` is set.
@@ -136,11 +136,21 @@ impl Source {
             username: source.text("username")?.map(str::to_owned),
             password: secret(source, "password")?,
             git_config: git_config(source)?,
-            retry_delay: duration(source, "retry_delay", DEFAULT_RETRY_DELAY)?,
-            connect_timeout: duration(source, "connect_timeout", DEFAULT_CONNECT_TIMEOUT)?,
-            silence_timeout: duration(source, "silence_timeout", DEFAULT_SILENCE_TIMEOUT)?,
-            attempt_timeout: duration(source, "attempt_timeout", DEFAULT_ATTEMPT_TIMEOUT)?,
-            fault_timeout: duration(source, "fault_timeout", DEFAULT_FAULT_TIMEOUT)?,
+            retry_delay: source
+                .duration("retry_delay")?
+                .unwrap_or(DEFAULT_RETRY_DELAY),
+            connect_timeout: source
+                .duration("connect_timeout")?
+                .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
+            silence_timeout: source
+                .duration("silence_timeout")?
+                .unwrap_or(DEFAULT_SILENCE_TIMEOUT),
+            attempt_timeout: source
+                .duration("attempt_timeout")?
+                .unwrap_or(DEFAULT_ATTEMPT_TIMEOUT),
+            fault_timeout: source
+                .duration("fault_timeout")?
+                .unwrap_or(DEFAULT_FAULT_TIMEOUT),
             https_tunnel,
             forward_agent: source.flag("forward_agent")?,
             skip_ssl_verification: source.flag("skip_ssl_verification")?,
@@ -187,33 +197,6 @@ fn git_config(source: &Keys<'_>) -> Result<Vec<(String, Secret)>, RequestError> 
         Ok((name.to_owned(), Secret::new(value)))
     };
     source.objects("git_config")?.iter().map(entry).collect()
-}
-
-fn duration(
-    source: &Keys<'_>,
-    key: &'static str,
-    default: Duration,
-) -> Result<Duration, RequestError> {
-    const EXPECTED: &str =
-        "a duration such as \"90s\" or \"1h30m\", or a whole number of nanoseconds";
-    let (parsed, value) = match source.set(key) {
-        None => return Ok(default),
-        Some(value @ Value::String(text)) => (duration::parse(text), value),
-        Some(value @ Value::Number(number)) => match number.as_i128() {
-            Some(nanos) => (duration::from_nanos(nanos), value),
-            None => return Err(source.wrong(key, EXPECTED, value.to_string())),
-        },
-        Some(other) => return Err(source.wrong(key, EXPECTED, kind(other))),
-    };
-    match parsed {
-        Ok(time) if time.is_zero() => Ok(default),
-        Ok(time) => Ok(time),
-        Err(reason) => Err(RequestError::Duration {
-            key,
-            found: value.to_string(),
-            reason,
-        }),
-    }
 }
 
 fn gateway(source: &Keys<'_>) -> Result<Option<Secret<Url>>, RequestError> {

@@ -34,6 +34,7 @@ pub async fn put(
         origin: around.build.origin(),
         identity: ready.identity.clone(),
         pace: ready.pace,
+        patience: request.patience,
         stop,
         log,
     };

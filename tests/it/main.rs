@@ -21,6 +21,8 @@ mod https;
 mod messages;
 /// Names, contents and kinds of files that trip tools up.
 mod names;
+/// `timeout` and `try`: waits that end by themselves.
+mod patience;
 /// What each operation of a put does to the repository, and what it answers.
 mod put;
 /// Several at once.
