@@ -1,45 +1,38 @@
 //! The one loop: read the pool, decide, publish, wait, and again until the operation is done.
 //!
-//! All retrying, waiting and giving up is here, for every operation.
+//! All retrying, waiting and giving up is here and below, for every operation.
 
-use std::cell::Cell;
+mod publish;
+mod undo;
+
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rand::RngExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::git::{
-    Commit, Depth, HistoryError, Identity, PushAnswer, Remote, RemoteError, Snapshot, StoreError,
+    Commit, Depth, HistoryError, Identity, Remote, RemoteError, Snapshot, StoreError,
 };
 use crate::ledger;
-use crate::lock::{ClaimId, Holding, LockName, PoolName};
-use crate::message::{self, Origin, Verb};
+use crate::lock::{Holding, LockName, PoolName};
+use crate::marker::Marker;
+use crate::message::{Origin, Verb};
 use crate::object::Oid;
 use crate::operation::Operation;
 use crate::pace::{
-    FaultError, Faults, Pace, pause_unless_stopped, pauses, pauses_after_lost_races, ride_out,
-    whole_seconds,
+    FaultError, Pace, pause_unless_stopped, pauses_after_lost_races, ride_out, whole_seconds,
 };
-use crate::pool::{Change, Decision, Facts, Pool, Refusal, Since, Wait, decide};
+use crate::pool::{Decision, Facts, Pool, Refusal, Since, Wait, decide};
 use crate::report;
 
 /// How many pauses the claim of a lock that does not exist waits for it to be added.
 const PATIENCE_FOR_MISSING: u32 = 3;
 
-/// How often a push is tried again when the server could not lock the branch, though nobody moved it.
-const PATIENCE_FOR_BUSY: u32 = 8;
-
 /// How often a wait in which nothing changes says that it is still going on.
 const STILL_WAITING: Duration = Duration::from_secs(60);
-
-/// How long a push that is under way may still take when we are told to stop. Its answer tells more than looking can.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// How long giving back may take. With [`GRACE`] it makes less than the 8 s that an abort may take: Concourse kills what
-/// is still there after 10.
-const UNDO_LIMIT: Duration = Duration::from_secs(5);
 
 /// What one operation needs to be carried out.
 pub struct Attempt<'a> {
@@ -55,10 +48,23 @@ pub struct Attempt<'a> {
     pub pace: Pace,
     /// How long to wait for what cannot be had at once; `None` for as long as it takes.
     pub patience: Option<Duration>,
+    /// Where markers go, if the operation may have to be taken up by a run after this one.
+    pub markers: Option<Markers>,
+    /// Ours, once a claim is about to be pushed.
+    pub marker: Option<Marker>,
     /// Cancelled when we are told to stop.
     pub stop: CancellationToken,
     /// Where people read what is going on.
     pub log: &'a mut dyn Write,
+}
+
+/// Where the markers of a step are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Markers {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Which step it is: its build, its pool and what it asks for.
+    pub request: String,
 }
 
 /// A claim of ours on its way to the branch, or there, of which nobody has been told yet.
@@ -156,18 +162,7 @@ impl From<FaultError> for AttemptError {
     }
 }
 
-/// What became of one commit of ours.
-enum Published {
-    Landed(Oid),
-    Overtaken,
-}
-
-/// Where the branch is after a push that was not simply accepted.
-enum Found {
-    Landed,
-    Moved,
-    Unmoved,
-}
+use publish::Published;
 
 impl Attempt<'_> {
     /// Carries out `operation`, waiting for as long as it takes, and hands the outcome to `answer`.
@@ -184,103 +179,36 @@ impl Attempt<'_> {
         answer: impl FnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
         let mut pending = None;
-        let result = self.carry_out(operation, &mut pending).await;
+        let result = match self.adopt(&mut pending).await {
+            Ok(Some(outcome)) => Ok(outcome),
+            Ok(None) => self.carry_out(operation, &mut pending).await,
+            Err(err) => Err(err),
+        };
         let result = match result {
             // The answer has not been written, so the claim is nobody's yet.
             Ok(_) if self.stop.is_cancelled() => Err(AttemptError::Stopped),
             Ok(outcome) => match answer(&outcome) {
-                Ok(()) => return Ok(outcome),
+                Ok(()) => {
+                    self.unmark();
+                    return Ok(outcome);
+                }
                 Err(err) => Err(AttemptError::Unanswered(err)),
             },
             Err(err) => Err(err),
         };
-        if let Some(pending) = pending {
-            self.undo(pending).await;
+        let settled = match pending {
+            Some(pending) => self.undo(pending).await,
+            None => true,
+        };
+        if settled {
+            self.unmark();
         }
         result
     }
 
-    /// Gives back what was claimed for nobody, and says what became of it.
-    async fn undo(&mut self, pending: Pending) {
-        // What is to be undone must not be stopped by the signal that makes it necessary.
-        self.stop = CancellationToken::new();
-        self.patience = None;
-        let (lock, commit) = (pending.lock.clone(), pending.commit);
-        match timeout(UNDO_LIMIT, self.take_back(pending)).await {
-            Ok(Ok(Some(by))) => report::say(
-                self.log,
-                format_args!("gave `{lock}` back with the commit {by}"),
-            ),
-            Ok(Ok(None)) => {}
-            Ok(Err(err)) => {
-                let why = report::chain(&err);
-                report::say(
-                    self.log,
-                    format_args!(
-                        "error: `{lock}` may still be claimed, by the commit {commit}: {why}"
-                    ),
-                );
-            }
-            Err(_) => {
-                let limit = humantime::format_duration(UNDO_LIMIT);
-                let line = format_args!(
-                    "error: `{lock}` may still be claimed, by the commit {commit}: no answer within {limit}"
-                );
-                report::say(self.log, line);
-            }
-        }
-    }
-
-    /// Brings about that a claim is not on the branch, or over; gives the commit that ended it, if it was there.
-    async fn take_back(&mut self, pending: Pending) -> Result<Option<Oid>, AttemptError> {
-        let Pending {
-            lock,
-            verb,
-            base,
-            commit,
-            objects,
-        } = pending;
-        let claim = Some(ClaimId(commit));
-        let back = match verb {
-            Verb::AddingClaimed => Operation::Remove { lock, claim },
-            _ => Operation::Release { lock, claim },
-        };
-        let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
-        loop {
-            match self.find(base, commit).await? {
-                Found::Landed => {
-                    let outcome = Box::pin(self.carry_out(&back, &mut None)).await?;
-                    return Ok(Some(outcome.commit));
-                }
-                // The branch is not where our push expects it, and never will be again.
-                Found::Moved => return Ok(None),
-                Found::Unmoved => {}
-            }
-            // Our push may still be on its way. It cannot land any more once the branch has left `base`: so the claim is
-            // pushed together with its end, in one step.
-            let here = Snapshot {
-                commit,
-                depth: Depth::HEAD,
-            };
-            let pool = read_pool(&self.remote, &here, &self.pool).map_err(|err| match err {
-                HistoryError::Store(err) => err,
-                HistoryError::Truncated => StoreError::Hole(commit),
-            })?;
-            let facts = Facts {
-                fate: Some(ledger::Fate::Stands),
-            };
-            let decision = pool.map(|pool| decide(&pool, &back, &facts, 0));
-            let Some(Decision::Change(change)) = decision else {
-                return Ok(None);
-            };
-            let (end, more) = self.make_commit(commit, &change)?;
-            let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
-            if let Ok(PushAnswer::Accepted) =
-                self.remote.push(base, end, &pack, &Cell::new(false)).await
-            {
-                return Ok(Some(end));
-            }
-            sleep(pauses.next().unwrap_or_default()).await;
+    fn unmark(&mut self) {
+        if let Some(marker) = self.marker.take() {
+            marker.clear();
         }
     }
 
@@ -485,131 +413,6 @@ impl Attempt<'_> {
         }
         lines
     }
-
-    /// Pushes one commit, and finds out what became of it from the branch rather than from words.
-    ///
-    /// While the branch stays where it was it is the same commit that is pushed again, so that a push that was taken
-    /// for lost and arrives later does no harm: it is this one.
-    async fn publish(
-        &mut self,
-        snapshot: &Snapshot,
-        change: &Change,
-        pending: &mut Option<Pending>,
-    ) -> Result<Published, AttemptError> {
-        let base = snapshot.commit;
-        let (commit, objects) = self.make_commit(base, change)?;
-        let pack = self.remote.store().pack(&objects)?;
-        let subject = || format!("{}: {}", change.verb.as_str(), change.lock);
-
-        let mut faults = Faults::new(self.pace.fault_limit);
-        let mut busy = pauses(Duration::from_millis(50), Duration::from_secs(2))
-            .take(PATIENCE_FOR_BUSY as usize);
-        let sent = Cell::new(false);
-        loop {
-            if self.stop.is_cancelled() {
-                return Err(AttemptError::Stopped);
-            }
-            let answer = tokio::select! {
-                answer = self.remote.push(base, commit, &pack, &sent) => answer,
-                () = stopped_for(GRACE, &self.stop) => {
-                    Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
-                }
-            };
-            if sent.get() && matches!(change.verb, Verb::Claiming | Verb::AddingClaimed) {
-                pending.get_or_insert_with(|| Pending {
-                    lock: change.lock.clone(),
-                    verb: change.verb,
-                    base,
-                    commit,
-                    objects: objects.clone(),
-                });
-            }
-            match answer {
-                Ok(PushAnswer::Accepted) => return Ok(Published::Landed(commit)),
-                Ok(PushAnswer::Moved) if !sent.get() => return Ok(Published::Overtaken),
-                _ => {}
-            }
-            let found = match self.find(base, commit).await {
-                Ok(found) => found,
-                Err(FaultError::Stopped) => return Err(AttemptError::Stopped),
-                Err(source) => {
-                    return Err(AttemptError::Unknown {
-                        commit,
-                        subject: subject(),
-                        source,
-                    });
-                }
-            };
-            match (found, answer) {
-                (Found::Landed, _) => return Ok(Published::Landed(commit)),
-                (Found::Moved, _) => {
-                    *pending = None;
-                    return Ok(Published::Overtaken);
-                }
-                (Found::Unmoved, Err(fault)) => faults.bear(fault, &self.stop, self.log).await?,
-                // It moved away and back between two looks: simply try again.
-                (Found::Unmoved, Ok(PushAnswer::Moved | PushAnswer::Accepted)) => {}
-                (Found::Unmoved, Ok(PushAnswer::Rejected { reason, words })) => {
-                    match busy.next().filter(|_| means_contention(&reason)) {
-                        Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
-                        None => {
-                            *pending = None;
-                            let remote = self.remote.name().to_owned();
-                            return Err(AttemptError::Rejected {
-                                remote,
-                                subject: subject(),
-                                reason,
-                                words,
-                            });
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Makes the commit of a change on top of another one; gives it and the objects that a server needs for it.
-    fn make_commit(&self, parent: Oid, change: &Change) -> Result<(Oid, Vec<Oid>), StoreError> {
-        let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
-        trailers.extend(
-            change
-                .claim
-                .map(|claim| (message::CLAIM, claim.to_string())),
-        );
-        let message = message::compose(&self.origin, change.verb, &change.lock, &trailers);
-        self.remote
-            .store()
-            .make_commit(parent, &change.edits, &message, &self.identity)
-    }
-
-    /// Looks where the branch went from `base`, and whether `ours` is on it.
-    async fn find(&mut self, base: Oid, ours: Oid) -> Result<Found, FaultError> {
-        let remote = &mut self.remote;
-        let head = ride_out(self.pace.fault_limit, &self.stop, self.log, async || {
-            remote.head().await
-        })
-        .await?;
-        if head == base {
-            return Ok(Found::Unmoved);
-        }
-        if head == ours {
-            return Ok(Found::Landed);
-        }
-        let mut depth = Depth::RECENT;
-        loop {
-            let snapshot = self.snapshot(depth).await?;
-            if snapshot.commit == base {
-                return Ok(Found::Unmoved);
-            }
-            let err = match self.remote.history(&snapshot).has_after(base, ours) {
-                Ok(true) => return Ok(Found::Landed),
-                Ok(false) => return Ok(Found::Moved),
-                Err(err) => err,
-            };
-            depth = deeper(snapshot.depth, err)
-                .map_err(|err| FaultError::Permanent(RemoteError::Store(err)))?;
-        }
-    }
 }
 
 /// Takes a snapshot, riding out faults, and says what there is to say about the way to it.
@@ -667,12 +470,6 @@ fn and_holders(holders: &[String]) -> String {
     holders.iter().map(|line| format!("; {line}")).collect()
 }
 
-/// Comes back some time after we were told to stop, and never if we are not.
-async fn stopped_for(time: Duration, stop: &CancellationToken) {
-    stop.cancelled().await;
-    sleep(time).await;
-}
-
 #[derive(Default)]
 struct Waiting {
     since: Option<Instant>,
@@ -719,59 +516,5 @@ pub(crate) fn deeper(depth: Depth, err: HistoryError) -> Result<Depth, StoreErro
         HistoryError::Store(err) => Err(err),
         // At the greatest depth a walk ends at the beginning instead of failing.
         HistoryError::Truncated => Ok(depth.deeper().unwrap_or(depth)),
-    }
-}
-
-/// Whether a server's reason means that somebody else was at the branch at the same moment, or that a lock file was in
-/// the way, rather than that a rule forbids our commit.
-///
-/// The words are those of Git, JGit and the large hosts. Which of the two it was shows in the branch.
-fn means_contention(reason: &str) -> bool {
-    let reason = reason.to_ascii_lowercase();
-    [
-        "failed to update ref",
-        "failed to lock",
-        "cannot lock ref",
-        "unable to lock",
-        "could not lock",
-        "lock error",
-        "lock_failure",
-        "lock failure",
-        "incorrect old value",
-        "reference already exists",
-        "stale info",
-        "fetch first",
-        "non-fast-forward",
-        "but expected",
-        "unable to create",
-        "internal server error",
-        "could not unpack our objects",
-    ]
-    .iter()
-    .any(|known| reason.contains(known))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lost_race_is_told_from_a_rule_that_forbids() {
-        for reason in [
-            " failed to update ref",
-            "cannot lock ref 'refs/heads/main': is at 1 but expected 2",
-            "LOCK_FAILURE",
-            "fetch first",
-        ] {
-            assert!(means_contention(reason), "{reason}");
-        }
-        for reason in [
-            "pre-receive hook declined",
-            "hook declined",
-            "protected branch hook declined",
-            "deny updating a hidden ref",
-        ] {
-            assert!(!means_contention(reason), "{reason}");
-        }
     }
 }

@@ -19,13 +19,14 @@
 //!   |
 //! step                 one function for each step of Concourse; what is kept between checks
 //!   |
-//! attempt              the loop: read, decide, publish, wait; pace: when to try again
+//! attempt              the loop: read, decide, publish, wait, undo; pace: when to try again
 //!   |
 //! pool                 the rules: what a pool is at one commit, what an operation may do to it
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! git                  a branch as a compare-and-swap register: snapshot, look, push, history; its transports
 //! concourse            the resource protocol: requests, answers, the build's environment
 //! message              commit messages, both ways
+//! marker               what a run leaves on disk for a run after it, in case it vanishes
 //!   |
 //! operation, lock, object   values: what is asked, names, what Git's trees are made of
 //! ```
@@ -73,6 +74,8 @@
 //! written it is *pending*; whatever ends the step before that undoes it, by the same loop and under the same rules as
 //! every release. A push that was dropped may still be on its way: as long as the branch has not moved, claim and end
 //! are pushed together in one step, after which the dropped one expects a commit that the branch has left.
+//! A process that is killed outright leaves a [`marker`], by which a later run of the same step takes its claim over, or
+//! finishes the push that may be on its way.
 //!
 //! **A push that got no answer is pushed again as it is.** As long as the branch has not moved it is the same commit
 //! with the same id that is sent once more; if the first one arrives late, it is this one.
@@ -82,6 +85,7 @@ pub mod concourse;
 pub mod git;
 pub mod ledger;
 pub mod lock;
+pub mod marker;
 pub mod message;
 pub mod object;
 pub mod operation;

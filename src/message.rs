@@ -54,6 +54,11 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// Whether a lock is held after it that was not before.
+    pub fn is_claim(self) -> bool {
+        matches!(self, Verb::Claiming | Verb::AddingClaimed)
+    }
+
     /// Every verb.
     pub const ALL: [Verb; 6] = [
         Verb::Claiming,

@@ -58,6 +58,19 @@ impl Operation {
         )
     }
 
+    /// Whether a lock is held after it that was not before.
+    pub fn claims(&self) -> bool {
+        matches!(
+            self,
+            Operation::Acquire
+                | Operation::Claim(_)
+                | Operation::Add {
+                    holding: Holding::Claimed,
+                    ..
+                }
+        )
+    }
+
     /// The claim that must still stand for the operation to be allowed, and of which lock.
     pub fn claim_to_prove(&self) -> Option<(&LockName, ClaimId)> {
         match self {

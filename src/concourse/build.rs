@@ -36,6 +36,11 @@ impl Build {
         }
     }
 
+    /// What tells the build from all others.
+    pub fn id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
     /// What commits say of who made them.
     pub fn origin(&self) -> Origin {
         Origin {

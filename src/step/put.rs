@@ -6,7 +6,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings};
-use crate::attempt::{Attempt, Outcome};
+use crate::attempt::{Attempt, Markers, Outcome};
 use crate::concourse::{PutRequest, Response};
 use crate::git::Store;
 
@@ -35,6 +35,17 @@ pub async fn put(
         identity: ready.identity.clone(),
         pace: ready.pace,
         patience: request.patience,
+        markers: operation.claims().then(|| Markers {
+            folder: around.temporary.join("pool-resource/markers"),
+            request: format!(
+                "{:?} {} {} {} {operation:?}",
+                around.build.id(),
+                ready.location,
+                source.branch,
+                source.pool
+            ),
+        }),
+        marker: None,
         stop,
         log,
     };

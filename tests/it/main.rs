@@ -27,6 +27,8 @@ mod patience;
 mod put;
 /// Several at once.
 mod races;
+/// Steps that are run again after their process vanished.
+mod reruns;
 /// Where a password must not be: a log, an answer, a commit, the disk.
 mod secrets;
 /// Generated sequences of operations, read back with plain git.

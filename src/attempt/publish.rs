@@ -1,0 +1,253 @@
+//! One commit of ours on its way to the branch.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{Attempt, AttemptError, Pending, deeper};
+use crate::git::{Depth, PushAnswer, RemoteError, Snapshot, StoreError};
+use crate::marker::{Marked, Marker};
+use crate::message;
+use crate::object::Oid;
+use crate::pace::{FaultError, Faults, pause_unless_stopped, pauses, ride_out};
+use crate::pool::Change;
+use crate::report;
+
+/// How often a push is tried again when the server could not lock the branch, though nobody moved it.
+const PATIENCE_FOR_BUSY: u32 = 8;
+
+/// How long a push that is under way may still take when we are told to stop. Its answer tells more than looking can.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What became of one commit of ours.
+pub(super) enum Published {
+    Landed(Oid),
+    Overtaken,
+}
+
+/// Where the branch is after a push that was not simply accepted.
+pub(super) enum Found {
+    Landed,
+    Moved,
+    Unmoved,
+}
+
+impl Attempt<'_> {
+    /// Pushes one commit, and finds out what became of it from the branch rather than from words.
+    ///
+    /// While the branch stays where it was it is the same commit that is pushed again, so that a push that was taken
+    /// for lost and arrives later does no harm: it is this one.
+    pub(super) async fn publish(
+        &mut self,
+        snapshot: &Snapshot,
+        change: &Change,
+        pending: &mut Option<Pending>,
+    ) -> Result<Published, AttemptError> {
+        let base = snapshot.commit;
+        let (commit, objects) = self.make_commit(base, change)?;
+        let pack = self.remote.store().pack(&objects)?;
+        let is_claim = change.verb.is_claim();
+        let subject = || format!("{}: {}", change.verb.as_str(), change.lock);
+
+        let mut faults = Faults::new(self.pace.fault_limit);
+        let mut busy = pauses(Duration::from_millis(50), Duration::from_secs(2))
+            .take(PATIENCE_FOR_BUSY as usize);
+        let sent = Cell::new(false);
+        loop {
+            if self.stop.is_cancelled() {
+                return Err(AttemptError::Stopped);
+            }
+            if is_claim {
+                self.mark(&Marked {
+                    lock: change.lock.clone(),
+                    verb: change.verb,
+                    base,
+                    commit,
+                    pack: pack.clone(),
+                });
+            }
+            let answer = tokio::select! {
+                answer = self.remote.push(base, commit, &pack, &sent) => answer,
+                () = stopped_for(GRACE, &self.stop) => {
+                    Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
+                }
+            };
+            if sent.get() && is_claim {
+                pending.get_or_insert_with(|| Pending {
+                    lock: change.lock.clone(),
+                    verb: change.verb,
+                    base,
+                    commit,
+                    objects: objects.clone(),
+                });
+            }
+            match answer {
+                Ok(PushAnswer::Accepted) => return Ok(Published::Landed(commit)),
+                Ok(PushAnswer::Moved) if !sent.get() => return Ok(Published::Overtaken),
+                _ => {}
+            }
+            let found = match self.find(base, commit).await {
+                Ok(found) => found,
+                Err(FaultError::Stopped) => return Err(AttemptError::Stopped),
+                Err(source) => {
+                    return Err(AttemptError::Unknown {
+                        commit,
+                        subject: subject(),
+                        source,
+                    });
+                }
+            };
+            match (found, answer) {
+                (Found::Landed, _) => return Ok(Published::Landed(commit)),
+                (Found::Moved, _) => {
+                    *pending = None;
+                    return Ok(Published::Overtaken);
+                }
+                (Found::Unmoved, Err(fault)) => faults.bear(fault, &self.stop, self.log).await?,
+                // It moved away and back between two looks: simply try again.
+                (Found::Unmoved, Ok(PushAnswer::Moved | PushAnswer::Accepted)) => {}
+                (Found::Unmoved, Ok(PushAnswer::Rejected { reason, words })) => {
+                    match busy.next().filter(|_| means_contention(&reason)) {
+                        Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
+                        None => {
+                            *pending = None;
+                            let remote = self.remote.name().to_owned();
+                            return Err(AttemptError::Rejected {
+                                remote,
+                                subject: subject(),
+                                reason,
+                                words,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Leaves word for a run after this one, in case it vanishes. Without a place to write to, it goes without.
+    fn mark(&mut self, marked: &Marked) {
+        let Some(place) = &self.markers else { return };
+        if self.marker.is_none() {
+            self.marker = Marker::take(&place.folder, &place.request);
+        }
+        if let Some(marker) = &self.marker
+            && let Err(err) = marker.write(marked)
+        {
+            let folder = place.folder.display();
+            report::say(
+                self.log,
+                format_args!("warning: cannot leave a marker in `{folder}`: {err}"),
+            );
+        }
+    }
+
+    /// Makes the commit of a change on top of another one; gives it and the objects that a server needs for it.
+    pub(super) fn make_commit(
+        &self,
+        parent: Oid,
+        change: &Change,
+    ) -> Result<(Oid, Vec<Oid>), StoreError> {
+        let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
+        trailers.extend(
+            change
+                .claim
+                .map(|claim| (message::CLAIM, claim.to_string())),
+        );
+        let message = message::compose(&self.origin, change.verb, &change.lock, &trailers);
+        self.remote
+            .store()
+            .make_commit(parent, &change.edits, &message, &self.identity)
+    }
+
+    /// Looks where the branch went from `base`, and whether `ours` is on it.
+    pub(super) async fn find(&mut self, base: Oid, ours: Oid) -> Result<Found, FaultError> {
+        let remote = &mut self.remote;
+        let head = ride_out(self.pace.fault_limit, &self.stop, self.log, async || {
+            remote.head().await
+        })
+        .await?;
+        if head == base {
+            return Ok(Found::Unmoved);
+        }
+        if head == ours {
+            return Ok(Found::Landed);
+        }
+        let mut depth = Depth::RECENT;
+        loop {
+            let snapshot = self.snapshot(depth).await?;
+            if snapshot.commit == base {
+                return Ok(Found::Unmoved);
+            }
+            let err = match self.remote.history(&snapshot).has_after(base, ours) {
+                Ok(true) => return Ok(Found::Landed),
+                Ok(false) => return Ok(Found::Moved),
+                Err(err) => err,
+            };
+            depth = deeper(snapshot.depth, err)
+                .map_err(|err| FaultError::Permanent(RemoteError::Store(err)))?;
+        }
+    }
+}
+
+/// Comes back some time after we were told to stop, and never if we are not.
+async fn stopped_for(time: Duration, stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(time).await;
+}
+
+/// Whether a server's reason means that somebody else was at the branch at the same moment, or that a lock file was in
+/// the way, rather than that a rule forbids our commit.
+///
+/// The words are those of Git, JGit and the large hosts. Which of the two it was shows in the branch.
+fn means_contention(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    [
+        "failed to update ref",
+        "failed to lock",
+        "cannot lock ref",
+        "unable to lock",
+        "could not lock",
+        "lock error",
+        "lock_failure",
+        "lock failure",
+        "incorrect old value",
+        "reference already exists",
+        "stale info",
+        "fetch first",
+        "non-fast-forward",
+        "but expected",
+        "unable to create",
+        "internal server error",
+        "could not unpack our objects",
+    ]
+    .iter()
+    .any(|known| reason.contains(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_race_is_told_from_a_rule_that_forbids() {
+        for reason in [
+            " failed to update ref",
+            "cannot lock ref 'refs/heads/main': is at 1 but expected 2",
+            "LOCK_FAILURE",
+            "fetch first",
+        ] {
+            assert!(means_contention(reason), "{reason}");
+        }
+        for reason in [
+            "pre-receive hook declined",
+            "hook declined",
+            "protected branch hook declined",
+            "deny updating a hidden ref",
+        ] {
+            assert!(!means_contention(reason), "{reason}");
+        }
+    }
+}
