@@ -7,6 +7,7 @@ mod connect;
 mod http;
 mod known_hosts;
 mod local;
+mod pem;
 mod ssh;
 mod tcp;
 mod tls;
@@ -321,6 +322,7 @@ fn means_missing(words: &str) -> bool {
             "not a git repository",
             "invalid gitfile format",
             "repository not found",
+            "cannot find repository",
             "could not be found",
             "does not exist",
             "not exported",
@@ -342,6 +344,8 @@ fn means_denied(words: &str) -> bool {
             "read only",
             "read-only",
             "unauthorized",
+            "not authorized",
+            "write access",
         ],
     )
 }

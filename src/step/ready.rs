@@ -244,9 +244,10 @@ fn host_keys(source: &Source, around: &Surroundings) -> HostKeys {
         .home
         .as_ref()
         .map(|home| home.join(".ssh/known_hosts"));
-    match file.and_then(|file| Some((std::fs::read_to_string(&file).ok()?, file))) {
+    match file.and_then(|file| Some((std::fs::read(&file).ok()?, file))) {
         Some((lines, file)) => HostKeys::Known {
-            lines,
+            // Comments are in any encoding; they must not make the rest go unread.
+            lines: String::from_utf8_lossy(&lines).into_owned(),
             from: format!("`{}`", file.display()),
             strict: false,
         },
@@ -288,6 +289,8 @@ fn proxy(
         // Set to nothing it means none, whatever the environment says.
         Some(proxy) if proxy.is_empty() => return Ok(None),
         Some(proxy) => Matcher::builder().all(proxy.clone()).build(),
+        // The matcher takes it for a name, which an address never has.
+        None if environment.no.split(',').any(|host| host.trim() == "*") => return Ok(None),
         None => Matcher::builder()
             .all(environment.all.clone())
             .http(environment.http.clone())

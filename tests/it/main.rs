@@ -15,6 +15,8 @@ mod faults;
 mod get;
 /// Long histories: no more of them is fetched than a question needs.
 mod history;
+/// Which SSH servers are trusted.
+mod host_keys;
 /// HTTPS: certificates, credentials and redirects, and the settings of Git for a web server.
 mod https;
 /// What commits say of the build that made them.
@@ -23,6 +25,8 @@ mod messages;
 mod names;
 /// `timeout` and `try`: waits that end by themselves.
 mod patience;
+/// HTTP proxies, for SSH and HTTP.
+mod proxies;
 /// What each operation of a put does to the repository, and what it answers.
 mod put;
 /// Several at once.
@@ -33,5 +37,7 @@ mod reruns;
 mod secrets;
 /// Generated sequences of operations, read back with plain git.
 mod sequences;
+/// SSH: uris, keys and the agent.
+mod ssh;
 /// Paths, `file://`, `git://` and `http://`: what works by each, its credentials and hooks, and what ends at once.
 mod transports;

@@ -324,7 +324,13 @@ async fn send(link: &Link, request: RequestBuilder, url: &Url) -> Result<Respons
         Err(err) => err,
     };
     let limits = link.access.limits;
-    let remote = link.remote.clone();
+    let remote = match &link.access.proxy {
+        Some(proxy) => format!(
+            "{} through the proxy {}:{}",
+            link.remote, proxy.host, proxy.port
+        ),
+        None => link.remote.clone(),
+    };
     if err.is_timeout() {
         let after = if err.is_connect() {
             limits.connect
@@ -346,7 +352,7 @@ async fn send(link: &Link, request: RequestBuilder, url: &Url) -> Result<Respons
     }
     if told.contains("certificate") {
         return Err(RemoteError::Certificate {
-            remote,
+            remote: link.remote.clone(),
             source: err.into(),
         });
     }

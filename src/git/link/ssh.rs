@@ -24,7 +24,7 @@ use super::super::access::{HostKeys, Proxy, SshAccess};
 use super::super::packet::PacketReader;
 use super::connect::connect;
 use super::known_hosts::{self, Verdict};
-use super::{Aside, Link, Notices, Service, Talk, To};
+use super::{Aside, Link, Notices, Service, Talk, To, pem};
 
 /// How much a server may be ahead of us on a channel: some packets.
 const AHEAD: usize = 64 * 1024;
@@ -326,16 +326,24 @@ fn read_key(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, RemoteEr
         Some(_) => "with this `private_key_passphrase`",
         None => "without a `private_key_passphrase`",
     };
-    decode_secret_key(&text, passphrase)
+    let unreadable =
+        |source: Box<dyn std::error::Error + Send + Sync>| RemoteError::Key { with, source };
+    let opened = pem::opened(&text, passphrase).map_err(|why| unreadable(why.into()))?;
+    // A key in PEM says whether it is encrypted, and one that is not must not be decrypted.
+    let passphrase = passphrase.filter(|_| {
+        let kinds = ["-----BEGIN OPENSSH ", "-----BEGIN ENCRYPTED ", "PuTTY-"];
+        opened.is_none()
+            && text
+                .lines()
+                .any(|line| kinds.iter().any(|kind| line.starts_with(kind)))
+    });
+    decode_secret_key(&opened.unwrap_or(text), passphrase)
         .and_then(|key| match (key.is_encrypted(), passphrase) {
             (true, None) => Err(russh::keys::Error::KeyIsEncrypted),
             (true, Some(passphrase)) => Ok(key.decrypt(passphrase)?),
             (false, _) => Ok(key),
         })
-        .map_err(|source| RemoteError::Key {
-            with,
-            source: source.into(),
-        })
+        .map_err(|source| unreadable(source.into()))
 }
 
 /// Waits for a part of the session to be set up, for as long as a server may be silent.

@@ -11,7 +11,7 @@ use crate::support::git::hermetic;
 
 /// A proxy on loopback that gets to every port.
 pub struct Squid {
-    _process: Process,
+    process: Process,
     port: u16,
     home: TempDir,
 }
@@ -51,7 +51,7 @@ impl Squid {
         let mut process = Process::start("squid", &mut command);
         assert!(process.listens("squid", port), "squid ended at once");
         Squid {
-            _process: process,
+            process,
             port,
             home,
         }
@@ -63,7 +63,7 @@ impl Squid {
         let (process, port) =
             Process::on_free_port("squid", |port| command(home.path(), port, &rules));
         Squid {
-            _process: process,
+            process,
             port,
             home,
         }
@@ -81,7 +81,26 @@ impl Squid {
 
     /// One line for each request that has ended, with the status that was answered: `TCP_TUNNEL/200 39 CONNECT …`.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.home.path().join("access.log")).unwrap_or_default()
+        let log = std::fs::read_to_string(self.home.path().join("access.log")).unwrap_or_default();
+        // A connection without a request is ours, from when we looked whether it listens.
+        log.split_inclusive('\n')
+            .filter(|line| !line.contains("transaction-end-before-headers"))
+            .collect()
+    }
+}
+
+impl Drop for Squid {
+    /// Asks it to end, so that it takes its shared memory away; killed it would not.
+    fn drop(&mut self) {
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.process.id().to_string()])
+            .status();
+        for _ in 0..1000 {
+            if !matches!(self.process.0.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }
 
@@ -102,6 +121,7 @@ fn command(home: &Path, port: u16, rules: &str) -> Command {
          coredump_dir {home}\n\
          netdb_filename none\n\
          pinger_enable off\n\
+         shutdown_lifetime 0 seconds\n\
          cache deny all\n\
          memory_pools off\n\
          max_filedescriptors 1024\n\
