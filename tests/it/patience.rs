@@ -110,7 +110,7 @@ fn the_holder_is_found_however_long_ago_the_claim_was() {
 
     let answer = Step::on(&remote, "aws").put(json!({"acquire": true, "try": true}));
 
-    answer.assert_failed(&[&format!("`env-1` is held since 20"), &claim]);
+    answer.assert_failed(&["`env-1` is held since 20", &claim]);
 }
 
 #[test]

@@ -117,11 +117,6 @@ impl HttpServer {
         self.port
     }
 
-    /// The process's id.
-    pub fn id(&self) -> u32 {
-        self.process.id()
-    }
-
     /// The `uri` of the repository that [`crate::support::TestRemote`] makes.
     pub fn uri(&self) -> String {
         self.uri_of("locks.git")
