@@ -39,8 +39,12 @@ impl Marker {
     /// Takes a place for a marker in `folder`; `None` when there can be none. `request` says which step it is: runs of
     /// the same step have the same.
     pub fn take(folder: &Path, request: &str) -> Option<Marker> {
-        fs::create_dir_all(folder).ok()?;
-        Marker::hold(folder.join(format!("{}-{}", key(request)?, uuid::Uuid::new_v4())))
+        let file = folder.join(format!("{}-{}", key(request)?, uuid::Uuid::new_v4()));
+        // A run that ends just now may take the empty folder away in between.
+        (0..3).find_map(|_| {
+            fs::create_dir_all(folder).ok()?;
+            Marker::hold(file.clone())
+        })
     }
 
     /// Takes over what earlier runs of the same step have left that have vanished. Those of runs that are alive are left
@@ -96,6 +100,10 @@ impl Marker {
     pub fn clear(self) {
         let _ = fs::remove_file(&self.file);
         let _ = fs::remove_file(&self.held_file);
+        // The folders go with the last of them; as long as there is anything in them they stay.
+        for folder in self.file.ancestors().skip(1).take(2) {
+            let _ = fs::remove_dir(folder);
+        }
     }
 }
 
@@ -184,12 +192,13 @@ mod tests {
 
     #[test]
     fn a_marker_that_is_cleared_or_damaged_is_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let marker = Marker::take(folder.path(), "x").unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("a/b");
+        let marker = Marker::take(&folder, "x").unwrap();
         marker.write(&marked()).unwrap();
         marker.clear();
-        assert!(Marker::left_in(folder.path(), "x").is_empty());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(Marker::left_in(&folder, "x").is_empty());
+        assert!(!home.path().join("a").exists());
 
         for bytes in [
             &b""[..],
@@ -198,11 +207,11 @@ mod tests {
             &marked().to_bytes()[..50],
             b"0 1 claiming\na\n",
         ] {
-            let marker = Marker::take(folder.path(), "x").unwrap();
+            let marker = Marker::take(&folder, "x").unwrap();
             fs::write(&marker.file, bytes).unwrap();
             drop(marker);
             assert!(
-                Marker::left_in(folder.path(), "x").is_empty(),
+                Marker::left_in(&folder, "x").is_empty(),
                 "{}",
                 bytes.escape_ascii()
             );
