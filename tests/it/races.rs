@@ -140,3 +140,26 @@ fn of_two_who_claim_one_lock_one_gets_it_and_the_other_waits_for_it() {
         ["claiming: env-1", "unclaiming: env-1", "claiming: env-1"]
     );
 }
+
+#[test]
+fn of_two_identical_builds_in_the_same_second_one_wins() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let steps = [(); 2].map(|()| Step::on(&remote, "aws").set("uri", server.uri()).in_build());
+
+    for round in 0..50 {
+        let running = steps
+            .each_ref()
+            .map(|step| step.start_put(json!({"claim": "env-1", "try": true})));
+        let answers = running.map(Running::finish);
+
+        let won: Vec<_> = answers.iter().filter(|one| one.code == Some(0)).collect();
+        assert_eq!(won.len(), 1, "round {round}");
+        assert_eq!(won[0].version(), remote.head());
+        let lost = answers.iter().find(|one| one.code != Some(0)).unwrap();
+        lost.assert_failed(&["`env-1` is held", &remote.head()]);
+        remote_release(&remote, "env-1");
+    }
+    assert_eq!(remote.count(), 1 + 2 * 50);
+    remote.fsck();
+}
