@@ -123,97 +123,63 @@ impl<'a> History<'a> {
     /// # Errors
     /// [`HistoryError`].
     pub fn since(&self, target: Oid) -> Result<Option<Vec<Oid>>, HistoryError> {
-        // Newest first, so that old side branches are looked at last. A wrong clock costs time, not the answer.
-        let mut queue = BinaryHeap::from([(self.commit(self.head)?.time, self.head)]);
-        let mut seen: HashSet<Oid> = HashSet::from([self.head]);
-        // `target` and what is below it: no commit that matters is there, so that the search ends where only such are
-        // left.
-        let mut old: HashSet<Oid> = HashSet::new();
-        let mut open: BTreeSet<Oid> = BTreeSet::from([self.head]);
-        let mut made_on: Vec<(Oid, Oid)> = Vec::new();
-        while let Some((_, commit)) = queue.pop() {
-            if commit == target {
-                old.insert(commit);
-            }
-            let is_old = old.contains(&commit);
-            open.remove(&commit);
-            if is_old && open.is_empty() {
-                break;
-            }
-            let parents = match self.parents(commit) {
-                // What lies below `target` only spares us work; a side branch that goes deeper tells so itself.
-                Err(HistoryError::Truncated) if is_old => continue,
-                parents => parents?,
-            };
-            for parent in parents {
-                let new = if is_old {
-                    open.remove(&parent);
-                    seen.insert(parent);
-                    old.insert(parent)
-                } else {
-                    made_on.push((parent, commit));
-                    seen.insert(parent) && open.insert(parent)
-                };
-                if new {
-                    queue.push((self.commit(parent)?.time, parent));
-                }
-            }
-        }
-        if !old.contains(&target) {
-            return Ok(None);
-        }
-        Ok(Some(in_order(target, &made_on)))
+        let made_on = self.newer_than(target)?;
+        let is_there = self.head == target || made_on.iter().any(|(parent, _)| *parent == target);
+        Ok(is_there.then(|| in_order(target, &made_on)))
     }
 
-    /// Whether the head has `target` in its history, where `base` is known to be older than `target`.
-    ///
-    /// What is reachable from `base` is not looked at twice, so that the search ends at `base` on a branch that
-    /// simply went on.
+    /// Whether the head has `target` in its history, where `target` was made on `base`.
     ///
     /// # Errors
     /// [`HistoryError`].
     pub fn has_after(&self, base: Oid, target: Oid) -> Result<bool, HistoryError> {
-        let mut queue = BinaryHeap::new();
-        let mut old: HashSet<Oid> = HashSet::new();
-        let mut seen: HashSet<Oid> = HashSet::new();
-        // Commits in the queue that may still lead to the target.
-        let mut open: BTreeSet<Oid> = BTreeSet::new();
-        if self.store.commit(base)?.is_some() {
-            old.insert(base);
-            queue.push((self.commit(base)?.time, base));
+        let made_on = self.newer_than(base)?;
+        Ok(made_on.iter().any(|(_, child)| *child == target))
+    }
+
+    /// The commits that the head has in its history and `old` has not, as pairs of a parent (which may be older) and
+    /// the commit that was made on it.
+    fn newer_than(&self, old: Oid) -> Result<Vec<(Oid, Oid)>, HistoryError> {
+        // Newest first, so that old side branches are looked at last. A wrong clock costs time, not the answer.
+        let mut queue = BinaryHeap::from([(self.commit(self.head)?.time, self.head)]);
+        let mut seen: HashSet<Oid> = HashSet::from([self.head]);
+        // `old` and what is below it: nothing that matters is there, so that the search ends where only such are left.
+        let mut below: HashSet<Oid> = HashSet::from([old]);
+        let mut open: BTreeSet<Oid> = BTreeSet::from([self.head]);
+        let mut made_on = Vec::new();
+        if old == self.head {
+            return Ok(made_on);
         }
-        if self.head != base {
-            seen.insert(self.head);
-            open.insert(self.head);
-            queue.push((self.commit(self.head)?.time, self.head));
+        if let Some(commit) = self.store.commit(old)? {
+            queue.push((commit.time, old));
         }
         while let Some((_, commit)) = queue.pop() {
             if open.is_empty() {
-                return Ok(false);
+                break;
             }
-            let is_old = old.contains(&commit);
+            let is_below = below.contains(&commit);
             open.remove(&commit);
-            if !is_old && commit == target {
-                return Ok(true);
-            }
             let parents = match self.parents(commit) {
-                // What lies below `base` only spares us work; a side branch that goes deeper tells so itself.
-                Err(HistoryError::Truncated) if is_old => continue,
+                // What lies below `old` only spares us work; a side branch that goes deeper tells so itself.
+                Err(HistoryError::Truncated) if is_below => continue,
                 parents => parents?,
             };
             for parent in parents {
-                let new = if is_old {
+                let new = if is_below {
                     open.remove(&parent);
-                    old.insert(parent)
+                    below.insert(parent)
                 } else {
-                    !old.contains(&parent) && seen.insert(parent) && open.insert(parent)
+                    made_on.push((parent, commit));
+                    !below.contains(&parent) && seen.insert(parent) && open.insert(parent)
                 };
                 if new {
                     queue.push((self.commit(parent)?.time, parent));
                 }
             }
         }
-        Ok(false)
+        // With a wrong clock something may have been looked at before it was known to be below.
+        made_on.retain(|(_, child)| !below.contains(child));
+        Ok(made_on)
     }
 }
 
