@@ -1,0 +1,474 @@
+//! The rules, by tables and by generated sequences.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The files of a repository, and nothing else: what a decision's edits are carried out on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Files(BTreeMap<String, (Mode, Oid)>);
+
+impl Files {
+    fn with(files: &[(&str, &str)]) -> Files {
+        let keep = [("aws/claimed/.gitkeep", ""), ("aws/unclaimed/.gitkeep", "")];
+        let all = keep.iter().chain(files);
+        Files(
+            all.map(|(path, text)| ((*path).to_owned(), (Mode::File, id(text))))
+                .collect(),
+        )
+    }
+
+    fn pool(&self) -> Pool {
+        let list = |holding: Holding| -> Vec<Named> {
+            let folder = format!("aws/{}/", holding.folder());
+            self.0
+                .iter()
+                .filter_map(|(path, (mode, id))| {
+                    let name = path.strip_prefix(&folder)?.as_bytes().to_owned();
+                    Some(Named {
+                        name,
+                        entry: Entry {
+                            mode: *mode,
+                            id: *id,
+                        },
+                    })
+                })
+                .collect()
+        };
+        Pool::new(
+            PoolName::new("aws").unwrap(),
+            &list(Holding::Claimed),
+            &list(Holding::Unclaimed),
+        )
+    }
+
+    fn apply(&mut self, change: &Change) {
+        for edit in &change.edits {
+            let path = edit.path().to_owned();
+            let file = match edit {
+                Edit::Set { entry, .. } => (entry.mode, entry.id),
+                Edit::Write { mode, content, .. } => (*mode, content.id()),
+                Edit::Delete { .. } => {
+                    assert!(self.0.remove(&path).is_some(), "{path} was not there");
+                    continue;
+                }
+            };
+            self.0.insert(path, file);
+        }
+    }
+
+    fn after(&self, operation: &Operation) -> Files {
+        let mut files = self.clone();
+        match self.decide(operation, None) {
+            Decision::Change(change) => files.apply(&change),
+            other => panic!("{other:?}"),
+        }
+        files
+    }
+
+    fn decide(&self, operation: &Operation, fate: Option<Fate>) -> Decision {
+        decide(&self.pool(), operation, &Facts { fate }, 0)
+    }
+}
+
+fn id(text: &str) -> Oid {
+    Content::new(text.into()).id()
+}
+
+fn lock(name: &str) -> LockName {
+    LockName::new(name).unwrap()
+}
+
+fn claim(byte: u8) -> ClaimId {
+    ClaimId(Oid::from_bytes(&[byte; 20]).unwrap())
+}
+
+fn update(name: &str, text: &str, claim: Option<ClaimId>) -> Operation {
+    Operation::Update {
+        lock: lock(name),
+        content: Content::new(text.into()),
+        claim,
+    }
+}
+
+fn add(name: &str, text: &str, holding: Holding) -> Operation {
+    Operation::Add {
+        lock: lock(name),
+        content: Content::new(text.into()),
+        holding,
+    }
+}
+
+fn release(name: &str, claim: Option<ClaimId>) -> Operation {
+    Operation::Release {
+        lock: lock(name),
+        claim,
+    }
+}
+
+fn remove(name: &str) -> Operation {
+    Operation::Remove {
+        lock: lock(name),
+        claim: None,
+    }
+}
+
+const BOTH: [(&str, &str); 2] = [("aws/claimed/x", "1"), ("aws/unclaimed/x", "2")];
+
+#[test]
+fn each_operation_moves_one_file_and_keeps_the_others() {
+    let free = Files::with(&[("aws/unclaimed/x", "1"), ("other/unclaimed/x", "9")]);
+    let held = Files::with(&[("aws/claimed/x", "1"), ("other/unclaimed/x", "9")]);
+    let gone = Files::with(&[("other/unclaimed/x", "9")]);
+    let changed = Files::with(&[("aws/unclaimed/x", "2"), ("other/unclaimed/x", "9")]);
+
+    assert_eq!(free.after(&Operation::Acquire), held);
+    assert_eq!(free.after(&Operation::Claim(lock("x"))), held);
+    assert_eq!(held.after(&release("x", None)), free);
+    assert_eq!(held.after(&remove("x")), gone);
+    assert_eq!(gone.after(&add("x", "1", Holding::Unclaimed)), free);
+    assert_eq!(gone.after(&add("x", "1", Holding::Claimed)), held);
+    assert_eq!(free.after(&update("x", "2", None)), changed);
+    assert_eq!(gone.after(&update("x", "1", None)), free);
+}
+
+#[test]
+fn an_acquire_takes_any_free_lock_and_never_a_damaged_one() {
+    let mut files = Files::with(&[
+        ("aws/unclaimed/a", ""),
+        ("aws/unclaimed/b", ""),
+        ("aws/unclaimed/c", ""),
+    ]);
+    files.0.insert("aws/claimed/b".into(), (Mode::File, id("")));
+
+    let taken = |draw| match decide(&files.pool(), &Operation::Acquire, &Facts::default(), draw) {
+        Decision::Change(change) => change.lock.to_string(),
+        other => panic!("{other:?}"),
+    };
+
+    assert_eq!((0..4).map(taken).collect::<Vec<_>>(), ["a", "c", "a", "c"]);
+}
+
+#[test]
+fn what_cannot_be_had_now_is_waited_for() {
+    let held = Files::with(&[("aws/claimed/x", "1")]);
+    let free = Files::with(&[("aws/unclaimed/x", "1")]);
+    let x = lock("x");
+
+    let none_free = Decision::Wait(Wait::NoneFree {
+        claimed: vec![x.clone()],
+        damaged: vec![],
+    });
+    assert_eq!(held.decide(&Operation::Acquire, None), none_free);
+    let none_free = Decision::Wait(Wait::NoneFree {
+        claimed: vec![],
+        damaged: vec![x.clone()],
+    });
+    assert_eq!(
+        Files::with(&BOTH).decide(&Operation::Acquire, None),
+        none_free
+    );
+    for operation in [
+        Operation::Claim(x.clone()),
+        update("x", "2", None),
+        Operation::AwaitUnclaimed(x.clone()),
+    ] {
+        assert_eq!(
+            held.decide(&operation, None),
+            Decision::Wait(Wait::Held(x.clone())),
+            "{operation:?}"
+        );
+    }
+    assert_eq!(
+        free.decide(&Operation::AwaitClaimed(x.clone()), None),
+        Decision::Wait(Wait::Free(x))
+    );
+    let missing = Decision::Wait(Wait::Missing(lock("y")));
+    assert_eq!(free.decide(&Operation::Claim(lock("y")), None), missing);
+}
+
+#[test]
+fn what_is_so_already_is_done() {
+    let held = Files::with(&[("aws/claimed/x", "1")]);
+    let free = Files::with(&[("aws/unclaimed/x", "1")]);
+    let done = Decision::Done(lock("x"), Since::LastTouch);
+
+    assert_eq!(held.decide(&Operation::AwaitClaimed(lock("x")), None), done);
+    assert_eq!(held.decide(&add("x", "1", Holding::Claimed), None), done);
+    assert_eq!(
+        free.decide(&Operation::AwaitUnclaimed(lock("x")), None),
+        done
+    );
+    assert_eq!(free.decide(&add("x", "1", Holding::Unclaimed), None), done);
+    assert_eq!(free.decide(&update("x", "1", None), None), done);
+}
+
+#[test]
+fn what_would_harm_is_refused_with_the_state_it_found() {
+    let held = Files::with(&[("aws/claimed/x", "1")]);
+    let free = Files::with(&[("aws/unclaimed/x", "1")]);
+    let both = Files::with(&BOTH);
+    let refusal = |files: &Files, operation: Operation| match files.decide(&operation, None) {
+        Decision::Refuse(refusal) => refusal.to_string(),
+        other => panic!("{operation:?}: {other:?}"),
+    };
+
+    assert_eq!(
+        refusal(&free, release("x", None)),
+        "the lock `x` is not claimed"
+    );
+    assert_eq!(refusal(&free, remove("x")), "the lock `x` is not claimed");
+    assert_eq!(
+        refusal(&free, release("y", None)),
+        "there is no lock `y` in the pool `aws`"
+    );
+    assert_eq!(
+        refusal(&free, remove("y")),
+        "there is no lock `y` in the pool `aws`"
+    );
+    assert_eq!(
+        refusal(&free, Operation::AwaitClaimed(lock("y"))),
+        "there is no lock `y` in the pool `aws`"
+    );
+    assert_eq!(
+        refusal(&free, Operation::AwaitUnclaimed(lock("y"))),
+        "there is no lock `y` in the pool `aws`"
+    );
+    assert_eq!(
+        refusal(&held, add("x", "2", Holding::Unclaimed)),
+        "the lock `x` exists already: it is claimed, with other metadata"
+    );
+    assert_eq!(
+        refusal(&free, add("x", "1", Holding::Claimed)),
+        "the lock `x` exists already: it is unclaimed"
+    );
+    for operation in [
+        Operation::Claim(lock("x")),
+        release("x", None),
+        add("x", "1", Holding::Claimed),
+        Operation::AwaitClaimed(lock("x")),
+        Operation::AwaitUnclaimed(lock("x")),
+    ] {
+        assert!(refusal(&both, operation).contains("is damaged: it is in both"));
+    }
+}
+
+#[test]
+fn a_lock_in_both_folders_is_repaired_by_removing_or_updating_it() {
+    let both = Files::with(&BOTH);
+
+    assert_eq!(both.after(&remove("x")), Files::with(&[]));
+    assert_eq!(
+        both.after(&update("x", "3", None)),
+        Files::with(&[("aws/unclaimed/x", "3")])
+    );
+}
+
+#[test]
+fn a_folder_in_a_locks_place_is_ignored_unless_it_would_be_overwritten() {
+    let mut files = Files::with(&[]);
+    files
+        .0
+        .insert("aws/unclaimed/x".into(), (Mode::Folder, id("")));
+
+    assert!(matches!(
+        files.decide(&Operation::Acquire, None),
+        Decision::Wait(Wait::NoneFree { ref claimed, .. }) if claimed.is_empty()
+    ));
+    for operation in [
+        Operation::Claim(lock("x")),
+        update("x", "1", None),
+        add("x", "1", Holding::Claimed),
+        remove("x"),
+    ] {
+        let refused = files.decide(&operation, None);
+        assert!(
+            matches!(refused, Decision::Refuse(Refusal::Damaged { .. })),
+            "{operation:?}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_move_keeps_the_mode_and_an_update_keeps_only_whether_it_is_executable() {
+    for (mode, updated) in [
+        (Mode::File, Mode::File),
+        (Mode::Executable, Mode::Executable),
+        (Mode::Symlink, Mode::File),
+    ] {
+        let mut files = Files::with(&[]);
+        files.0.insert("aws/unclaimed/x".into(), (mode, id("1")));
+
+        assert_eq!(
+            files.after(&Operation::Acquire).0["aws/claimed/x"],
+            (mode, id("1"))
+        );
+        assert_eq!(
+            files.after(&update("x", "2", None)).0["aws/unclaimed/x"],
+            (updated, id("2"))
+        );
+    }
+}
+
+#[test]
+fn a_change_makes_both_folders_keep_themselves() {
+    let files = Files([("aws/unclaimed/x".to_owned(), (Mode::File, id("1")))].into());
+
+    assert_eq!(
+        files.after(&Operation::Acquire),
+        Files::with(&[("aws/claimed/x", "1")])
+    );
+}
+
+#[test]
+fn a_claim_is_asked_for_before_anything_is_done_with_it() {
+    let held = Files::with(&[("aws/claimed/x", "1")]);
+    let ask = Decision::Ask(lock("x"), claim(1));
+    let remove = Operation::Remove {
+        lock: lock("x"),
+        claim: Some(claim(1)),
+    };
+
+    for operation in [
+        release("x", Some(claim(1))),
+        remove,
+        update("x", "2", Some(claim(1))),
+    ] {
+        assert_eq!(held.decide(&operation, None), ask);
+        match held.decide(&operation, Some(Fate::Stands)) {
+            Decision::Change(change) => assert_eq!(change.claim, Some(claim(1))),
+            other => panic!("{other:?}"),
+        }
+        let not_a_claim = held.decide(&operation, Some(Fate::NotAClaim));
+        assert!(matches!(
+            not_a_claim,
+            Decision::Refuse(Refusal::NotAClaim { .. })
+        ));
+    }
+}
+
+#[test]
+fn a_holder_updates_what_it_holds_in_place() {
+    let held = Files::with(&[("aws/claimed/x", "1")]);
+
+    let Decision::Change(change) =
+        held.decide(&update("x", "2", Some(claim(1))), Some(Fate::Stands))
+    else {
+        panic!()
+    };
+
+    let mut files = held.clone();
+    files.apply(&change);
+    assert_eq!(files, Files::with(&[("aws/claimed/x", "2")]));
+}
+
+#[test]
+fn a_claim_that_ended_frees_nobody_elses_lock() {
+    let held = Files::with(&[("aws/claimed/x", "1")]);
+    let free = Files::with(&[("aws/unclaimed/x", "1")]);
+    let by = Oid::from_bytes(&[7; 20]).unwrap();
+    let ours = release("x", Some(claim(1)));
+    let done = Decision::Done(lock("x"), Since::Commit(by));
+
+    let by_us = Some(Fate::Ended { by, proven: true });
+    let by_others = Some(Fate::Ended { by, proven: false });
+    assert_eq!(free.decide(&ours, by_us), done);
+    assert_eq!(held.decide(&ours, by_us), done);
+    assert_eq!(free.decide(&ours, by_others), done);
+    let refused = Refusal::ClaimEnded {
+        lock: lock("x"),
+        claim: claim(1),
+        ended: by,
+        held: true,
+    };
+    assert_eq!(held.decide(&ours, by_others), Decision::Refuse(refused));
+    let refused = Refusal::ClaimEnded {
+        lock: lock("x"),
+        claim: claim(1),
+        ended: by,
+        held: false,
+    };
+    let remove = Operation::Remove {
+        lock: lock("x"),
+        claim: Some(claim(1)),
+    };
+    assert_eq!(Files::with(&[]).decide(&remove, by_us), done);
+    assert_eq!(
+        free.decide(&remove, by_us),
+        Decision::Refuse(refused.clone())
+    );
+    assert_eq!(
+        free.decide(&update("x", "2", Some(claim(1))), by_us),
+        Decision::Refuse(refused)
+    );
+}
+
+fn operations() -> impl Strategy<Value = Operation> {
+    let name = prop::sample::select(vec!["a", "b", "c", "ü \"d\""]).prop_map(lock);
+    let text = prop::sample::select(vec!["", "1", "2"]).prop_map(|text| Content::new(text.into()));
+    let holding = prop::sample::select(vec![Holding::Claimed, Holding::Unclaimed]);
+    (0..8_u8, name, text, holding).prop_map(|(kind, lock, content, holding)| match kind {
+        0 => Operation::Acquire,
+        1 => Operation::Claim(lock),
+        2 => Operation::Release { lock, claim: None },
+        3 => Operation::Add {
+            lock,
+            content,
+            holding,
+        },
+        4 => Operation::Remove { lock, claim: None },
+        5 => Operation::Update {
+            lock,
+            content,
+            claim: None,
+        },
+        6 => Operation::AwaitClaimed(lock),
+        _ => Operation::AwaitUnclaimed(lock),
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_sequence_keeps_every_lock_in_one_place_and_its_content_through_moves(
+        operations in prop::collection::vec((operations(), any::<u64>()), 1..60)
+    ) {
+        let mut files = Files::with(&[("aws/unclaimed/a", "a"), ("aws/claimed/b", "b"), ("z/claimed/a", "z")]);
+        for (operation, draw) in operations {
+            let before = files.pool();
+            let Decision::Change(change) = decide(&before, &operation, &Facts::default(), draw) else { continue };
+            files.apply(&change);
+            let after = files.pool();
+
+            for (lock, state) in after.locks() {
+                prop_assert!(!matches!(state, State::Damaged(_)), "{lock} after {change:?}");
+                if *lock != change.lock {
+                    prop_assert_eq!(before.state(lock), Some(state));
+                }
+            }
+            let (was, is) = (before.state(&change.lock), after.state(&change.lock));
+            match change.verb {
+                Verb::Claiming => match (was, is) {
+                    (Some(State::Unclaimed(was)), Some(State::Claimed(is))) => prop_assert_eq!(was, is),
+                    other => prop_assert!(false, "{other:?}"),
+                },
+                Verb::Unclaiming => match (was, is) {
+                    (Some(State::Claimed(was)), Some(State::Unclaimed(is))) => prop_assert_eq!(was, is),
+                    other => prop_assert!(false, "{other:?}"),
+                },
+                Verb::AddingClaimed => prop_assert!(was.is_none() && matches!(is, Some(State::Claimed(_)))),
+                Verb::AddingUnclaimed => prop_assert!(was.is_none() && matches!(is, Some(State::Unclaimed(_)))),
+                Verb::Removing => prop_assert!(matches!(was, Some(State::Claimed(_))) && is.is_none()),
+                Verb::Updating => match (was, is) {
+                    (Some(State::Unclaimed(was)), Some(State::Unclaimed(is))) => prop_assert_ne!(was, is),
+                    other => prop_assert!(false, "{other:?}"),
+                },
+            }
+            prop_assert_eq!(&files.0["z/claimed/a"], &(Mode::File, id("z")));
+            prop_assert_eq!(files.0.contains_key("aws/claimed/.gitkeep"), true);
+            prop_assert_eq!(files.0.contains_key("aws/unclaimed/.gitkeep"), true);
+        }
+    }
+}
