@@ -48,6 +48,8 @@ pub struct Attempt<'a> {
     pub pace: Pace,
     /// How long to wait for what cannot be had at once; `None` for as long as it takes.
     pub patience: Option<Duration>,
+    /// The step that claims are made for (see [`crate::message::STEP`]), if it is to be known again by a later run.
+    pub step: Option<String>,
     /// Where markers go, if the operation may have to be taken up by a run after this one.
     pub markers: Option<Markers>,
     /// Ours, once a claim is about to be pushed.
@@ -226,6 +228,7 @@ impl Attempt<'_> {
         };
         let mut lost_races = pauses_after_lost_races();
         let mut waiting = Waiting::default();
+        let mut not_ours = None;
         let started = Instant::now();
         loop {
             let snapshot = if operation.changes() && waiting.since.is_none() {
@@ -238,6 +241,22 @@ impl Attempt<'_> {
             } else {
                 self.snapshot(depth).await?
             };
+            // On the very snapshot that we go by, so that no other run of the step can claim in between.
+            if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
+                let history = self.remote.history(&snapshot);
+                let found = ledger::claim_of_step(&history, &self.pool, &step, not_ours);
+                match found {
+                    Ok(Some(claim)) => {
+                        self.remote.forget_push().await;
+                        return Ok(self.adopt_claim_of_step(claim, operation, pending));
+                    }
+                    Ok(None) => not_ours = Some(snapshot.commit),
+                    Err(err) => {
+                        depth = deeper(snapshot.depth, err)?;
+                        continue;
+                    }
+                }
+            }
             let change = match self.decide(&snapshot, operation) {
                 Ok(Decision::Change(change)) => change,
                 Ok(Decision::Wait(wait)) => {

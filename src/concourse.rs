@@ -58,6 +58,8 @@ pub struct PutRequest {
     pub params: Params,
     /// How long to wait for what cannot be had at once: zero for not at all, `None` for as long as it takes.
     pub patience: Option<Duration>,
+    /// The name by which a later run of the same build knows the claim again that this one makes.
+    pub request: Option<String>,
 }
 
 impl CheckRequest {
@@ -96,6 +98,16 @@ impl PutRequest {
         let keys = Keys::of(&document)?;
         let params = keys.object("params")?;
         let timeout = params.duration("timeout")?;
+        let request = params.text("request")?.map(str::to_owned);
+        if request.as_ref().is_some_and(|name| {
+            name.len() > 255 || name.trim() != name || name.contains(char::is_control)
+        }) {
+            return Err(params.wrong(
+                "request",
+                "a name of at most 255 bytes, on one line, with no spaces around it",
+                "something else",
+            ));
+        }
         Ok(PutRequest {
             source: Source::read(&keys.object("source")?)?,
             patience: if params.flag("try")? {
@@ -104,6 +116,7 @@ impl PutRequest {
                 timeout
             },
             params: Params::read(&params)?,
+            request,
         })
     }
 }

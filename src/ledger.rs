@@ -38,6 +38,17 @@ pub struct Moved {
     pub is_claim: bool,
 }
 
+/// A claim that was made for a step which said how it is to be known again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimOfStep {
+    /// The claim.
+    pub commit: Oid,
+    /// The commit that it was made on.
+    pub base: Oid,
+    /// The lock.
+    pub lock: LockName,
+}
+
 /// Whether a commit has the pool: a folder with at least one of the two in it.
 ///
 /// # Errors
@@ -170,6 +181,52 @@ pub fn last_claim(
         };
         if !before && is_file(history, commit, &file)? {
             return Ok(Some(commit));
+        }
+    }
+    Ok(None)
+}
+
+/// The claim that stands and was made for this step (see [`message::STEP`]); `None` when there is none.
+///
+/// Of the commits up to `known` it is known that none is. The search ends where the last of the locks that are claimed
+/// now was claimed: before that there is nothing that could stand.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn claim_of_step(
+    history: &History<'_>,
+    pool: &PoolName,
+    step: &str,
+    known: Option<Oid>,
+) -> Result<Option<ClaimOfStep>, HistoryError> {
+    let claimed = pool.folder(Holding::Claimed);
+    let mut open: Vec<LockName> = locks(history, history.head(), pool)?
+        .into_iter()
+        .filter(|(_, files)| files.claimed.is_some())
+        .map(|(lock, _)| lock)
+        .collect();
+    for commit in history.first_parents(history.head()) {
+        let commit = commit?;
+        if open.is_empty() || known == Some(commit) {
+            break;
+        }
+        if !history.touches(commit, &claimed)? {
+            continue;
+        }
+        let Some(base) = history.parents(commit)?.first().copied() else {
+            break;
+        };
+        let before = locks(history, base, pool)?;
+        // Not claimed before this commit, and claimed ever since: this one claimed it.
+        let (ours, older): (Vec<LockName>, Vec<LockName>) = open
+            .into_iter()
+            .partition(|lock| before.get(lock).is_none_or(|files| files.claimed.is_none()));
+        open = older;
+        if let Some(lock) = ours.into_iter().next() {
+            let message = history.commit(commit)?.message;
+            if message::trailer(&message, message::STEP).is_some_and(|found| found == step) {
+                return Ok(Some(ClaimOfStep { commit, base, lock }));
+            }
         }
     }
     Ok(None)

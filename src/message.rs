@@ -19,6 +19,9 @@ use crate::lock::LockName;
 pub const REQUEST: &str = "Pool-Request";
 /// The trailer with the claim that the commit ends or goes on with.
 pub const CLAIM: &str = "Pool-Claim";
+/// The trailer with the step that a claim was made for, by which a later run of it knows the claim again: the build's id
+/// and the name that the step gave itself.
+pub const STEP: &str = "Pool-Step";
 /// The trailer with the instance vars of the build's pipeline, as JSON.
 pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
 

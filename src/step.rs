@@ -65,6 +65,11 @@ pub enum StepError {
     /// Our copy of the objects cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A claim is to be known again by its build, and there is none.
+    #[error(
+        "`params.request` needs the environment variable BUILD_ID, which Concourse sets: a claim is known again by its build and that name"
+    )]
+    NoBuild,
     /// The pool is not there.
     #[error(
         "there is no pool `{pool}` on the branch `{branch}` of `{remote}`; check `source.pool`"

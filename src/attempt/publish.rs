@@ -156,6 +156,8 @@ impl Attempt<'_> {
                 .claim
                 .map(|claim| (message::CLAIM, claim.to_string())),
         );
+        let step = self.step.iter().filter(|_| change.verb.is_claim());
+        trailers.extend(step.map(|step| (message::STEP, step.clone())));
         let message = message::compose(&self.origin, change.verb, &change.lock, &trailers);
         self.remote
             .store()

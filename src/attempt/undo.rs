@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::publish::Found;
 use super::{Attempt, AttemptError, Outcome, Pending, deeper, read_pool};
 use crate::git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
-use crate::ledger::{self, Fate};
+use crate::ledger::{self, ClaimOfStep, Fate};
 use crate::lock::ClaimId;
 use crate::marker::{Marked, Marker};
 use crate::message::Verb;
@@ -158,6 +158,33 @@ impl Attempt<'_> {
             adopted = Some(Outcome { commit, lock });
         }
         Ok(adopted)
+    }
+
+    /// Takes over a claim that an earlier run of the same step made, in whatever container, and that stands.
+    pub(super) fn adopt_claim_of_step(
+        &mut self,
+        ClaimOfStep { commit, base, lock }: ClaimOfStep,
+        operation: &Operation,
+        pending: &mut Option<Pending>,
+    ) -> Outcome {
+        report::say(
+            self.log,
+            format_args!(
+                "an earlier run of this step has claimed `{lock}` with the commit {commit}: taking it over"
+            ),
+        );
+        let verb = match operation {
+            Operation::Add { .. } => Verb::AddingClaimed,
+            _ => Verb::Claiming,
+        };
+        *pending = Some(Pending {
+            lock: lock.clone(),
+            verb,
+            base,
+            commit,
+            objects: Vec::new(),
+        });
+        Outcome { commit, lock }
     }
 
     /// Whether the claim of a run that vanished is on the branch and stands, once that cannot change any more.

@@ -28,6 +28,11 @@ pub async fn put(
     let source = &request.source;
     let ready = Ready::new(source, around, log)?;
     let operation = request.params.operation(source_dir)?;
+    let step = match (&request.request, around.build.id()) {
+        (None, _) => None,
+        (Some(name), Some(build)) => Some(format!("{build} {name}")),
+        (Some(_), None) => return Err(StepError::NoBuild),
+    };
     let mut attempt = Attempt {
         remote: ready.remote(&source.branch, Store::temporary(&around.temporary)?)?,
         pool: source.pool.clone(),
@@ -35,10 +40,11 @@ pub async fn put(
         identity: ready.identity.clone(),
         pace: ready.pace,
         patience: request.patience,
+        step: step.clone(),
         markers: operation.claims().then(|| Markers {
             folder: around.temporary.join("pool-resource/markers"),
             request: format!(
-                "{:?} {} {} {} {operation:?}",
+                "{:?} {} {} {} {operation:?} {step:?}",
                 around.build.id(),
                 ready.location,
                 source.branch,

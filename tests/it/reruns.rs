@@ -1,7 +1,8 @@
-//! A step that is run again in the same container, after its process vanished.
+//! A step that is run again after its process vanished: in the same container, or in another one.
 
 use serde_json::json;
 
+use crate::support::remote::Hand;
 use crate::support::{Step, TestRemote, wait_until};
 
 /// Holds up the first push of a repository until the test lets it go on, or the repository is gone.
@@ -138,4 +139,123 @@ fn two_acquires_of_one_build_stay_two() {
 
     assert_ne!(first.lock(), second.lock());
     assert!(!step.temporary().join("pool-resource").exists());
+}
+
+/// A step of build 4711 that says how it is to be known again, in a container of its own.
+fn container(remote: &TestRemote) -> Step {
+    Step::on(remote, "aws").in_build()
+}
+
+#[test]
+fn a_named_request_is_known_again_in_any_container() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2", "env-3"]);
+    for params in [
+        json!({"claim": "env-3", "request": "the other"}),
+        json!({"acquire": true, "request": "the env"}),
+        json!({"add_claimed": "x", "request": "a new one"}),
+    ] {
+        let files: [(&str, &[u8]); 2] = [("x/name", b"new"), ("x/metadata", b"m")];
+        let first = container(&remote).put_with(params.clone(), &files);
+        let claim = first.version();
+
+        let again = container(&remote).put_with(params.clone(), &files);
+
+        assert_eq!(again.version(), claim, "{params}");
+        assert_eq!(again.lock(), first.lock());
+        assert_eq!(remote.head(), claim);
+        assert!(again.stderr.contains("taking it over"), "{}", again.stderr);
+        let step = format!("Pool-Step: 4711 {}", params["request"].as_str().unwrap());
+        assert!(remote.message(&claim).contains(&step));
+    }
+}
+
+#[test]
+fn another_name_or_build_or_pool_is_another_request() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2", "env-3"]);
+    remote.add_pool("gcp", &["env-9"]);
+    let params = json!({"acquire": true, "request": "one"});
+    let mut locks = vec![container(&remote).put(params.clone()).lock()];
+
+    locks.push(
+        container(&remote)
+            .put(json!({"acquire": true, "request": "two"}))
+            .lock(),
+    );
+    locks.push(
+        container(&remote)
+            .env("BUILD_ID", "4712")
+            .put(params.clone())
+            .lock(),
+    );
+    locks.push(container(&remote).set("pool", "gcp").put(params).lock());
+
+    locks.sort();
+    assert_eq!(locks, ["env-1", "env-2", "env-3", "env-9"]);
+}
+
+#[test]
+fn a_named_request_whose_claim_has_ended_claims_anew() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let params = json!({"acquire": true, "request": "one"});
+    let first = container(&remote).put(params.clone()).version();
+    remote.release_by_hand("aws", "env-1");
+    remote.claim_by_hand("aws", "env-1");
+    remote.release_by_hand("aws", "env-1");
+
+    let second = container(&remote).put(params);
+
+    assert_ne!(second.version(), first);
+    assert_eq!(second.version(), remote.head());
+}
+
+#[test]
+fn a_named_request_is_found_however_old_its_claim_is() {
+    let remote = TestRemote::with_pool("aws", &["env-0", "env-1", "env-2"]);
+    remote.claim_by_hand("aws", "env-0");
+    let params = json!({"claim": "env-1", "request": "one"});
+    let first = container(&remote).put(params.clone()).version();
+    for n in 0..60 {
+        remote.commit(&format!("elsewhere {n}"), &[]);
+    }
+
+    assert_eq!(container(&remote).put(params).version(), first);
+}
+
+#[test]
+fn a_waiting_run_takes_over_what_another_run_of_its_step_claims_meanwhile() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    remote.claim_by_hand("aws", "env-1");
+    remote.claim_by_hand("aws", "env-2");
+    let params = json!({"acquire": true, "request": "one"});
+    let waiting = container(&remote).set("retry_delay", "200ms");
+    let waiting = waiting.start_put(params.clone());
+    waiting.wait_for_stderr("no lock is free");
+
+    // Both become free at once, and whoever comes first has one of them.
+    remote.commit(
+        "both",
+        &[
+            Hand::Move("aws/claimed/env-1", "aws/unclaimed/env-1"),
+            Hand::Move("aws/claimed/env-2", "aws/unclaimed/env-2"),
+        ],
+    );
+    let other = container(&remote).put(params);
+
+    assert_eq!(waiting.finish().version(), other.version());
+    assert_eq!(remote.list("aws/claimed"), [other.lock()]);
+}
+
+#[test]
+fn a_named_request_needs_a_build_and_a_name_on_one_line() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+
+    Step::on(&remote, "aws")
+        .put(json!({"acquire": true, "request": "one"}))
+        .assert_failed(&["`params.request` needs", "BUILD_ID"]);
+    for name in [json!("a\nb"), json!(" a"), json!("x".repeat(256)), json!(7)] {
+        container(&remote)
+            .put(json!({"acquire": true, "request": name}))
+            .assert_failed(&["`params.request`"]);
+    }
+    assert_eq!(remote.count(), 1);
 }
