@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use pool_resource::concourse::Build;
-use pool_resource::report::chain;
+use pool_resource::report::{Paint, chain};
 use pool_resource::step::{Proxies, Surroundings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,11 @@ pub fn surroundings() -> Surroundings {
         ssh_agent: env::var_os("SSH_AUTH_SOCK")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),
+        // Concourse shows them; whoever does not want them says so. See no-color.org.
+        paint: match get("NO_COLOR") {
+            Some(_) => Paint::Plain,
+            None => Paint::Colours,
+        },
         proxies: Proxies {
             http: proxy("HTTP_PROXY"),
             https: proxy("HTTPS_PROXY"),

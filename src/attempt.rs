@@ -2,9 +2,12 @@
 //!
 //! All retrying, waiting and giving up is here and below, for every operation.
 
+mod news;
 mod publish;
+mod queue;
 mod undo;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,25 +17,34 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::git::{
-    Commit, Depth, HistoryError, Identity, Remote, RemoteError, Snapshot, StoreError,
+    Depth, History, HistoryError, Identity, Interest, Listing, Remote, RemoteError, Snapshot,
+    StoreError,
 };
-use crate::ledger;
-use crate::lock::{Holding, LockName, PoolName};
+use crate::ledger::{self, Fate};
+use crate::line::{self, Need, Standing};
+use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::marker::Marker;
 use crate::message::{Origin, Verb};
+use crate::metadata;
 use crate::object::Oid;
-use crate::operation::Operation;
-use crate::pace::{
-    FaultError, Pace, pause_unless_stopped, pauses_after_lost_races, ride_out, whole_seconds,
-};
-use crate::pool::{Decision, Facts, Pool, Refusal, Since, Wait, decide};
-use crate::report;
+use crate::operation::{Condition, Operation, Want};
+use crate::pace::{FaultError, Pace, pause_unless_stopped, pauses_after_lost_races, ride_out};
+use crate::pool::{Decision, Facts, Pool, Refusal, Since, State, Turn, Wait, decide};
+use crate::report::{self, Paint};
 
 /// How many pauses the claim of a lock that does not exist waits for it to be added.
 const PATIENCE_FOR_MISSING: u32 = 3;
 
-/// How often a wait in which nothing changes says that it is still going on.
-const STILL_WAITING: Duration = Duration::from_secs(60);
+/// The pause between two looks for each place in line: the first looks every second or so, those behind it as much more
+/// seldom as it takes longer until it is their turn.
+const PAUSE_PER_PLACE: Duration = Duration::from_secs(1);
+
+/// How long it takes until one who is to publish before us has done so: as long as a look of ours, within these.
+const SLOT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(20)..=Duration::from_millis(500);
+
+/// The longest pause while others publish before us.
+const LONGEST_TURN: Duration = Duration::from_millis(500);
 
 /// What one operation needs to be carried out.
 pub struct Attempt<'a> {
@@ -48,6 +60,10 @@ pub struct Attempt<'a> {
     pub pace: Pace,
     /// How long to wait for what cannot be had at once; `None` for as long as it takes.
     pub patience: Option<Duration>,
+    /// How to wait in line; `None` to wait without one, for whatever is free when we look.
+    pub in_line: Option<InLine>,
+    /// Whether the log shows colours.
+    pub paint: Paint,
     /// The step that claims are made for (see [`crate::message::STEP`]), if it is to be known again by a later run.
     pub step: Option<String>,
     /// Where markers go, if the operation may have to be taken up by a run after this one.
@@ -71,7 +87,7 @@ pub struct Markers {
 
 /// A claim of ours on its way to the branch, or there, of which nobody has been told yet.
 struct Pending {
-    lock: LockName,
+    locks: Vec<LockName>,
     verb: Verb,
     base: Oid,
     commit: Oid,
@@ -84,8 +100,27 @@ struct Pending {
 pub struct Outcome {
     /// The commit that did it, now or earlier.
     pub commit: Oid,
-    /// The lock it was about.
-    pub lock: LockName,
+    /// The locks it was about.
+    pub locks: Vec<LockName>,
+    /// How long was waited for them, if at all.
+    pub waited: Option<Duration>,
+    /// The place in line at which we began to wait, if we had to.
+    pub place_at_arrival: Option<usize>,
+    /// Who held the first of the locks before, as far as is known.
+    pub held_before_by: Option<String>,
+}
+
+impl Outcome {
+    /// One that was not waited for.
+    fn new(commit: Oid, locks: Vec<LockName>) -> Outcome {
+        Outcome {
+            commit,
+            locks,
+            waited: None,
+            place_at_arrival: None,
+            held_before_by: None,
+        }
+    }
 }
 
 /// Why an operation was not carried out.
@@ -164,7 +199,10 @@ impl From<FaultError> for AttemptError {
     }
 }
 
+use news::{Holder, News};
 use publish::Published;
+pub use queue::InLine;
+use queue::Queue;
 
 impl Attempt<'_> {
     /// Carries out `operation`, waiting for as long as it takes, and hands the outcome to `answer`.
@@ -181,9 +219,10 @@ impl Attempt<'_> {
         answer: impl FnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
         let mut pending = None;
-        let result = match self.adopt(&mut pending).await {
+        let mut queue = self.queue_for(operation);
+        let result = match Box::pin(self.adopt(&mut pending)).await {
             Ok(Some(outcome)) => Ok(outcome),
-            Ok(None) => self.carry_out(operation, &mut pending).await,
+            Ok(None) => Box::pin(self.carry_out(operation, &mut pending, &mut queue)).await,
             Err(err) => Err(err),
         };
         let result = match result {
@@ -192,6 +231,7 @@ impl Attempt<'_> {
             Ok(outcome) => match answer(&outcome) {
                 Ok(()) => {
                     self.unmark();
+                    Box::pin(self.leave_line(queue)).await;
                     return Ok(outcome);
                 }
                 Err(err) => Err(AttemptError::Unanswered(err)),
@@ -199,12 +239,13 @@ impl Attempt<'_> {
             Err(err) => Err(err),
         };
         let settled = match pending {
-            Some(pending) => self.undo(pending).await,
+            Some(pending) => Box::pin(self.undo(pending)).await,
             None => true,
         };
         if settled {
             self.unmark();
         }
+        Box::pin(self.leave_line(queue)).await;
         result
     }
 
@@ -214,11 +255,22 @@ impl Attempt<'_> {
         }
     }
 
+    /// The line that an operation may have to stand in.
+    fn queue_for(&mut self, operation: &Operation) -> Option<Queue> {
+        // Who does not wait at all needs no place, but lets those go first who have one.
+        let settings = self.in_line.clone()?;
+        let need = Need::of(operation)?;
+        let queue = Queue::new(self.remote.branch(), &self.pool, need, settings);
+        self.remote.watch(queue.start());
+        Some(queue)
+    }
+
     /// Carries out `operation`. From when a claim of ours may be on the branch, `pending` says so.
     async fn carry_out(
         &mut self,
         operation: &Operation,
         pending: &mut Option<Pending>,
+        queue: &mut Option<Queue>,
     ) -> Result<Outcome, AttemptError> {
         // Ownership is proved by the history, so that it is better fetched at once.
         let mut depth = if operation.claim_to_prove().is_some() {
@@ -227,28 +279,37 @@ impl Attempt<'_> {
             Depth::HEAD
         };
         let mut lost_races = pauses_after_lost_races();
-        let mut waiting = Waiting::default();
+        let mut waiting = Waiting::new(self.paint);
         let mut not_ours = None;
         let started = Instant::now();
+        let mut slot = *SLOT.end();
+        let mut last: Option<Snapshot> = None;
+        let mut last_turn: Option<(Oid, usize)> = None;
         loop {
-            let snapshot = if operation.changes() && waiting.since.is_none() {
-                let remote = &mut self.remote;
-                let limit = self.pace.fault_limit;
-                read(remote, limit, &self.stop, self.log, async |remote| {
-                    remote.snapshot_to_push(depth).await
-                })
-                .await?
-            } else {
-                self.snapshot(depth).await?
+            let push_follows = operation.changes() && waiting.since.is_none();
+            let looked = Instant::now();
+            let (listing, snapshot) =
+                Box::pin(self.look(push_follows, depth, queue.as_ref())).await?;
+            slot = slot.min(looked.elapsed()).max(*SLOT.start());
+            if let Some(queue) = queue {
+                queue.observe(&listing, self.remote.store());
+            }
+            // Without a new one nothing can have come free for us: the last one is as good.
+            let Some(snapshot) = snapshot.or(last) else {
+                continue;
             };
+            last = Some(snapshot);
             // On the very snapshot that we go by, so that no other run of the step can claim in between.
             if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
                 let history = self.remote.history(&snapshot);
                 let found = ledger::claim_of_step(&history, &self.pool, &step, not_ours);
                 match found {
                     Ok(Some(claim)) => {
-                        self.remote.forget_push().await;
-                        return Ok(self.adopt_claim_of_step(claim, operation, pending));
+                        let taken = self.take_over(&snapshot, claim, operation, pending, queue);
+                        match Box::pin(taken).await? {
+                            Some(outcome) => return Ok(outcome),
+                            None => continue,
+                        }
                     }
                     Ok(None) => not_ours = Some(snapshot.commit),
                     Err(err) => {
@@ -257,36 +318,8 @@ impl Attempt<'_> {
                     }
                 }
             }
-            let change = match self.decide(&snapshot, operation) {
-                Ok(Decision::Change(change)) => change,
-                Ok(Decision::Wait(wait)) => {
-                    self.remote.forget_push().await;
-                    if let Some(patience) = self.patience
-                        && started.elapsed() >= patience
-                    {
-                        let holders = self.holders(wait.held(), snapshot.depth).await;
-                        return Err(AttemptError::TimedOut {
-                            after: patience,
-                            wait,
-                            holders,
-                        });
-                    }
-                    let left = self
-                        .patience
-                        .map(|patience| patience.saturating_sub(started.elapsed()));
-                    self.wait(left, &mut waiting, wait).await?;
-                    continue;
-                }
-                Ok(Decision::Done(lock, since)) => match self.since(&snapshot, &lock, since) {
-                    Ok(commit) => return Ok(Outcome { commit, lock }),
-                    Err(err) => {
-                        depth = deeper(snapshot.depth, err)?;
-                        continue;
-                    }
-                },
-                Ok(Decision::Refuse(refusal)) => return Err(refusal.into()),
-                // Answered below, so that it does not come up here.
-                Ok(Decision::Ask(..)) => continue,
+            let (decision, standing) = match self.decide(&snapshot, operation, queue.as_ref()) {
+                Ok(decided) => decided,
                 Err(Undecided::NoPool) => {
                     return Err(AttemptError::NoPool {
                         pool: self.pool.clone(),
@@ -299,18 +332,138 @@ impl Attempt<'_> {
                     continue;
                 }
             };
-            match self.publish(&snapshot, &change, pending).await? {
+            if let (Some(queue), Some(standing)) = (queue.as_mut(), &standing) {
+                queue.note_usable(standing.usable);
+            }
+            let change = match decision {
+                Decision::Change(change) => change,
+                Decision::Wait(wait) => {
+                    // A push that was begun is good for our ticket, if we are to take one.
+                    if queue.as_ref().is_none_or(Queue::has_ticket) {
+                        self.remote.forget_push().await;
+                    }
+                    let waited = started.elapsed();
+                    if let Some(patience) = self.patience
+                        && waited >= patience
+                    {
+                        self.remote.forget_push().await;
+                        let holders = self.holders(wait.held(), snapshot.depth).await;
+                        return Err(AttemptError::TimedOut {
+                            after: patience,
+                            wait,
+                            holders,
+                        });
+                    }
+                    self.check_missing(&wait, &mut waiting)?;
+                    if waiting.since.is_none() {
+                        waiting.since = Some(Instant::now());
+                        waiting.place_at_arrival = standing.as_ref().map(|standing| standing.place);
+                        if self.in_line.is_some() && snapshot.depth < Depth::RECENT {
+                            // Who holds it, and for how long, is in the history. It is worth a fetch once.
+                            depth = Depth::RECENT;
+                            self.take_ticket(queue).await?;
+                            continue;
+                        }
+                    }
+                    self.take_ticket(queue).await?;
+                    self.clear_line(queue).await;
+                    let history = self.remote.history(&snapshot);
+                    waiting.news.say(
+                        self.log,
+                        &self.pool,
+                        &wait,
+                        standing.as_ref(),
+                        &history,
+                        waited,
+                    );
+                    let left = self
+                        .patience
+                        .map(|patience| patience.saturating_sub(started.elapsed()));
+                    let place = standing.as_ref().map(|standing| standing.place);
+                    self.wait(left, place, queue).await?;
+                    continue;
+                }
+                Decision::Done(locks, since) => match self.since(&snapshot, locks.first(), since) {
+                    Ok(commit) => {
+                        self.remote.forget_push().await;
+                        return Ok(Outcome::new(commit, locks));
+                    }
+                    Err(err) => {
+                        depth = deeper(snapshot.depth, err)?;
+                        continue;
+                    }
+                },
+                Decision::Refuse(refusal) => {
+                    self.remote.forget_push().await;
+                    return Err(refusal.into());
+                }
+                // Answered by `decide`, so that it does not come up here.
+                Decision::Ask(..) => continue,
+            };
+            // Others are to be served on this commit too. The branch takes one push at a time, so that it is not for all
+            // of them to try at once; but whoever does not use his turn is not waited for.
+            if let Some(served_before) = standing
+                .as_ref()
+                .map(|standing| standing.served_before)
+                .filter(|served_before| *served_before > 0)
+            {
+                let turn = (snapshot.commit, served_before);
+                if last_turn.replace(turn) != Some(turn) {
+                    self.take_ticket(queue).await?;
+                    let rounds = u32::try_from(served_before).unwrap_or(u32::MAX);
+                    self.rest(slot.saturating_mul(rounds).min(LONGEST_TURN), queue)
+                        .await?;
+                    continue;
+                }
+            }
+            let waited = waiting.since.map(|since| since.elapsed());
+            let held_before = change
+                .locks
+                .first()
+                .filter(|_| waited.is_some() && change.verb == Verb::Claiming)
+                .and_then(|lock| {
+                    let history = self.remote.history(&snapshot);
+                    Holder::of(&history, &self.pool, lock).ok().flatten()
+                });
+            match Box::pin(self.publish(&snapshot, None, &change, pending, queue)).await? {
                 Published::Landed(commit) => {
+                    if let Some(shortfall) = change.shortfall {
+                        return Err(shortfall.into());
+                    }
                     return Ok(Outcome {
                         commit,
-                        lock: change.lock,
+                        locks: change.locks,
+                        waited,
+                        place_at_arrival: waiting.place_at_arrival,
+                        held_before_by: held_before.map(|holder| holder.who),
                     });
                 }
                 Published::Overtaken => {
-                    pause_unless_stopped(lost_races.next().unwrap_or_default(), &self.stop).await?;
+                    let pause = lost_races.next().unwrap_or_default();
+                    // Where several are at it, an order among them spares them most of the races.
+                    self.take_ticket(queue).await?;
+                    self.rest(pause, queue).await?;
                 }
             }
         }
+    }
+
+    /// Looks what is there, and fetches what has to do with us.
+    async fn look(
+        &mut self,
+        push_follows: bool,
+        depth: Depth,
+        queue: Option<&Queue>,
+    ) -> Result<(Listing, Option<Snapshot>), FaultError> {
+        let interest = |listing: &Listing| match queue {
+            Some(queue) => queue.interest(listing, depth),
+            None => Interest::Head(depth, Vec::new()),
+        };
+        let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
+        read(remote, limit, &self.stop, self.log, async |remote| {
+            remote.look(push_follows, &interest).await
+        })
+        .await
     }
 
     async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, FaultError> {
@@ -324,28 +477,94 @@ impl Attempt<'_> {
         .await
     }
 
-    /// Decides, answering from the history what the rules ask.
-    fn decide(&self, snapshot: &Snapshot, operation: &Operation) -> Result<Decision, Undecided> {
+    /// Decides, answering from the line and from the history what the rules ask.
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        operation: &Operation,
+        queue: Option<&Queue>,
+    ) -> Result<(Decision, Option<Standing>), Undecided> {
         let history = self.remote.history(snapshot);
         let pool = read_pool(&self.remote, snapshot, &self.pool)?.ok_or(Undecided::NoPool)?;
+        let fits = self.fitting(&pool);
+        let mut facts = Facts::default();
+        if let Operation::Acquire(want) = operation
+            && !want.conditions.is_empty()
+        {
+            let fitting = pool.locks().filter(|(lock, _)| fits(want, lock));
+            facts.fitting = Some(fitting.map(|(lock, _)| lock.clone()).collect());
+        }
+        let standing = queue.map(|queue| {
+            let (line, me) = queue.line();
+            line::standing(&line, me, &pool, &fits)
+        });
+        if let Some(standing) = &standing {
+            // Alone we take any; which one the line would give does not matter.
+            let alone = standing.place == 1 && standing.served_before == 0 && standing.waiting == 1;
+            facts.turn = if alone {
+                Turn::Open
+            } else {
+                standing.turn.clone()
+            };
+        }
         let draw = rand::rng().random();
-        let decision = decide(&pool, operation, &Facts::default(), draw);
-        let Decision::Ask(lock, claim) = decision else {
-            return Ok(decision);
+        let decision = decide(&pool, operation, &facts, draw);
+        let Decision::Ask(locks, claim) = decision else {
+            return Ok((decision, standing));
         };
-        let fate = ledger::fate(&history, &self.pool, &lock, claim)?;
-        Ok(decide(&pool, operation, &Facts { fate: Some(fate) }, draw))
+        facts.fates = Some(self.fates(&history, &locks, claim)?);
+        Ok((decide(&pool, operation, &facts, draw), standing))
+    }
+
+    /// Tells whether a lock's metadata is as somebody wants it. Each is read once for each want.
+    fn fitting<'p>(&'p self, pool: &'p Pool) -> impl Fn(&Want, &LockName) -> bool + 'p {
+        let known: std::cell::RefCell<BTreeMap<(LockName, String), bool>> = Default::default();
+        move |want, lock| {
+            let wanted = |Condition { path, value }: &Condition| format!("{path}={value}");
+            let wanted: Vec<String> = want.conditions.iter().map(wanted).collect();
+            let key = (lock.clone(), wanted.join("\n"));
+            if let Some(fits) = known.borrow().get(&key) {
+                return *fits;
+            }
+            let entry = match pool.state(lock) {
+                Some(State::Claimed(entry) | State::Unclaimed(entry)) => Some(entry),
+                Some(State::Damaged(_)) | None => None,
+            };
+            let fits = entry.is_some_and(|entry| {
+                let content = self.remote.store().small_blob(entry.id, metadata::READABLE);
+                let content = content.ok().flatten();
+                content.is_some_and(|content| metadata::fits(&content, &want.conditions))
+            });
+            known.borrow_mut().insert(key, fits);
+            fits
+        }
+    }
+
+    fn fates(
+        &self,
+        history: &History<'_>,
+        locks: &[LockName],
+        claim: ClaimId,
+    ) -> Result<BTreeMap<LockName, Fate>, HistoryError> {
+        locks
+            .iter()
+            .map(|lock| {
+                let fate = ledger::fate(history, &self.pool, lock, claim)?;
+                Ok((lock.clone(), fate))
+            })
+            .collect()
     }
 
     fn since(
         &self,
         snapshot: &Snapshot,
-        lock: &LockName,
+        lock: Option<&LockName>,
         since: Since,
     ) -> Result<Oid, HistoryError> {
-        match since {
-            Since::Commit(commit) => Ok(commit),
-            Since::LastTouch => {
+        match (since, lock) {
+            (Since::Commit(commit), _) => Ok(commit),
+            (Since::LastTouch, None) => Ok(snapshot.commit),
+            (Since::LastTouch, Some(lock)) => {
                 let history = self.remote.history(snapshot);
                 let touch = ledger::last_touch(&history, &self.pool, lock)?;
                 // A lock that no commit touched cannot be there; a server's own cut history can hide it.
@@ -354,49 +573,62 @@ impl Attempt<'_> {
         }
     }
 
-    /// Says what is waited for, and pauses until it is time to look again: after `retry_delay`, and at the latest when
-    /// what is `left` of our patience is over.
+    /// Gives up on a lock that does not come.
+    fn check_missing(&self, wait: &Wait, waiting: &mut Waiting) -> Result<(), Refusal> {
+        let Wait::Missing(lock) = wait else {
+            waiting.missing_since = None;
+            return Ok(());
+        };
+        let since = *waiting.missing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.pace.retry_delay * PATIENCE_FOR_MISSING {
+            return Ok(());
+        }
+        Err(Refusal::NoSuchLock {
+            lock: lock.clone(),
+            pool: self.pool.clone(),
+        })
+    }
+
+    /// Pauses until it is time to look again: the sooner the nearer our place in line is to the first, at the latest
+    /// after `retry_delay`, or when what is `left` of our patience is over.
     async fn wait(
         &mut self,
         left: Option<Duration>,
-        waiting: &mut Waiting,
-        wait: Wait,
+        place: Option<usize>,
+        queue: &mut Option<Queue>,
     ) -> Result<(), AttemptError> {
-        if let Wait::Missing(lock) = &wait {
-            waiting.missing += 1;
-            if waiting.missing > PATIENCE_FOR_MISSING {
-                return Err(Refusal::NoSuchLock {
-                    lock: lock.clone(),
-                    pool: self.pool.clone(),
-                }
-                .into());
+        let longest = self.pace.retry_delay;
+        let pause = match (place, queue.is_some()) {
+            (Some(place), true) => {
+                let place = u32::try_from(place).unwrap_or(u32::MAX);
+                let pause = PAUSE_PER_PLACE.saturating_mul(place).min(longest);
+                pause.mul_f64(rand::rng().random_range(0.75..=1.0))
             }
-        } else {
-            waiting.missing = 0;
+            _ => longest,
+        };
+        self.rest(pause.min(left.unwrap_or(Duration::MAX)), queue)
+            .await
+    }
+
+    /// Pauses, and keeps our ticket alive meanwhile.
+    async fn rest(
+        &mut self,
+        pause: Duration,
+        queue: &mut Option<Queue>,
+    ) -> Result<(), AttemptError> {
+        let end = Instant::now() + pause;
+        loop {
+            let due = queue.as_ref().and_then(Queue::renewal_due);
+            let next = due.filter(|due| *due < end);
+            let left = next
+                .unwrap_or(end)
+                .saturating_duration_since(Instant::now());
+            pause_unless_stopped(left, &self.stop).await?;
+            if next.is_none() {
+                return Ok(());
+            }
+            self.keep_ticket(queue).await?;
         }
-        let every = humantime::format_duration(self.pace.retry_delay);
-        let since = *waiting.since.get_or_insert_with(Instant::now);
-        if waiting.said.as_ref().is_none_or(|(said, _)| *said != wait) {
-            report::say(
-                self.log,
-                format_args!(
-                    "waiting in pool `{}`: {wait}; looking every {every}",
-                    self.pool
-                ),
-            );
-            waiting.said = Some((wait, Instant::now()));
-        } else if let Some((said, at)) = &mut waiting.said
-            && at.elapsed() >= STILL_WAITING
-        {
-            let so_far = humantime::format_duration(whole_seconds(since.elapsed()));
-            report::say(
-                self.log,
-                format_args!("still waiting after {so_far}: {said}"),
-            );
-            *at = Instant::now();
-        }
-        let pause = self.pace.retry_delay.min(left.unwrap_or(Duration::MAX));
-        Ok(pause_unless_stopped(pause, &self.stop).await?)
     }
 
     /// Who holds these locks, a line for each, as far as can be found out.
@@ -408,18 +640,11 @@ impl Attempt<'_> {
             // Without an answer the error is still true.
             while let Ok(snapshot) = self.snapshot(depth).await {
                 let history = self.remote.history(&snapshot);
-                let claim = ledger::last_claim(&history, &self.pool, lock).and_then(|claim| {
-                    Ok(claim
-                        .map(|claim| history.commit(claim))
-                        .transpose()?
-                        .zip(claim))
-                });
-                match claim {
-                    Ok(Some((commit, id))) => {
-                        lines.push(holder_line(lock, id, &commit));
+                match Holder::of(&history, &self.pool, lock) {
+                    Ok(holder) => {
+                        lines.extend(holder.map(|holder| holder.line()));
                         break;
                     }
-                    Ok(None) => break,
                     Err(err) => match deeper(snapshot.depth, err) {
                         Ok(next) => depth = next,
                         Err(_) => break,
@@ -465,18 +690,6 @@ async fn read<T>(
     result
 }
 
-fn holder_line(lock: &LockName, claim: Oid, commit: &Commit) -> String {
-    let subject = String::from_utf8_lossy(&commit.message);
-    let subject = report::one_line(subject.lines().next().unwrap_or_default());
-    let seconds = u64::try_from(commit.time).unwrap_or_default();
-    let time = std::time::UNIX_EPOCH
-        .checked_add(Duration::from_secs(seconds))
-        .map_or(String::new(), |time| {
-            format!(" since {}", humantime::format_rfc3339_seconds(time))
-        });
-    format!("`{lock}` is held{time} by {claim} (`{subject}`)")
-}
-
 fn after_shown(after: &Duration) -> String {
     if after.is_zero() {
         "at once".to_owned()
@@ -489,11 +702,23 @@ fn and_holders(holders: &[String]) -> String {
     holders.iter().map(|line| format!("; {line}")).collect()
 }
 
-#[derive(Default)]
+/// What one who waits keeps in mind.
 struct Waiting {
     since: Option<Instant>,
-    said: Option<(Wait, Instant)>,
-    missing: u32,
+    place_at_arrival: Option<usize>,
+    missing_since: Option<Instant>,
+    news: News,
+}
+
+impl Waiting {
+    fn new(paint: Paint) -> Waiting {
+        Waiting {
+            since: None,
+            place_at_arrival: None,
+            missing_since: None,
+            news: News::new(paint),
+        }
+    }
 }
 
 /// Why there is no decision yet, or none at all.

@@ -14,7 +14,7 @@ mod secret;
 mod source;
 
 pub use build::Build;
-pub use params::{Folder, Params};
+pub use params::{Folder, LOCKS, Params};
 pub use secret::Secret;
 pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
 
@@ -25,7 +25,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::line::PRIORITY_LIMIT;
 use crate::lock::{LockName, NameError, PoolName};
+use crate::message;
 use crate::object::Oid;
 use crate::report;
 use duration::DurationError;
@@ -58,6 +60,8 @@ pub struct PutRequest {
     pub params: Params,
     /// How long to wait for what cannot be had at once: zero for not at all, `None` for as long as it takes.
     pub patience: Option<Duration>,
+    /// How urgent it is to be served before others who wait; higher goes first.
+    pub priority: i32,
     /// The name by which a later run of the same build knows the claim again that this one makes.
     pub request: Option<String>,
 }
@@ -108,6 +112,17 @@ impl PutRequest {
                 "something else",
             ));
         }
+        let priority = match params.set("priority") {
+            None => 0,
+            Some(value) => value
+                .as_i64()
+                .and_then(|priority| i32::try_from(priority).ok())
+                .filter(|priority| (-PRIORITY_LIMIT..=PRIORITY_LIMIT).contains(priority))
+                .ok_or_else(|| {
+                    let expected = "a whole number from -1000 to 1000";
+                    params.wrong("priority", expected, value.to_string())
+                })?,
+        };
         Ok(PutRequest {
             source: Source::read(&keys.object("source")?)?,
             patience: if params.flag("try")? {
@@ -116,6 +131,7 @@ impl PutRequest {
                 timeout
             },
             params: Params::read(&params)?,
+            priority,
             request,
         })
     }
@@ -191,13 +207,13 @@ pub struct Response {
 }
 
 impl Response {
-    /// The answer that says which lock of which pool a version is about.
-    pub fn new(version: Oid, lock: &LockName, pool: &PoolName) -> Response {
+    /// The answer that says which locks of which pool a version is about.
+    pub fn new(version: Oid, locks: &[LockName], pool: &PoolName) -> Response {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Response {
             version,
             metadata: vec![
-                pair("lock_name", lock.as_str()),
+                pair("lock_name", &message::listed(locks)),
                 pair("pool_name", pool.as_str()),
             ],
         }
@@ -435,7 +451,7 @@ mod tests {
 
         let put =
             PutRequest::read(request(json!({"params": {"acquire": true}})).as_bytes()).unwrap();
-        assert_eq!(put.params, Params::Acquire);
+        assert_eq!(put.params, Params::Acquire(Default::default()));
     }
 
     #[test]

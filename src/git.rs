@@ -15,7 +15,7 @@ mod store;
 pub use access::{Access, Credentials, Header, HostKeys, Limits, Proxy, SshAccess, Trust};
 pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};
-pub use remote::{Depth, PushAnswer, Remote, Snapshot};
+pub use remote::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
 pub use store::{Commit, Identity, Store, StoreError};
 
 use std::time::Duration;

@@ -2,7 +2,8 @@
 //!
 //! Reads commits and trees through [`History`]; does no I/O of its own and decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::git::{History, HistoryError};
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
@@ -43,10 +44,8 @@ pub struct Moved {
 pub struct ClaimOfStep {
     /// The claim.
     pub commit: Oid,
-    /// The commit that it was made on.
-    pub base: Oid,
-    /// The lock.
-    pub lock: LockName,
+    /// The locks that it still holds.
+    pub locks: Vec<LockName>,
 }
 
 /// Whether a commit has the pool: a folder with at least one of the two in it.
@@ -98,8 +97,8 @@ pub fn versions(
 
 /// What the last commit that moved a lock of the pool did, looking from `version` back.
 ///
-/// Of several locks in one commit it is one that was claimed, else the first by name. `None` when no lock was ever
-/// there.
+/// Of several locks in one commit those that were claimed come first, each kind in the order of the names. Empty when no
+/// lock was ever there.
 ///
 /// # Errors
 /// [`HistoryError`].
@@ -107,7 +106,7 @@ pub fn moved_by(
     history: &History<'_>,
     pool: &PoolName,
     version: Oid,
-) -> Result<Option<Moved>, HistoryError> {
+) -> Result<Vec<Moved>, HistoryError> {
     for commit in history.first_parents(version) {
         let commit = commit?;
         if !history.touches(commit, pool.as_str())? {
@@ -136,11 +135,11 @@ pub fn moved_by(
             });
         }
         moved.sort_by(|a, b| (!a.is_claim, &a.lock).cmp(&(!b.is_claim, &b.lock)));
-        if let Some(first) = moved.into_iter().next() {
-            return Ok(Some(first));
+        if !moved.is_empty() {
+            return Ok(moved);
         }
     }
-    Ok(None)
+    Ok(Vec::new())
 }
 
 /// The last commit that touched a lock's file, in either folder; `None` when none did.
@@ -222,14 +221,53 @@ pub fn claim_of_step(
             .into_iter()
             .partition(|lock| before.get(lock).is_none_or(|files| files.claimed.is_none()));
         open = older;
-        if let Some(lock) = ours.into_iter().next() {
+        if !ours.is_empty() {
             let message = history.commit(commit)?.message;
             if message::trailer(&message, message::STEP).is_some_and(|found| found == step) {
-                return Ok(Some(ClaimOfStep { commit, base, lock }));
+                let locks = ours;
+                return Ok(Some(ClaimOfStep { commit, locks }));
             }
         }
     }
     Ok(None)
+}
+
+/// For how long locks of a pool were held, or one of them: of those holds whose beginning and end are in the history that
+/// is here. By the clocks of those who claimed and released; a hold that ends before it begins is left out.
+pub fn holds(history: &History<'_>, pool: &PoolName, only: Option<&LockName>) -> Vec<Duration> {
+    // A longer past says little of what is to come.
+    const ENOUGH: usize = 200;
+    const FAR_ENOUGH: usize = 2000;
+    let claimed_at = |commit: Oid| -> Result<(i64, BTreeSet<LockName>), HistoryError> {
+        let claimed = locks(history, commit, pool)?
+            .into_iter()
+            .filter(|(lock, files)| files.claimed.is_some() && only.is_none_or(|only| only == lock))
+            .map(|(lock, _)| lock);
+        Ok((history.commit(commit)?.time, claimed.collect()))
+    };
+    let mut holds = Vec::new();
+    let mut ends: BTreeMap<LockName, i64> = BTreeMap::new();
+    let mut after: Option<(i64, BTreeSet<LockName>)> = None;
+    for commit in history.first_parents(history.head()).take(FAR_ENOUGH) {
+        // Where the history ends that is here, there is nothing more to learn.
+        let Ok(before) = commit.and_then(claimed_at) else {
+            break;
+        };
+        if let Some((time, claimed)) = &after {
+            for lock in claimed.difference(&before.1) {
+                let held = ends.remove(lock).map(|end| u64::try_from(end - time));
+                holds.extend(held.and_then(Result::ok).map(Duration::from_secs));
+            }
+            for lock in before.1.difference(claimed) {
+                ends.insert(lock.clone(), *time);
+            }
+        }
+        after = Some(before);
+        if holds.len() >= ENOUGH {
+            break;
+        }
+    }
+    holds
 }
 
 /// How a claim of a lock ended.

@@ -23,8 +23,8 @@ pub struct Marker {
 /// A claim that was about to be pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marked {
-    /// The lock that is claimed.
-    pub lock: LockName,
+    /// The locks that are claimed.
+    pub locks: Vec<LockName>,
     /// By a move, or by being added as claimed.
     pub verb: Verb,
     /// The commit that the branch was at.
@@ -110,13 +110,16 @@ impl Marker {
 impl Marked {
     fn to_bytes(&self) -> Vec<u8> {
         let Marked {
-            lock,
+            locks,
             verb,
             base,
             commit,
             pack,
         } = self;
-        let mut bytes = format!("{base} {commit} {}\n{lock}\n", verb.as_str()).into_bytes();
+        // Names have no control characters.
+        let names: Vec<&str> = locks.iter().map(LockName::as_str).collect();
+        let names = names.join("\t");
+        let mut bytes = format!("{base} {commit} {}\n{names}\n", verb.as_str()).into_bytes();
         bytes.extend_from_slice(pack);
         bytes
     }
@@ -124,7 +127,9 @@ impl Marked {
     fn parse(bytes: &[u8]) -> Option<Marked> {
         let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
         let first = std::str::from_utf8(parts.next()?).ok()?;
-        let lock = LockName::new(std::str::from_utf8(parts.next()?).ok()?).ok()?;
+        let names = std::str::from_utf8(parts.next()?).ok()?.split('\t');
+        let locks: Result<Vec<LockName>, _> = names.map(LockName::new).collect();
+        let locks = locks.ok()?;
         let mut words = first.splitn(3, ' ');
         let mut id = || {
             words
@@ -137,7 +142,7 @@ impl Marked {
         let verb = words.next()?;
         let verb = Verb::ALL.into_iter().find(|known| known.as_str() == verb)?;
         Some(Marked {
-            lock,
+            locks,
             verb,
             base,
             commit,
@@ -160,7 +165,10 @@ mod tests {
 
     fn marked() -> Marked {
         Marked {
-            lock: LockName::new("a \"b\" ü").unwrap(),
+            locks: vec![
+                LockName::new("a \"b\" ü").unwrap(),
+                LockName::new("c").unwrap(),
+            ],
             verb: Verb::AddingClaimed,
             base: Oid::from_bytes(&[1; 20]).unwrap(),
             commit: Oid::from_bytes(&[2; 20]).unwrap(),

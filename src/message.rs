@@ -89,15 +89,31 @@ impl Verb {
 pub fn compose(
     origin: &Origin,
     verb: Verb,
-    lock: &LockName,
+    locks: &[LockName],
     trailers: &[(&str, String)],
 ) -> String {
+    text(
+        origin,
+        &format!("{}: {}", verb.as_str(), listed(locks)),
+        trailers,
+    )
+}
+
+/// The names of locks on one line.
+pub fn listed(locks: &[LockName]) -> String {
+    let names: Vec<&str> = locks.iter().map(LockName::as_str).collect();
+    names.join(", ")
+}
+
+/// Writes a text that says of `origin` what it does, in the form of a commit message.
+pub fn text(origin: &Origin, does: &str, trailers: &[(&str, String)]) -> String {
     let mut message = String::new();
     if !origin.prefix.is_empty() {
         message += &folded(&origin.prefix);
         message += " ";
     }
-    message += &format!("{}: {lock}\n", verb.as_str());
+    message += &folded(does);
+    message += "\n";
     if let Some(url) = &origin.url {
         message += &format!("\nBuild URL: {}\n", folded(url));
     }
@@ -122,10 +138,18 @@ pub fn compose(
 ///
 /// Source: `git-interpret-trailers(1)`; unlike Git, this does not ask whether the whole paragraph consists of trailers.
 pub fn trailer(message: &[u8], name: &str) -> Option<String> {
+    trailers(message, name).into_iter().next()
+}
+
+/// Reads all trailers `name`, as [`trailer`] does.
+pub fn trailers(message: &[u8], name: &str) -> Vec<String> {
     let text = String::from_utf8_lossy(message);
     let lines: Vec<&str> = text.trim().lines().collect();
-    let blank = lines.iter().rposition(|line| line.trim().is_empty())?;
+    let Some(blank) = lines.iter().rposition(|line| line.trim().is_empty()) else {
+        return Vec::new();
+    };
     let mut lines = lines[blank + 1..].iter().peekable();
+    let mut values = Vec::new();
     while let Some(line) = lines.next() {
         // A line that starts with a space goes on with the line before.
         let Some((key, value)) = line
@@ -140,10 +164,22 @@ pub fn trailer(message: &[u8], name: &str) -> Option<String> {
                 value += " ";
                 value += more.trim();
             }
-            return Some(folded(&value));
+            values.push(folded(&value));
         }
     }
-    None
+    values
+}
+
+/// The page of the build that a message speaks of, if it is a web address.
+pub fn build_url(message: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(message);
+    let url = text
+        .lines()
+        .skip(1)
+        .find_map(|line| line.strip_prefix("Build URL: "))?;
+    let url = folded(url.trim());
+    let is_web = url.starts_with("https://") || url.starts_with("http://");
+    (is_web && !url.contains(' ')).then_some(url)
 }
 
 /// What the first line of a message says.

@@ -1,19 +1,49 @@
 //! What can be asked of a pool: exactly one thing, with what it needs and nothing else.
 
+use std::num::NonZeroUsize;
+
 use crate::lock::{ClaimId, Holding, LockName};
 use crate::object::Content;
+
+/// Which locks an acquire will do with, and how many of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Want {
+    /// How many; all of them or none.
+    pub count: NonZeroUsize,
+    /// What each lock's metadata must say.
+    pub conditions: Vec<Condition>,
+}
+
+/// One thing that a lock's metadata must say.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Condition {
+    /// Keys that lead to a value, with dots between them.
+    pub path: String,
+    /// The value, as text.
+    pub value: String,
+}
+
+impl Default for Want {
+    /// Any one lock.
+    fn default() -> Want {
+        Want {
+            count: NonZeroUsize::MIN,
+            conditions: Vec::new(),
+        }
+    }
+}
 
 /// One request to a pool, as one run of `out` carries it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
-    /// Claims any free lock, waiting until there is one.
-    Acquire,
+    /// Claims any free locks that will do, all in one commit, waiting until there are enough.
+    Acquire(Want),
     /// Claims this lock, waiting until it is free.
     Claim(LockName),
-    /// Frees a claimed lock. With a claim: only while that claim stands.
+    /// Frees claimed locks. With a claim: only while that claim stands.
     Release {
-        /// Which lock.
-        lock: LockName,
+        /// Which locks; at least one.
+        locks: Vec<LockName>,
         /// The claim that the caller says is his.
         claim: Option<ClaimId>,
     },
@@ -62,7 +92,7 @@ impl Operation {
     pub fn claims(&self) -> bool {
         matches!(
             self,
-            Operation::Acquire
+            Operation::Acquire(_)
                 | Operation::Claim(_)
                 | Operation::Add {
                     holding: Holding::Claimed,
@@ -71,13 +101,14 @@ impl Operation {
         )
     }
 
-    /// The claim that must still stand for the operation to be allowed, and of which lock.
-    pub fn claim_to_prove(&self) -> Option<(&LockName, ClaimId)> {
+    /// The claim that must still stand for the operation to be allowed, and of which locks.
+    pub fn claim_to_prove(&self) -> Option<(&[LockName], ClaimId)> {
         match self {
-            Operation::Release { lock, claim }
-            | Operation::Remove { lock, claim }
-            | Operation::Update { lock, claim, .. } => claim.map(|claim| (lock, claim)),
-            Operation::Acquire
+            Operation::Release { locks, claim } => claim.map(|claim| (&locks[..], claim)),
+            Operation::Remove { lock, claim } | Operation::Update { lock, claim, .. } => {
+                claim.map(|claim| (std::slice::from_ref(lock), claim))
+            }
+            Operation::Acquire(_)
             | Operation::Claim(_)
             | Operation::Add { .. }
             | Operation::AwaitUnclaimed(_)

@@ -3,13 +3,13 @@
 //! Pure: no I/O, no clock. [`decide`] is the heart of the tool; everything else fetches what it asks for and carries
 //! out what it says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ledger::Fate;
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message::Verb;
 use crate::object::{Content, Edit, Entry, Mode, Named, Oid};
-use crate::operation::Operation;
+use crate::operation::{Operation, Want};
 
 /// The file that keeps an empty folder in Git.
 const KEEP: &str = ".gitkeep";
@@ -46,11 +46,30 @@ pub enum Damage {
     NotAFile(Holding),
 }
 
-/// What a decision may need to know of the past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a decision may need to know besides the pool.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// How the claim ended that the operation is to prove, or that it did not.
-    pub fate: Option<Fate>,
+    /// How the claim that the operation is to prove ended, or that it did not, for each of its locks.
+    pub fates: Option<BTreeMap<LockName, Fate>>,
+    /// The locks whose metadata is as an acquire wants it; `None` when any will do.
+    pub fitting: Option<BTreeSet<LockName>>,
+    /// Whose turn it is.
+    pub turn: Turn,
+}
+
+/// Whether somebody in the line is to be served before us.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Turn {
+    /// Nobody is, or there is no line: what is free may be taken.
+    #[default]
+    Open,
+    /// These locks are ours to take.
+    Ours(Vec<LockName>),
+    /// What is free is for others.
+    Theirs {
+        /// How many of those before us want what we want.
+        ahead: usize,
+    },
 }
 
 /// What is to be done for an operation, given a pool.
@@ -61,9 +80,9 @@ pub enum Decision {
     /// Nothing can be done now; look again when the branch has moved.
     Wait(Wait),
     /// What was asked for is so already.
-    Done(LockName, Since),
-    /// Find out how this claim of this lock ended, and decide again.
-    Ask(LockName, ClaimId),
+    Done(Vec<LockName>, Since),
+    /// Find out how this claim of these locks ended, and decide again.
+    Ask(Vec<LockName>, ClaimId),
     /// It may not be done.
     Refuse(Refusal),
 }
@@ -73,12 +92,14 @@ pub enum Decision {
 pub struct Change {
     /// What is done.
     pub verb: Verb,
-    /// To which lock.
-    pub lock: LockName,
+    /// To which locks; at least one.
+    pub locks: Vec<LockName>,
     /// The files that change.
     pub edits: Vec<Edit>,
     /// The claim that gives the right to do so, if one was shown.
     pub claim: Option<ClaimId>,
+    /// What could not be done besides, which is to be told once this has been.
+    pub shortfall: Option<Refusal>,
 }
 
 /// Since which commit something is as it is.
@@ -100,6 +121,24 @@ pub enum Wait {
         claimed: Vec<LockName>,
         /// Locks that cannot be granted until someone repairs them.
         damaged: Vec<LockName>,
+    },
+    /// Some locks are free, but fewer than are wanted.
+    #[error("{free} of the {wanted} locks that are wanted are free: {} claimed", .claimed.len())]
+    TooFewFree {
+        /// How many are free.
+        free: usize,
+        /// How many are wanted.
+        wanted: usize,
+        /// Those that are claimed.
+        claimed: Vec<LockName>,
+    },
+    /// What is free is for those who came before.
+    #[error("{} free, for {} before us in line", locks_are(.free), waiters(*.ahead))]
+    Turn {
+        /// The locks that are free and that we could use.
+        free: Vec<LockName>,
+        /// How many of those before us want one of them.
+        ahead: usize,
     },
     /// The lock is held.
     #[error("`{0}` is claimed")]
@@ -159,6 +198,18 @@ pub enum Refusal {
         /// Whether there is a newer claim.
         held: bool,
     },
+    /// There are not that many locks, claimed ones included.
+    #[error("{wanted} wanted, and the pool `{pool}` has {}{}", locks_are_there(*.there), if *.conditions { " whose metadata is as `match` says" } else { "" })]
+    NeverEnough {
+        /// The pool.
+        pool: PoolName,
+        /// How many are wanted.
+        wanted: usize,
+        /// How many there are that would do.
+        there: usize,
+        /// Whether their metadata matters.
+        conditions: bool,
+    },
     /// The claim never was one.
     #[error("{claim} is not a claim of `{lock}` on this branch; nothing was changed")]
     NotAClaim {
@@ -184,6 +235,28 @@ impl std::fmt::Display for Damage {
     }
 }
 
+fn locks_are(locks: &[LockName]) -> String {
+    match locks {
+        [lock] => format!("`{lock}` is"),
+        locks => format!("{} locks are", locks.len()),
+    }
+}
+
+fn locks_are_there(n: usize) -> String {
+    match n {
+        0 => "none".to_owned(),
+        1 => "one".to_owned(),
+        n => format!("{n}"),
+    }
+}
+
+fn waiters(n: usize) -> String {
+    match n {
+        1 => "the one".to_owned(),
+        n => format!("the {n}"),
+    }
+}
+
 fn and_damaged(locks: &[LockName]) -> String {
     if locks.is_empty() {
         return String::new();
@@ -199,9 +272,9 @@ impl Wait {
     /// The locks that somebody holds, and that are waited for.
     pub fn held(&self) -> &[LockName] {
         match self {
-            Wait::NoneFree { claimed, .. } => claimed,
+            Wait::NoneFree { claimed, .. } | Wait::TooFewFree { claimed, .. } => claimed,
             Wait::Held(lock) => std::slice::from_ref(lock),
-            Wait::Free(_) | Wait::Missing(_) => &[],
+            Wait::Free(_) | Wait::Missing(_) | Wait::Turn { .. } => &[],
         }
     }
 }
@@ -255,45 +328,43 @@ impl Pool {
     fn change(
         &self,
         verb: Verb,
-        lock: &LockName,
+        locks: &[LockName],
         mut edits: Vec<Edit>,
         claim: Option<ClaimId>,
-    ) -> Decision {
+    ) -> Change {
         // Without its `.gitkeep` a folder is gone with its last lock, and tools that expect it fail.
         edits.extend(self.unkept.iter().map(|holding| Edit::Write {
             path: format!("{}/{KEEP}", self.name.folder(*holding)),
             mode: Mode::File,
             content: Content::new(Vec::new()),
         }));
-        Decision::Change(Change {
+        Change {
             verb,
-            lock: lock.clone(),
+            locks: locks.to_vec(),
             edits,
             claim,
-        })
+            shortfall: None,
+        }
     }
 
-    fn move_to(
-        &self,
-        to: Holding,
-        lock: &LockName,
-        entry: Entry,
-        claim: Option<ClaimId>,
-    ) -> Decision {
+    fn move_to(&self, to: Holding, moved: &[(&LockName, Entry)], claim: Option<ClaimId>) -> Change {
         let (from, verb) = match to {
             Holding::Claimed => (Holding::Unclaimed, Verb::Claiming),
             Holding::Unclaimed => (Holding::Claimed, Verb::Unclaiming),
         };
-        let edits = vec![
-            Edit::Set {
-                path: self.name.file(to, lock),
-                entry,
-            },
-            Edit::Delete {
-                path: self.name.file(from, lock),
-            },
-        ];
-        self.change(verb, lock, edits, claim)
+        let edits = moved.iter().flat_map(|(lock, entry)| {
+            [
+                Edit::Set {
+                    path: self.name.file(to, lock),
+                    entry: *entry,
+                },
+                Edit::Delete {
+                    path: self.name.file(from, lock),
+                },
+            ]
+        });
+        let locks: Vec<LockName> = moved.iter().map(|(lock, _)| (*lock).clone()).collect();
+        self.change(verb, &locks, edits.collect(), claim)
     }
 
     fn add(&self, lock: &LockName, content: &Content, holding: Holding) -> Decision {
@@ -301,12 +372,12 @@ impl Pool {
             Holding::Claimed => Verb::AddingClaimed,
             Holding::Unclaimed => Verb::AddingUnclaimed,
         };
-        self.change(
+        Decision::Change(self.change(
             verb,
-            lock,
+            std::slice::from_ref(lock),
             vec![self.write(holding, lock, Mode::File, content)],
             None,
-        )
+        ))
     }
 
     fn write(&self, holding: Holding, lock: &LockName, mode: Mode, content: &Content) -> Edit {
@@ -338,31 +409,37 @@ impl Pool {
 
 /// Says what is to be done for `operation` on `pool`.
 ///
-/// `facts` has what an earlier [`Decision::Ask`] asked for. `draw` is any number; it picks one of the free locks, so
-/// that several who acquire at once seldom want the same.
+/// `facts` has what an earlier [`Decision::Ask`] asked for, and whose turn it is. `draw` is any number; where the turn is
+/// open it picks among the free locks, so that several who acquire at once seldom want the same.
 pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> Decision {
-    if let Some((lock, claim)) = operation.claim_to_prove() {
-        let Some(fate) = facts.fate else {
-            return Decision::Ask(lock.clone(), claim);
+    if let Some((locks, claim)) = operation.claim_to_prove() {
+        let Some(fates) = &facts.fates else {
+            return Decision::Ask(locks.to_vec(), claim);
         };
-        if let Some(verdict) = without_claim(pool, operation, lock, claim, fate) {
+        let fate = |lock: &LockName| fates.get(lock).copied().unwrap_or(Fate::NotAClaim);
+        if let Operation::Release { .. } = operation {
+            return release(pool, locks, Some(claim), |lock| {
+                without_claim(pool, operation, lock, claim, fate(lock))
+            });
+        }
+        let verdicts = locks
+            .iter()
+            .filter_map(|lock| without_claim(pool, operation, lock, claim, fate(lock)));
+        if let Some(verdict) = verdicts.into_iter().next() {
             return verdict;
         }
     }
     match operation {
-        Operation::Acquire => acquire(pool, draw),
+        Operation::Acquire(want) => acquire(pool, want, facts, draw),
         Operation::Claim(lock) => match pool.state(lock) {
-            Some(State::Unclaimed(entry)) => pool.move_to(Holding::Claimed, lock, entry, None),
+            Some(State::Unclaimed(entry)) => when_it_is_our_turn(lock, &facts.turn, || {
+                Decision::Change(pool.move_to(Holding::Claimed, &[(lock, entry)], None))
+            }),
             Some(State::Claimed(_)) => Decision::Wait(Wait::Held(lock.clone())),
             Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
             None => Decision::Wait(Wait::Missing(lock.clone())),
         },
-        Operation::Release { lock, claim } => match pool.state(lock) {
-            Some(State::Claimed(entry)) => pool.move_to(Holding::Unclaimed, lock, entry, *claim),
-            Some(State::Unclaimed(_)) => Decision::Refuse(Refusal::NotClaimed(lock.clone())),
-            Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
-            None => pool.missing(lock),
-        },
+        Operation::Release { locks, claim } => release(pool, locks, *claim, |_| None),
         Operation::Add {
             lock,
             content,
@@ -376,7 +453,7 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
             };
             let same = entry.id == content.id();
             if same && state == *holding {
-                Decision::Done(lock.clone(), Since::LastTouch)
+                Decision::Done(vec![lock.clone()], Since::LastTouch)
             } else {
                 Decision::Refuse(Refusal::Exists {
                     lock: lock.clone(),
@@ -386,16 +463,21 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
             }
         }
         Operation::Remove { lock, claim } => match pool.state(lock) {
-            Some(State::Claimed(_)) => pool.change(
+            Some(State::Claimed(_)) => Decision::Change(pool.change(
                 Verb::Removing,
-                lock,
+                std::slice::from_ref(lock),
                 vec![pool.delete(Holding::Claimed, lock)],
                 *claim,
-            ),
+            )),
             Some(State::Damaged(Damage::InBoth { .. })) => {
                 let both = [Holding::Claimed, Holding::Unclaimed]
                     .map(|holding| pool.delete(holding, lock));
-                pool.change(Verb::Removing, lock, both.into(), *claim)
+                Decision::Change(pool.change(
+                    Verb::Removing,
+                    std::slice::from_ref(lock),
+                    both.into(),
+                    *claim,
+                ))
             }
             Some(State::Unclaimed(_)) => Decision::Refuse(Refusal::NotClaimed(lock.clone())),
             Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
@@ -405,15 +487,15 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
             lock,
             content,
             claim,
-        } => update(pool, lock, content, *claim),
+        } => update(pool, lock, content, *claim, &facts.turn),
         Operation::AwaitUnclaimed(lock) => match pool.state(lock) {
-            Some(State::Unclaimed(_)) => Decision::Done(lock.clone(), Since::LastTouch),
+            Some(State::Unclaimed(_)) => Decision::Done(vec![lock.clone()], Since::LastTouch),
             Some(State::Claimed(_)) => Decision::Wait(Wait::Held(lock.clone())),
             Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
             None => pool.missing(lock),
         },
         Operation::AwaitClaimed(lock) => match pool.state(lock) {
-            Some(State::Claimed(_)) => Decision::Done(lock.clone(), Since::LastTouch),
+            Some(State::Claimed(_)) => Decision::Done(vec![lock.clone()], Since::LastTouch),
             Some(State::Unclaimed(_)) => Decision::Wait(Wait::Free(lock.clone())),
             Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
             None => pool.missing(lock),
@@ -441,14 +523,14 @@ fn without_claim(
             if matches!(operation, Operation::Release { .. })
                 || (matches!(operation, Operation::Remove { .. }) && state.is_none()) =>
         {
-            Some(Decision::Done(lock.clone(), Since::Commit(by)))
+            Some(Decision::Done(vec![lock.clone()], Since::Commit(by)))
         }
         // Someone else released it for us, which is what was wanted.
         Fate::Ended { by, .. }
             if matches!(operation, Operation::Release { .. })
                 && matches!(state, Some(State::Unclaimed(_))) =>
         {
-            Some(Decision::Done(lock.clone(), Since::Commit(by)))
+            Some(Decision::Done(vec![lock.clone()], Since::Commit(by)))
         }
         Fate::Ended { by, .. } => Some(Decision::Refuse(Refusal::ClaimEnded {
             lock: lock.clone(),
@@ -459,36 +541,117 @@ fn without_claim(
     }
 }
 
-fn acquire(pool: &Pool, draw: u64) -> Decision {
-    let free: Vec<(&LockName, Entry)> = pool
-        .locks()
-        .filter_map(|(lock, state)| match state {
-            State::Unclaimed(entry) => Some((lock, entry)),
-            State::Claimed(_) | State::Damaged(_) => None,
-        })
-        .collect();
-    // A usize holds at most 64 bits, and the remainder is smaller than the length.
-    let pick = draw
-        .checked_rem(free.len() as u64)
-        .map(|pick| free[pick as usize]);
-    match pick {
-        Some((lock, entry)) => pool.move_to(Holding::Claimed, lock, entry, None),
-        None => Decision::Wait(Wait::NoneFree {
-            claimed: pool
-                .locks()
-                .filter(|(_, state)| matches!(state, State::Claimed(_)))
-                .map(|(lock, _)| lock.clone())
-                .collect(),
-            damaged: pool
-                .locks()
-                .filter(|(_, state)| matches!(state, State::Damaged(Damage::InBoth { .. })))
-                .map(|(lock, _)| lock.clone())
-                .collect(),
-        }),
+/// Frees those of the locks for which `verdict` has none; what it says of the others comes after that.
+fn release(
+    pool: &Pool,
+    locks: &[LockName],
+    claim: Option<ClaimId>,
+    verdict: impl Fn(&LockName) -> Option<Decision>,
+) -> Decision {
+    let mut freed = Vec::new();
+    let mut done: Option<Decision> = None;
+    let mut refused = None;
+    for lock in locks {
+        let decision = verdict(lock).unwrap_or_else(|| match pool.state(lock) {
+            Some(State::Claimed(entry)) => {
+                freed.push((lock, entry));
+                Decision::Done(Vec::new(), Since::LastTouch)
+            }
+            Some(State::Unclaimed(_)) => Decision::Refuse(Refusal::NotClaimed(lock.clone())),
+            Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
+            None => pool.missing(lock),
+        });
+        match decision {
+            Decision::Refuse(refusal) => refused = refused.or(Some(refusal)),
+            Decision::Done(locks, since) => match &mut done {
+                Some(Decision::Done(all, _)) => all.extend(locks),
+                _ => done = Some(Decision::Done(locks, since)),
+            },
+            other => return other,
+        }
+    }
+    if !freed.is_empty() {
+        let mut change = pool.move_to(Holding::Unclaimed, &freed, claim);
+        change.shortfall = refused;
+        return Decision::Change(change);
+    }
+    match (refused, done) {
+        (None, Some(done)) => done,
+        (Some(refusal), _) => Decision::Refuse(refusal),
+        (None, None) => Decision::Done(Vec::new(), Since::LastTouch),
     }
 }
 
-fn update(pool: &Pool, lock: &LockName, content: &Content, claim: Option<ClaimId>) -> Decision {
+fn acquire(pool: &Pool, want: &Want, facts: &Facts, draw: u64) -> Decision {
+    let fits = |lock: &LockName| {
+        let fitting = facts.fitting.as_ref();
+        fitting.is_none_or(|fitting| fitting.contains(lock))
+    };
+    let mut free: Vec<(&LockName, Entry)> = Vec::new();
+    let (mut claimed, mut damaged) = (Vec::new(), Vec::new());
+    for (lock, state) in pool.locks().filter(|(lock, _)| fits(lock)) {
+        match state {
+            State::Unclaimed(entry) => free.push((lock, entry)),
+            State::Claimed(_) => claimed.push(lock.clone()),
+            State::Damaged(Damage::InBoth { .. }) => damaged.push(lock.clone()),
+            State::Damaged(Damage::NotAFile(_)) => {}
+        }
+    }
+    let wanted = want.count.get();
+    let there = free.len() + claimed.len() + damaged.len();
+    let conditions = !want.conditions.is_empty();
+    // A pool that is empty may be about to be filled; one with locks that will not do would be waited for in vain.
+    if there < wanted && (conditions || wanted > 1) {
+        return Decision::Refuse(Refusal::NeverEnough {
+            pool: pool.name.clone(),
+            wanted,
+            there,
+            conditions,
+        });
+    }
+    let taken: Vec<(&LockName, Entry)> = match &facts.turn {
+        Turn::Ours(ours) => {
+            free.retain(|(lock, _)| ours.contains(lock));
+            free
+        }
+        Turn::Theirs { ahead } if !free.is_empty() => {
+            return Decision::Wait(Wait::Turn {
+                free: free.into_iter().map(|(lock, _)| lock.clone()).collect(),
+                ahead: *ahead,
+            });
+        }
+        Turn::Open | Turn::Theirs { .. } if free.len() < wanted => free,
+        Turn::Open | Turn::Theirs { .. } => {
+            // A usize holds at most 64 bits, and the remainder is smaller than the length.
+            let first = draw.checked_rem(free.len() as u64).unwrap_or_default() as usize;
+            free.rotate_left(first);
+            free.truncate(wanted);
+            free.sort_by_key(|(lock, _)| *lock);
+            free
+        }
+    };
+    if taken.len() >= wanted {
+        return Decision::Change(pool.move_to(Holding::Claimed, &taken, None));
+    }
+    Decision::Wait(if taken.is_empty() {
+        Wait::NoneFree { claimed, damaged }
+    } else {
+        Wait::TooFewFree {
+            free: taken.len(),
+            wanted,
+            claimed,
+        }
+    })
+}
+
+fn update(
+    pool: &Pool,
+    lock: &LockName,
+    content: &Content,
+    claim: Option<ClaimId>,
+    turn: &Turn,
+) -> Decision {
+    let locks = std::slice::from_ref(lock);
     let (holding, entry) = match pool.state(lock) {
         None => return pool.add(lock, content, Holding::Unclaimed),
         Some(State::Unclaimed(entry)) => (Holding::Unclaimed, entry),
@@ -500,19 +663,69 @@ fn update(pool: &Pool, lock: &LockName, content: &Content, claim: Option<ClaimId
                 pool.write(Holding::Unclaimed, lock, mode, content),
                 pool.delete(Holding::Claimed, lock),
             ];
-            return pool.change(Verb::Updating, lock, edits, claim);
+            return Decision::Change(pool.change(Verb::Updating, locks, edits, claim));
         }
         Some(State::Damaged(damage)) => return refuse_damaged(lock, damage),
     };
     if entry.id == content.id() {
-        return Decision::Done(lock.clone(), Since::LastTouch);
+        return Decision::Done(vec![lock.clone()], Since::LastTouch);
     }
-    pool.change(
-        Verb::Updating,
-        lock,
-        vec![pool.write(holding, lock, entry.mode, content)],
-        claim,
-    )
+    let change = || {
+        let edits = vec![pool.write(holding, lock, entry.mode, content)];
+        Decision::Change(pool.change(Verb::Updating, locks, edits, claim))
+    };
+    match holding {
+        Holding::Claimed => change(),
+        Holding::Unclaimed => when_it_is_our_turn(lock, turn, change),
+    }
+}
+
+/// The two changes by which a claim that stands makes way for a new one of the same locks: its end, and the new claim.
+///
+/// # Errors
+/// [`Refusal`] when one of the locks is damaged, or not held.
+pub fn claim_anew(
+    pool: &Pool,
+    operation: &Operation,
+    locks: &[LockName],
+    claim: ClaimId,
+) -> Result<[Change; 2], Refusal> {
+    let held = locks.iter().map(|lock| match pool.state(lock) {
+        Some(State::Claimed(entry)) => Ok((lock, entry)),
+        Some(State::Damaged(damage)) => Err(Refusal::Damaged {
+            lock: lock.clone(),
+            damage,
+        }),
+        Some(State::Unclaimed(_)) | None => Err(Refusal::NotClaimed(lock.clone())),
+    });
+    let held: Vec<(&LockName, Entry)> = held.collect::<Result<_, _>>()?;
+    if !matches!(operation, Operation::Add { .. }) {
+        return Ok([
+            pool.move_to(Holding::Unclaimed, &held, Some(claim)),
+            pool.move_to(Holding::Claimed, &held, None),
+        ]);
+    }
+    let remove = held
+        .iter()
+        .map(|(lock, _)| pool.delete(Holding::Claimed, lock));
+    let add = held.iter().map(|(lock, entry)| Edit::Set {
+        path: pool.name.file(Holding::Claimed, lock),
+        entry: *entry,
+    });
+    Ok([
+        pool.change(Verb::Removing, locks, remove.collect(), Some(claim)),
+        pool.change(Verb::AddingClaimed, locks, add.collect(), None),
+    ])
+}
+
+fn when_it_is_our_turn(lock: &LockName, turn: &Turn, act: impl FnOnce() -> Decision) -> Decision {
+    match turn {
+        Turn::Theirs { ahead } => Decision::Wait(Wait::Turn {
+            free: vec![lock.clone()],
+            ahead: *ahead,
+        }),
+        Turn::Open | Turn::Ours(_) => act(),
+    }
 }
 
 fn refuse_damaged(lock: &LockName, damage: Damage) -> Decision {

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Arguments;
 use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Writes one line, at once.
 ///
@@ -39,6 +40,53 @@ pub fn one_line(text: &str) -> String {
         }
     }
     shown
+}
+
+/// A moment in seconds since 1970, for people; `None` when no calendar has it.
+pub fn time(seconds: i64) -> Option<String> {
+    let seconds = u64::try_from(seconds).ok()?;
+    // Later than that the formatter has no digits for the year.
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.min(253_402_300_799)))?;
+    Some(humantime::format_rfc3339_seconds(time).to_string())
+}
+
+/// Now, for people.
+pub fn now() -> String {
+    humantime::format_rfc3339_seconds(SystemTime::now()).to_string()
+}
+
+/// Whether what is written shows colours, as Concourse's pages and terminals do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Paint {
+    /// No colours.
+    #[default]
+    Plain,
+    /// With the escape sequences of ECMA-48.
+    Colours,
+}
+
+impl Paint {
+    /// What is to be seen first.
+    pub fn strong(self, text: &str) -> String {
+        self.with("1", text)
+    }
+
+    /// What is less important.
+    pub fn dim(self, text: &str) -> String {
+        self.with("2", text)
+    }
+
+    /// An address.
+    pub fn link(self, text: &str) -> String {
+        self.with("36", text)
+    }
+
+    fn with(self, code: &str, text: &str) -> String {
+        match self {
+            Paint::Plain => text.to_owned(),
+            Paint::Colours => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::git::{
 use crate::lock::PoolName;
 use crate::object::Oid;
 use crate::pace::{FaultError, Pace};
+use crate::report::Paint;
 
 /// What a step finds around it.
 #[derive(Debug, Clone)]
@@ -40,6 +41,8 @@ pub struct Surroundings {
     pub home: Option<PathBuf>,
     /// The socket of an SSH agent: `$SSH_AUTH_SOCK`.
     pub ssh_agent: Option<PathBuf>,
+    /// Whether the log shows colours: unless there is a `$NO_COLOR`.
+    pub paint: Paint,
     /// Which HTTP proxies to use: `$HTTP_PROXY` and its like.
     pub proxies: Proxies,
 }

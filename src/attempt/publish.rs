@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempt, AttemptError, Pending, deeper};
-use crate::git::{Depth, PushAnswer, RemoteError, Snapshot, StoreError};
+use super::{Attempt, AttemptError, Pending, Queue, deeper};
+use crate::git::{Depth, PushAnswer, RefUpdate, RemoteError, Snapshot, StoreError};
 use crate::marker::{Marked, Marker};
 use crate::message;
 use crate::object::Oid;
@@ -19,7 +19,7 @@ use crate::report;
 const PATIENCE_FOR_BUSY: u32 = 8;
 
 /// How long a push that is under way may still take when we are told to stop. Its answer tells more than looking can.
-const GRACE: Duration = Duration::from_secs(2);
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// What became of one commit of ours.
 pub(super) enum Published {
@@ -37,31 +37,52 @@ pub(super) enum Found {
 impl Attempt<'_> {
     /// Pushes one commit, and finds out what became of it from the branch rather than from words.
     ///
+    /// With `first` it is two commits in one push, that one before the other.
+    ///
     /// While the branch stays where it was it is the same commit that is pushed again, so that a push that was taken
     /// for lost and arrives later does no harm: it is this one.
     pub(super) async fn publish(
         &mut self,
         snapshot: &Snapshot,
+        first: Option<&Change>,
         change: &Change,
         pending: &mut Option<Pending>,
+        queue: &mut Option<Queue>,
     ) -> Result<Published, AttemptError> {
         let base = snapshot.commit;
-        let (commit, objects) = self.make_commit(base, change)?;
+        let (below, mut objects) = match first {
+            Some(first) => self.make_commit(base, first)?,
+            None => (base, Vec::new()),
+        };
+        let (commit, more) = self.make_commit(below, change)?;
+        objects.extend(more);
         let pack = self.remote.store().pack(&objects)?;
         let is_claim = change.verb.is_claim();
-        let subject = || format!("{}: {}", change.verb.as_str(), change.lock);
+        let subject = || {
+            format!(
+                "{}: {}",
+                change.verb.as_str(),
+                message::listed(&change.locks)
+            )
+        };
 
         let mut faults = Faults::new(self.pace.fault_limit);
         let mut busy = pauses(Duration::from_millis(50), Duration::from_secs(2))
             .take(PATIENCE_FOR_BUSY as usize);
         let sent = Cell::new(false);
+        // Who has what he waited for is out of the line in the same step, where the server can do that.
+        let mut also: Vec<RefUpdate> = queue
+            .as_ref()
+            .and_then(Queue::withdrawal)
+            .into_iter()
+            .collect();
         loop {
             if self.stop.is_cancelled() {
                 return Err(AttemptError::Stopped);
             }
             if is_claim {
                 self.mark(&Marked {
-                    lock: change.lock.clone(),
+                    locks: change.locks.clone(),
                     verb: change.verb,
                     base,
                     commit,
@@ -69,14 +90,14 @@ impl Attempt<'_> {
                 });
             }
             let answer = tokio::select! {
-                answer = self.remote.push(base, commit, &pack, &sent) => answer,
+                answer = self.remote.push(base, commit, &pack, &also, &sent) => answer,
                 () = stopped_for(GRACE, &self.stop) => {
                     Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
                 }
             };
             if sent.get() && is_claim {
                 pending.get_or_insert_with(|| Pending {
-                    lock: change.lock.clone(),
+                    locks: change.locks.clone(),
                     verb: change.verb,
                     base,
                     commit,
@@ -84,7 +105,12 @@ impl Attempt<'_> {
                 });
             }
             match answer {
-                Ok(PushAnswer::Accepted) => return Ok(Published::Landed(commit)),
+                Ok(PushAnswer::Accepted { together }) => {
+                    if let Some(queue) = queue.as_mut().filter(|_| together) {
+                        queue.forget_ticket();
+                    }
+                    return Ok(Published::Landed(commit));
+                }
                 Ok(PushAnswer::Moved) if !sent.get() => return Ok(Published::Overtaken),
                 _ => {}
             }
@@ -107,7 +133,11 @@ impl Attempt<'_> {
                 }
                 (Found::Unmoved, Err(fault)) => faults.bear(fault, &self.stop, self.log).await?,
                 // It moved away and back between two looks: simply try again.
-                (Found::Unmoved, Ok(PushAnswer::Moved | PushAnswer::Accepted)) => {}
+                (Found::Unmoved, Ok(PushAnswer::Moved | PushAnswer::Accepted { .. })) => {}
+                // It may have been for the ticket that we wanted taken away with it.
+                (Found::Unmoved, Ok(PushAnswer::Rejected { .. })) if !also.is_empty() => {
+                    also.clear()
+                }
                 (Found::Unmoved, Ok(PushAnswer::Rejected { reason, words })) => {
                     match busy.next().filter(|_| means_contention(&reason)) {
                         Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
@@ -158,7 +188,7 @@ impl Attempt<'_> {
         );
         let step = self.step.iter().filter(|_| change.verb.is_claim());
         trailers.extend(step.map(|step| (message::STEP, step.clone())));
-        let message = message::compose(&self.origin, change.verb, &change.lock, &trailers);
+        let message = message::compose(&self.origin, change.verb, &change.locks, &trailers);
         self.remote
             .store()
             .make_commit(parent, &change.edits, &message, &self.identity)
@@ -195,7 +225,7 @@ impl Attempt<'_> {
 }
 
 /// Comes back some time after we were told to stop, and never if we are not.
-async fn stopped_for(time: Duration, stop: &CancellationToken) {
+pub(super) async fn stopped_for(time: Duration, stop: &CancellationToken) {
     stop.cancelled().await;
     sleep(time).await;
 }
@@ -204,7 +234,7 @@ async fn stopped_for(time: Duration, stop: &CancellationToken) {
 /// the way, rather than that a rule forbids our commit.
 ///
 /// The words are those of Git, JGit and the large hosts. Which of the two it was shows in the branch.
-fn means_contention(reason: &str) -> bool {
+pub(super) fn means_contention(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
     [
         "failed to update ref",

@@ -6,17 +6,17 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::publish::Found;
-use super::{Attempt, AttemptError, Outcome, Pending, deeper, read_pool};
+use super::publish::{Found, Published};
+use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
 use crate::git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
-use crate::ledger::{self, ClaimOfStep, Fate};
-use crate::lock::ClaimId;
+use crate::ledger::{ClaimOfStep, Fate};
+use crate::lock::{ClaimId, LockName};
 use crate::marker::{Marked, Marker};
-use crate::message::Verb;
+use crate::message::{Verb, listed};
 use crate::object::Oid;
 use crate::operation::Operation;
 use crate::pace::{Faults, pauses};
-use crate::pool::{Decision, Facts, decide};
+use crate::pool::{Decision, Facts, claim_anew, decide};
 use crate::report;
 
 /// How long giving back may take. With [`GRACE`] it makes less than the 8 s that an abort may take: Concourse kills what
@@ -29,13 +29,13 @@ impl Attempt<'_> {
         // What is to be undone must not be stopped by the signal that makes it necessary.
         self.stop = CancellationToken::new();
         self.patience = None;
-        let (lock, commit) = (pending.lock.clone(), pending.commit);
+        let (names, commit) = (listed(&pending.locks), pending.commit);
         let undone = timeout(UNDO_LIMIT, self.take_back(pending)).await;
         let settled = matches!(undone, Ok(Ok(_)));
         match undone {
             Ok(Ok(Some(by))) => report::say(
                 self.log,
-                format_args!("gave `{lock}` back with the commit {by}"),
+                format_args!("gave `{names}` back with the commit {by}"),
             ),
             Ok(Ok(None)) => {}
             Ok(Err(err)) => {
@@ -43,14 +43,14 @@ impl Attempt<'_> {
                 report::say(
                     self.log,
                     format_args!(
-                        "error: `{lock}` may still be claimed, by the commit {commit}: {why}"
+                        "error: `{names}` may still be claimed, by the commit {commit}: {why}"
                     ),
                 );
             }
             Err(_) => {
                 let limit = humantime::format_duration(UNDO_LIMIT);
                 let line = format_args!(
-                    "error: `{lock}` may still be claimed, by the commit {commit}: no answer within {limit}"
+                    "error: `{names}` may still be claimed, by the commit {commit}: no answer within {limit}"
                 );
                 report::say(self.log, line);
             }
@@ -61,22 +61,25 @@ impl Attempt<'_> {
     /// Brings about that a claim is not on the branch, or over; gives the commit that ended it, if it was there.
     async fn take_back(&mut self, pending: Pending) -> Result<Option<Oid>, AttemptError> {
         let Pending {
-            lock,
+            locks,
             verb,
             base,
             commit,
             objects,
         } = pending;
         let claim = Some(ClaimId(commit));
-        let back = match verb {
-            Verb::AddingClaimed => Operation::Remove { lock, claim },
-            _ => Operation::Release { lock, claim },
+        let back = match (verb, &locks[..]) {
+            (Verb::AddingClaimed, [lock]) => Operation::Remove {
+                lock: lock.clone(),
+                claim,
+            },
+            _ => Operation::Release { locks, claim },
         };
         let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
         loop {
             match self.find(base, commit).await? {
                 Found::Landed => {
-                    let outcome = Box::pin(self.carry_out(&back, &mut None)).await?;
+                    let outcome = Box::pin(self.carry_out(&back, &mut None, &mut None)).await?;
                     return Ok(Some(outcome.commit));
                 }
                 // The branch is not where our push expects it, and never will be again.
@@ -93,8 +96,13 @@ impl Attempt<'_> {
                 HistoryError::Store(err) => err,
                 HistoryError::Truncated => StoreError::Hole(commit),
             })?;
+            let stand = back.claim_to_prove().map(|(locks, _)| {
+                let stands = |lock: &LockName| (lock.clone(), Fate::Stands);
+                locks.iter().map(stands).collect()
+            });
             let facts = Facts {
-                fate: Some(ledger::Fate::Stands),
+                fates: stand,
+                ..Facts::default()
             };
             let decision = pool.map(|pool| decide(&pool, &back, &facts, 0));
             let Some(Decision::Change(change)) = decision else {
@@ -102,8 +110,10 @@ impl Attempt<'_> {
             };
             let (end, more) = self.make_commit(commit, &change)?;
             let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
-            if let Ok(PushAnswer::Accepted) =
-                self.remote.push(base, end, &pack, &Cell::new(false)).await
+            if let Ok(PushAnswer::Accepted { .. }) = self
+                .remote
+                .push(base, end, &pack, &[], &Cell::new(false))
+                .await
             {
                 return Ok(Some(end));
             }
@@ -127,14 +137,14 @@ impl Attempt<'_> {
                 continue;
             }
             let Marked {
-                lock,
+                locks,
                 verb,
                 base,
                 commit,
                 ..
             } = marked;
             let claim = Pending {
-                lock: lock.clone(),
+                locks: locks.clone(),
                 verb,
                 base,
                 commit,
@@ -150,41 +160,48 @@ impl Attempt<'_> {
             report::say(
                 self.log,
                 format_args!(
-                    "an earlier run of this step has claimed `{lock}` with the commit {commit}, and ended without telling: taking it over"
+                    "an earlier run of this step has claimed `{}` with the commit {commit}, and ended without telling: taking it over",
+                    listed(&locks)
                 ),
             );
             *pending = Some(claim);
             self.marker = Some(marker);
-            adopted = Some(Outcome { commit, lock });
+            adopted = Some(Outcome::new(commit, locks));
         }
         Ok(adopted)
     }
 
-    /// Takes over a claim that an earlier run of the same step made, in whatever container, and that stands.
-    pub(super) fn adopt_claim_of_step(
+    /// Takes over a claim that another run of the same step made, in whatever container, and that stands; `None` when the
+    /// branch moved meanwhile.
+    ///
+    /// The claim is ended and made anew in one push. The other run may be alive, or have a push under way that gives the
+    /// claim back: that finds it ended, and leaves the new one alone.
+    pub(super) async fn take_over(
         &mut self,
-        ClaimOfStep { commit, base, lock }: ClaimOfStep,
+        snapshot: &Snapshot,
+        ClaimOfStep { commit, locks }: ClaimOfStep,
         operation: &Operation,
         pending: &mut Option<Pending>,
-    ) -> Outcome {
+        queue: &mut Option<Queue>,
+    ) -> Result<Option<Outcome>, AttemptError> {
+        let pool = match read_pool(&self.remote, snapshot, &self.pool) {
+            Ok(pool) => pool,
+            Err(HistoryError::Store(err)) => return Err(err.into()),
+            Err(HistoryError::Truncated) => return Err(StoreError::Hole(snapshot.commit).into()),
+        };
+        let Some(pool) = pool else { return Ok(None) };
+        let [end, claim] = claim_anew(&pool, operation, &locks, ClaimId(commit))?;
         report::say(
             self.log,
             format_args!(
-                "an earlier run of this step has claimed `{lock}` with the commit {commit}: taking it over"
+                "another run of this step has claimed `{}` with the commit {commit}: taking it over",
+                listed(&locks)
             ),
         );
-        let verb = match operation {
-            Operation::Add { .. } => Verb::AddingClaimed,
-            _ => Verb::Claiming,
-        };
-        *pending = Some(Pending {
-            lock: lock.clone(),
-            verb,
-            base,
-            commit,
-            objects: Vec::new(),
-        });
-        Outcome { commit, lock }
+        match Box::pin(self.publish(snapshot, Some(&end), &claim, pending, queue)).await? {
+            Published::Landed(commit) => Ok(Some(Outcome::new(commit, locks))),
+            Published::Overtaken => Ok(None),
+        }
     }
 
     /// Whether the claim of a run that vanished is on the branch and stands, once that cannot change any more.
@@ -198,11 +215,17 @@ impl Attempt<'_> {
             }
             match self
                 .remote
-                .push(marked.base, marked.commit, &marked.pack, &Cell::new(false))
+                .push(
+                    marked.base,
+                    marked.commit,
+                    &marked.pack,
+                    &[],
+                    &Cell::new(false),
+                )
                 .await
             {
                 Ok(PushAnswer::Rejected { .. }) => return Ok(false),
-                Ok(PushAnswer::Accepted | PushAnswer::Moved) => {}
+                Ok(PushAnswer::Accepted { .. } | PushAnswer::Moved) => {}
                 Err(fault) => faults.bear(fault, &self.stop, self.log).await?,
             }
         }
@@ -210,8 +233,9 @@ impl Attempt<'_> {
         loop {
             let snapshot = self.snapshot(depth).await?;
             let history = self.remote.history(&snapshot);
-            match ledger::fate(&history, &self.pool, &marked.lock, ClaimId(marked.commit)) {
-                Ok(fate) => return Ok(fate == Fate::Stands),
+            let claim = ClaimId(marked.commit);
+            match self.fates(&history, &marked.locks, claim) {
+                Ok(fates) => return Ok(fates.values().any(|fate| *fate == Fate::Stands)),
                 Err(err) => depth = deeper(snapshot.depth, err)?,
             }
         }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -9,11 +10,15 @@ use serde_json::Value;
 use super::keys::{Keys, kind};
 use super::{RequestError, object_id};
 use crate::lock::{ClaimId, Holding, LockName};
+use crate::metadata;
 use crate::object::Content;
-use crate::operation::Operation;
+use crate::operation::{Condition, Operation, Want};
 
 /// The most that a file with a name or an id may hold. More means that it is not such a file.
 const SMALL_FILE: u64 = 64 * 1024;
+
+/// The folder in which a get of several locks has one for each of them.
+pub const LOCKS: &str = "locks";
 
 /// The operations, in the order in which they are listed when there is none.
 const OPERATIONS: [&str; 9] = [
@@ -31,8 +36,8 @@ const OPERATIONS: [&str; 9] = [
 /// What a put step asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Params {
-    /// `acquire: true`.
-    Acquire,
+    /// `acquire: true`, with `match` and `count`.
+    Acquire(Want),
     /// `claim: LOCK`.
     Claim(LockName),
     /// `release: FOLDER`.
@@ -76,7 +81,7 @@ impl Params {
         let folder = || Folder::new(key, text("the path of a folder")?);
         match key {
             "acquire" => match value {
-                Value::Bool(true) => Ok(Params::Acquire),
+                Value::Bool(true) => Ok(Params::Acquire(want(params)?)),
                 other => Err(params.wrong(key, "true", kind(other))),
             },
             "claim" => LockName::new(text("the name of a lock")?)
@@ -107,12 +112,12 @@ impl Params {
             })
         };
         match self {
-            Params::Acquire => Ok(Operation::Acquire),
+            Params::Acquire(want) => Ok(Operation::Acquire(want.clone())),
             Params::Claim(lock) => Ok(Operation::Claim(lock.clone())),
             Params::Release(folder) => {
                 let folder = folder.within(source_dir);
                 Ok(Operation::Release {
-                    lock: lock_in(&folder)?,
+                    locks: locks_in(&folder)?,
                     claim: claim_in(&folder)?,
                 })
             }
@@ -164,6 +169,96 @@ impl Folder {
     fn within(&self, source_dir: &Path) -> PathBuf {
         source_dir.join(&self.0)
     }
+}
+
+/// What an acquire asks for besides any lock.
+fn want(params: &Keys<'_>) -> Result<Want, RequestError> {
+    let expected = "a whole number from 1 to 1000";
+    let count = match params.set("count") {
+        None => NonZeroUsize::MIN,
+        Some(value) => value
+            .as_u64()
+            .and_then(|count| usize::try_from(count).ok())
+            .filter(|count| *count <= 1000)
+            .and_then(NonZeroUsize::new)
+            .ok_or_else(|| params.wrong("count", expected, value.to_string()))?,
+    };
+    let mut conditions = Vec::new();
+    if let Some(value) = params.set("match") {
+        let Value::Object(map) = value else {
+            return Err(params.wrong("match", "an object", kind(value)));
+        };
+        for (key, value) in map {
+            conditions_below(params, key, value, &mut conditions)?;
+        }
+    }
+    Ok(Want { count, conditions })
+}
+
+/// The conditions in a value of `match`: an object in it says the same as keys with dots.
+fn conditions_below(
+    params: &Keys<'_>,
+    path: &str,
+    value: &Value,
+    conditions: &mut Vec<Condition>,
+) -> Result<(), RequestError> {
+    let wrong = |found: &str| {
+        params.wrong(
+            "match",
+            "keys without `=`, and values that are a string, a number, true or false, each on one line",
+            found,
+        )
+    };
+    if let Value::Object(map) = value {
+        for (key, value) in map {
+            conditions_below(params, &format!("{path}.{key}"), value, conditions)?;
+        }
+        return Ok(());
+    }
+    let text = metadata::as_text(value).ok_or_else(|| wrong("a list"))?;
+    // They stand in the line for others to read, one on each line.
+    if path.is_empty()
+        || path.contains('=')
+        || path.trim() != path
+        || path.contains(char::is_control)
+    {
+        return Err(wrong("another key"));
+    }
+    if text.trim() != text || text.contains(char::is_control) {
+        return Err(wrong("another value"));
+    }
+    conditions.push(Condition {
+        path: path.to_owned(),
+        value: text,
+    });
+    Ok(())
+}
+
+/// The lock of a folder, and those of the folders in it that a get of several has made.
+fn locks_in(folder: &Path) -> Result<Vec<LockName>, RequestError> {
+    let mut locks = vec![lock_in(folder)?];
+    let others = folder.join(LOCKS);
+    let unreadable = |reason| RequestError::Unreadable {
+        path: others.clone(),
+        reason,
+    };
+    let entries = match std::fs::read_dir(&others) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(locks),
+        Err(err) => return Err(unreadable(err)),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        folders.push(entry.map_err(unreadable)?.path());
+    }
+    folders.sort();
+    for folder in folders {
+        let lock = lock_in(&folder)?;
+        if !locks.contains(&lock) {
+            locks.push(lock);
+        }
+    }
+    Ok(locks)
 }
 
 fn lock_in(folder: &Path) -> Result<LockName, RequestError> {

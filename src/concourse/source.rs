@@ -14,6 +14,9 @@ use crate::lock::PoolName;
 /// The resource in use today waits as long.
 pub const DEFAULT_RETRY_DELAY: Duration = Duration::from_secs(10);
 
+/// A ticket of a process that vanished stands in the way of others for three times as long.
+pub const DEFAULT_TICKET_RENEWAL: Duration = Duration::from_secs(20);
+
 /// A connection is made in a second or two, or not at all.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -50,6 +53,10 @@ pub struct Source {
     pub git_config: Vec<(String, Secret)>,
     /// The pause between two looks at a lock that is not free; never zero.
     pub retry_delay: Duration,
+    /// Whether those who wait are served in the order of their arrival.
+    pub in_line: bool,
+    /// How often one who waits in line shows that it is there; within a tenth of a second and a minute.
+    pub ticket_renewal: Duration,
     /// How long a connection may take to be made; never zero.
     pub connect_timeout: Duration,
     /// How long a server may be silent; never zero.
@@ -139,6 +146,11 @@ impl Source {
             retry_delay: source
                 .duration("retry_delay")?
                 .unwrap_or(DEFAULT_RETRY_DELAY),
+            in_line: in_line(source)?,
+            ticket_renewal: source
+                .duration("ticket_renewal")?
+                .unwrap_or(DEFAULT_TICKET_RENEWAL)
+                .clamp(Duration::from_millis(100), Duration::from_secs(60)),
             connect_timeout: source
                 .duration("connect_timeout")?
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT),
@@ -158,6 +170,14 @@ impl Source {
             known_hosts: source.text("known_hosts")?.map(str::to_owned),
             prometheus_push_gateway: gateway(source)?,
         })
+    }
+}
+
+fn in_line(source: &Keys<'_>) -> Result<bool, RequestError> {
+    match source.text("order")? {
+        None | Some("arrival") => Ok(true),
+        Some("any") => Ok(false),
+        Some(other) => Err(source.wrong("order", "`arrival` or `any`", format!("{other:?}"))),
     }
 }
 

@@ -73,6 +73,15 @@ impl Advertisement {
         self.refs.get(name).copied()
     }
 
+    /// The refs whose names start with `start`, by what follows it.
+    pub fn below(&self, start: &str) -> BTreeMap<String, Oid> {
+        let after_start = |name: &str| Some(name.strip_prefix(start)?.to_owned());
+        self.refs
+            .iter()
+            .filter_map(|(name, id)| Some((after_start(name)?, *id)))
+            .collect()
+    }
+
     /// What the server can do.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities

@@ -3,6 +3,7 @@
 //! Source: `gitprotocol-pack(5)`, `gitprotocol-capabilities(5)`.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::timeout;
@@ -57,13 +58,46 @@ pub struct Snapshot {
     pub depth: Depth,
 }
 
+/// What a server lists at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The commit that the branch is at.
+    pub head: Oid,
+    /// The refs that are watched, by the part of their names after what was given to [`Remote::watch`].
+    pub watched: BTreeMap<String, Oid>,
+}
+
+/// What is to be fetched after a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interest {
+    /// Nothing.
+    Nothing,
+    /// The head, so deep, and these objects of watched refs, each if it is not here yet. They may be missing afterwards:
+    /// refs come and go.
+    Head(Depth, Vec<Oid>),
+}
+
+/// One change of one ref besides the branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefUpdate {
+    /// Its whole name.
+    pub name: String,
+    /// Where it must be for the change to count; `None` if it must not be there.
+    pub old: Option<Oid>,
+    /// Where it is to be; `None` to take it away.
+    pub new: Option<Oid>,
+}
+
 /// What a server answered to a push. Nothing but [`PushAnswer::Accepted`] is to be believed without looking at the
 /// branch again: something between us and the server may have sent our request twice.
 #[must_use = "a lost race looks like success unless it is read"]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PushAnswer {
     /// The branch moved from the expected commit to ours.
-    Accepted,
+    Accepted {
+        /// Whether the other refs moved with it, which only some servers can.
+        together: bool,
+    },
     /// The branch is not at the expected commit any more; nothing was sent.
     Moved,
     /// The server did not take it.
@@ -80,8 +114,16 @@ pub struct Remote {
     link: Arc<Link>,
     branch: String,
     store: Store,
+    /// What the names of the refs start with that are listed with the branch.
+    watched: Option<String>,
     /// The beginning of a push, made while something else was waited for.
     prepared: Mutex<Option<Prepared>>,
+}
+
+/// What was listed, and how deep the head was fetched (with the cuts in its history), if it was.
+struct Seen {
+    listing: Listing,
+    fetched: Option<(Depth, Vec<Oid>)>,
 }
 
 /// A push as far as it can go before it is known what to push.
@@ -108,8 +150,14 @@ impl Remote {
             link,
             branch: branch.to_owned(),
             store,
+            watched: None,
             prepared: Mutex::new(None),
         })
+    }
+
+    /// Has the refs whose names start with `start` listed with every look.
+    pub fn watch(&mut self, start: &str) {
+        self.watched = Some(start.to_owned());
     }
 
     /// What messages call the repository.
@@ -157,45 +205,119 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, RemoteError> {
-        let fetched = self.fetch_head(depth).await?;
-        self.note(fetched)
+        let interest = |_: &Listing| Interest::Head(depth, Vec::new());
+        let seen = self.list_and_fetch(&interest).await?;
+        let (listing, fetched) = self.note(seen)?;
+        Ok(fetched.unwrap_or(Snapshot {
+            commit: listing.head,
+            depth,
+        }))
     }
 
-    /// As [`Remote::snapshot`], and begins a push at the same time. Whoever then has nothing to push says so with
-    /// [`Remote::forget_push`].
+    /// Looks what is there, and fetches of it what `interest` says. With `push_follows` it begins a push at the same
+    /// time; whoever then has nothing to push says so with [`Remote::forget_push`].
     ///
     /// # Errors
-    /// [`RemoteError`] of the snapshot. What goes wrong with the rest comes up again with the push.
-    pub async fn snapshot_to_push(&mut self, depth: Depth) -> Result<Snapshot, RemoteError> {
-        let (fetched, _) = tokio::join!(self.fetch_head(depth), self.prepare_push());
-        self.note(fetched?)
-    }
-
-    fn note(
+    /// [`RemoteError`] of the look. What goes wrong with beginning the push comes up again with the push.
+    pub async fn look(
         &mut self,
-        (head, cuts, depth): (Oid, Vec<Oid>, Depth),
-    ) -> Result<Snapshot, RemoteError> {
-        self.store.note_fetched(head, depth.0, cuts)?;
-        Ok(Snapshot {
-            commit: head,
-            depth,
-        })
+        push_follows: bool,
+        interest: &dyn Fn(&Listing) -> Interest,
+    ) -> Result<(Listing, Option<Snapshot>), RemoteError> {
+        let seen = if push_follows {
+            tokio::join!(self.list_and_fetch(interest), self.prepare_push()).0
+        } else {
+            self.list_and_fetch(interest).await
+        };
+        self.note(seen?)
     }
 
-    async fn fetch_head(&self, depth: Depth) -> Result<(Oid, Vec<Oid>, Depth), RemoteError> {
+    fn note(&mut self, seen: Seen) -> Result<(Listing, Option<Snapshot>), RemoteError> {
+        let Some((depth, cuts)) = seen.fetched else {
+            return Ok((seen.listing, None));
+        };
+        let head = seen.listing.head;
+        self.store.note_fetched(head, depth.0, cuts)?;
+        Ok((
+            seen.listing,
+            Some(Snapshot {
+                commit: head,
+                depth,
+            }),
+        ))
+    }
+
+    async fn list_and_fetch(
+        &self,
+        interest: &dyn Fn(&Listing) -> Interest,
+    ) -> Result<Seen, RemoteError> {
+        let asked_for_more = Cell::new(false);
+        let first = |listing: &Listing| {
+            let interest = interest(listing);
+            asked_for_more.set(matches!(&interest, Interest::Head(_, also) if !also.is_empty()));
+            interest
+        };
+        match Box::pin(self.list_and_fetch_once(&first)).await {
+            // A ref may have gone or moved since it was listed, and then its object is not to be had any more.
+            Err(RemoteError::Failed { .. } | RemoteError::Ended { .. }) if asked_for_more.get() => {
+                let again = |listing: &Listing| match interest(listing) {
+                    Interest::Head(depth, _) => Interest::Head(depth, Vec::new()),
+                    Interest::Nothing => Interest::Nothing,
+                };
+                Box::pin(self.list_and_fetch_once(&again)).await
+            }
+            result => result,
+        }
+    }
+
+    async fn list_and_fetch_once(
+        &self,
+        interest: &dyn Fn(&Listing) -> Interest,
+    ) -> Result<Seen, RemoteError> {
         self.within_limit(async {
             let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
-            let head = self.head_in(&advertisement)?;
-            if let Some(known) = self.store.depth_of(head).map(Depth)
+            let listing = Listing {
+                head: self.head_in(&advertisement)?,
+                watched: match &self.watched {
+                    Some(start) => advertisement.below(start),
+                    None => BTreeMap::new(),
+                },
+            };
+            let (depth, mut also) = match interest(&listing) {
+                Interest::Head(depth, also) => (depth, also),
+                Interest::Nothing => {
+                    // The answer is there; a goodbye that gets lost changes nothing.
+                    let _ = talk.leave().await;
+                    return Ok(Seen {
+                        listing,
+                        fetched: None,
+                    });
+                }
+            };
+            also.retain(|object| !self.store.has(*object));
+            if let Some(known) = self.store.depth_of(listing.head).map(Depth)
                 && known >= depth
+                && also.is_empty()
             {
                 let _ = talk.leave().await;
-                return Ok((head, Vec::new(), known));
+                return Ok(Seen {
+                    listing,
+                    fetched: Some((known, Vec::new())),
+                });
             }
             let cuts = self
-                .fetch(&mut talk, advertisement.capabilities(), head, depth)
+                .fetch(
+                    &mut talk,
+                    advertisement.capabilities(),
+                    listing.head,
+                    &also,
+                    depth,
+                )
                 .await?;
-            Ok((head, cuts, depth))
+            Ok(Seen {
+                listing,
+                fetched: Some((depth, cuts)),
+            })
         })
         .await
     }
@@ -232,15 +354,19 @@ impl Remote {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins a push that replaces `expected`, or goes on with one that was begun; `None` when the branch has moved.
-    async fn begin_push(&self, expected: Oid) -> Result<Option<(Talk, Capabilities)>, RemoteError> {
+    /// Begins a push, or goes on with one that was begun. With `expected` only one that replaces that commit: `None` when
+    /// the branch has moved.
+    async fn begin_push(
+        &self,
+        expected: Option<Oid>,
+    ) -> Result<Option<(Talk, Capabilities)>, RemoteError> {
         let prepared = self.prepared().take();
         match prepared {
             Some(Prepared::Known(known)) => {
                 *self.prepared() = Some(Prepared::Known(known.clone()));
                 return Ok(Some((self.link.resume(Service::ReceivePack)?, known)));
             }
-            Some(Prepared::Begun(talk, known, Some(at))) if at == expected => {
+            Some(Prepared::Begun(talk, known, at)) if expected.is_none() || at == expected => {
                 return Ok(Some((*talk, known)));
             }
             // It was begun before or after the commit that we go by; only a new one can tell.
@@ -248,15 +374,20 @@ impl Remote {
             None => {}
         }
         let (talk, advertisement) = self.open(Service::ReceivePack).await?;
-        if advertisement.get(&self.reference()) != Some(expected) {
+        if expected.is_some() && advertisement.get(&self.reference()) != expected {
             let _ = talk.leave().await;
             return Ok(None);
         }
-        Ok(Some((talk, advertisement.capabilities().clone())))
+        let known = advertisement.capabilities().clone();
+        if self.link.is_stateless() {
+            *self.prepared() = Some(Prepared::Known(known.clone()));
+        }
+        Ok(Some((talk, known)))
     }
 
-    /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there. Sets `sent`
-    /// before the server gets to see any of it: whoever drops the push later does not know what became of it.
+    /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there; and where the
+    /// server can do it in one step, the refs in `also`. Sets `sent` before the server gets to see any of it: whoever
+    /// drops the push later does not know what became of it.
     ///
     /// # Errors
     /// [`RemoteError`]: when it is transient, the push may or may not have landed.
@@ -265,34 +396,114 @@ impl Remote {
         expected: Oid,
         commit: Oid,
         pack: &[u8],
+        also: &[RefUpdate],
         sent: &Cell<bool>,
     ) -> Result<PushAnswer, RemoteError> {
         self.within_limit(async {
-            let Some((mut talk, known)) = self.begin_push(expected).await? else {
+            let Some((mut talk, known)) = self.begin_push(Some(expected)).await? else {
                 return Ok(PushAnswer::Moved);
             };
-            let mut capabilities = vec!["report-status", "side-band-64k"];
-            for capability in &capabilities {
-                self.require(&known, capability)?;
+            let mut updates = vec![RefUpdate {
+                name: self.reference(),
+                old: Some(expected),
+                new: Some(commit),
+            }];
+            let together = !also.is_empty() && known.can("atomic") && known.can("delete-refs");
+            if together {
+                updates.extend_from_slice(also);
             }
-            capabilities.extend(["quiet"].iter().filter(|quiet| known.can(quiet)));
-            if known.value("agent").is_some() {
-                capabilities.push(AGENT);
-            }
-            let mut request = Vec::with_capacity(pack.len() + 512);
-            let command = format!(
-                "{expected} {commit} {}\0 {}",
-                self.reference(),
-                capabilities.join(" ")
-            );
-            packet::push(&mut request, command.as_bytes());
-            packet::push_flush(&mut request);
-            request.extend_from_slice(pack);
+            let request = self.commands(&known, &updates, pack)?;
             sent.set(true);
             talk.send(request).await?;
-            self.read_report(&mut talk).await
+            let mut report = self.read_report(&mut talk).await?;
+            match report.refs.remove(&self.reference()) {
+                Some(None) => Ok(PushAnswer::Accepted { together }),
+                Some(Some(reason)) => Ok(PushAnswer::Rejected {
+                    reason,
+                    words: report.words,
+                }),
+                None => Err(self.report_lacks("the branch")),
+            }
         })
         .await
+    }
+
+    /// Makes, moves or takes away refs besides the branch, all or none of them where the server can. Gives the server's
+    /// reason when it does not, or when one was not as expected.
+    ///
+    /// # Errors
+    /// [`RemoteError`]: when it is transient, it may have been done or not.
+    pub async fn update_refs(
+        &self,
+        updates: &[RefUpdate],
+        pack: &[u8],
+    ) -> Result<Option<String>, RemoteError> {
+        self.within_limit(async {
+            let Some((mut talk, known)) = self.begin_push(None).await? else {
+                return Ok(Some("there is no way to the server".to_owned()));
+            };
+            if !known.can("delete-refs") {
+                let _ = talk.leave().await;
+                return Ok(Some("it lets no ref be deleted".to_owned()));
+            }
+            talk.send(self.commands(&known, updates, pack)?).await?;
+            let mut report = self.read_report(&mut talk).await?;
+            for update in updates {
+                match report.refs.remove(&update.name) {
+                    Some(None) => {}
+                    Some(reason) => return Ok(reason),
+                    None => return Err(self.report_lacks(&update.name)),
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// The commands of a push, with the objects that they need.
+    fn commands(
+        &self,
+        known: &Capabilities,
+        updates: &[RefUpdate],
+        pack: &[u8],
+    ) -> Result<Vec<u8>, RemoteError> {
+        let mut capabilities = vec!["report-status", "side-band-64k"];
+        for capability in &capabilities {
+            self.require(known, capability)?;
+        }
+        let mut optional = vec!["quiet"];
+        if updates.len() > 1 {
+            optional.push("atomic");
+        }
+        if updates.iter().any(|update| update.new.is_none()) {
+            optional.push("delete-refs");
+        }
+        capabilities.extend(optional.iter().filter(|optional| known.can(optional)));
+        if known.value("agent").is_some() {
+            capabilities.push(AGENT);
+        }
+        let capabilities = capabilities.join(" ");
+        let mut request = Vec::with_capacity(pack.len() + 512);
+        for (n, update) in updates.iter().enumerate() {
+            let id = |id: Option<Oid>| id.unwrap_or(Oid::ZERO_SHA1);
+            let (old, new, name) = (id(update.old), id(update.new), &update.name);
+            let mut command = format!("{old} {new} {name}").into_bytes();
+            if n == 0 {
+                command.extend_from_slice(format!("\0 {capabilities}").as_bytes());
+            }
+            packet::push(&mut request, &command);
+        }
+        packet::push_flush(&mut request);
+        // What only takes away needs no objects, and servers wait for none.
+        if updates.iter().any(|update| update.new.is_some()) {
+            request.extend_from_slice(pack);
+        }
+        Ok(request)
+    }
+
+    fn report_lacks(&self, what: &str) -> RemoteError {
+        let words = format!("its report does not say what became of {what}");
+        self.server_failed(words.as_bytes())
     }
 
     async fn within_limit<T>(
@@ -300,7 +511,7 @@ impl Remote {
         work: impl Future<Output = Result<T, RemoteError>>,
     ) -> Result<T, RemoteError> {
         let limit = self.link.limits().attempt;
-        match timeout(limit, work).await {
+        match timeout(limit, Box::pin(work)).await {
             Ok(result) => result,
             Err(_) => Err(RemoteError::Silent {
                 remote: self.link.remote().to_owned(),
@@ -331,18 +542,25 @@ impl Remote {
     async fn open(&self, service: Service) -> Result<(Talk, Advertisement), RemoteError> {
         let mut talk = self.link.open(service).await?;
         let reference = self.reference();
-        let advertisement =
-            match Advertisement::read(&mut talk.reader, |name| name == reference).await {
-                Ok(advertisement) => advertisement,
-                Err(AdvertisementError::Packet(err)) => return Err(talk.failed(err).await),
-                Err(AdvertisementError::Garbage(found)) => return Err(self.protocol(found)),
-                Err(AdvertisementError::Refused(words)) => {
-                    return Err(RemoteError::NotFound {
-                        remote: self.link.remote().to_owned(),
-                        words,
-                    });
-                }
-            };
+        let advertisement = match Advertisement::read(&mut talk.reader, |name| {
+            name == reference
+                || self
+                    .watched
+                    .as_ref()
+                    .is_some_and(|start| name.starts_with(start))
+        })
+        .await
+        {
+            Ok(advertisement) => advertisement,
+            Err(AdvertisementError::Packet(err)) => return Err(talk.failed(err).await),
+            Err(AdvertisementError::Garbage(found)) => return Err(self.protocol(found)),
+            Err(AdvertisementError::Refused(words)) => {
+                return Err(RemoteError::NotFound {
+                    remote: self.link.remote().to_owned(),
+                    words,
+                });
+            }
+        };
         match advertisement.capabilities().value("object-format") {
             None | Some("sha1") => Ok((talk, advertisement)),
             Some(other) => Err(self.protocol(format!(
@@ -367,6 +585,7 @@ impl Remote {
         talk: &mut Talk,
         known: &Capabilities,
         head: Oid,
+        also: &[Oid],
         depth: Depth,
     ) -> Result<Vec<Oid>, RemoteError> {
         let mut capabilities = vec!["side-band-64k", "shallow"];
@@ -386,6 +605,9 @@ impl Remote {
             &mut request,
             format!("want {head} {}\n", capabilities.join(" ")).as_bytes(),
         );
+        for object in also {
+            packet::push(&mut request, format!("want {object}\n").as_bytes());
+        }
         for cut in self.store.boundary() {
             packet::push(&mut request, format!("shallow {cut}\n").as_bytes());
         }
@@ -455,7 +677,7 @@ impl Remote {
     }
 
     /// Reads what became of a push: packets in packets, with what hooks say beside them.
-    async fn read_report(&self, talk: &mut Talk) -> Result<PushAnswer, RemoteError> {
+    async fn read_report(&self, talk: &mut Talk) -> Result<Report, RemoteError> {
         let mut report = Vec::new();
         let mut words = Vec::new();
         loop {
@@ -475,35 +697,45 @@ impl Remote {
                 },
             }
         }
-        let words = readable(&words);
-        let ours = self.reference();
         let silence = self.link.limits().silence;
         let mut lines = packet::PacketReader::new(Box::new(std::io::Cursor::new(report)), silence);
+        let mut refs = BTreeMap::new();
+        let mut not_unpacked = None;
         while let Ok(Packet::Data(line)) = lines.next().await {
             let line = String::from_utf8_lossy(packet::text(&line)).into_owned();
-            if line == format!("ok {ours}") {
-                return Ok(PushAnswer::Accepted);
-            }
-            if let Some(reason) = line
-                .strip_prefix("ng ")
-                .and_then(|rest| rest.strip_prefix(&ours))
-            {
-                return Ok(PushAnswer::Rejected {
-                    reason: readable(reason.as_bytes()),
-                    words,
-                });
-            }
-            if let Some(problem) = line
+            if let Some(name) = line.strip_prefix("ok ") {
+                refs.insert(name.to_owned(), None);
+            } else if let Some(rest) = line.strip_prefix("ng ") {
+                let (name, reason) = rest.split_once(' ').unwrap_or((rest, "no reason given"));
+                refs.insert(name.to_owned(), Some(readable(reason.as_bytes())));
+            } else if let Some(problem) = line
                 .strip_prefix("unpack ")
                 .filter(|result| *result != "ok")
             {
-                let reason = format!(
+                not_unpacked = Some(format!(
                     "it could not unpack our objects: {}",
                     readable(problem.as_bytes())
-                );
-                return Ok(PushAnswer::Rejected { reason, words });
+                ));
             }
         }
-        Err(self.server_failed(b"its report does not say what became of the branch"))
+        if let Some(reason) = not_unpacked {
+            // Nothing can have moved to objects that are not there, whatever else it says.
+            refs.entry(self.reference()).or_default();
+            for outcome in refs.values_mut() {
+                *outcome = Some(reason.clone());
+            }
+        }
+        Ok(Report {
+            words: readable(&words),
+            refs,
+        })
     }
+}
+
+/// What a server says became of a push.
+struct Report {
+    /// What its hooks and it said besides.
+    words: String,
+    /// For each ref why it did not move; `None` where it did.
+    refs: BTreeMap<String, Option<String>>,
 }

@@ -292,6 +292,26 @@ impl Store {
         Ok(blob.content().to_owned())
     }
 
+    /// Reads a blob if it is here, and no larger than `limit` bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is damaged.
+    pub fn small_blob(&self, id: Oid, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        let odb = self.odb()?;
+        match odb.read_header(id) {
+            Ok((size, ObjectType::Blob)) if size <= limit => self.blob(id).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Makes a blob.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be written.
+    pub fn make_blob(&self, bytes: &[u8]) -> Result<Oid, StoreError> {
+        self.write(ObjectType::Blob, bytes, &mut Vec::new())
+    }
+
     /// Makes a commit on top of `parent` that carries out `edits`, and gives the objects that a server needs to have it.
     ///
     /// # Errors

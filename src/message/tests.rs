@@ -49,7 +49,7 @@ fn a_message_says_who_what_where_and_which_request() {
     let message = compose(
         &origin,
         Verb::Unclaiming,
-        &lock("env-1"),
+        &[lock("env-1")],
         &[(REQUEST, "7c0e".into()), (CLAIM, "0123".into())],
     );
 
@@ -70,14 +70,14 @@ fn what_is_not_known_leaves_no_trace() {
     let nobody = Origin::default();
 
     assert_eq!(
-        compose(&nobody, Verb::Claiming, &lock("a b"), &[]),
+        compose(&nobody, Verb::Claiming, &[lock("a b")], &[]),
         "claiming: a b\n"
     );
     assert_eq!(
         compose(
             &nobody,
             Verb::Removing,
-            &lock("x"),
+            &[lock("x")],
             &[(REQUEST, "7c0e".into())]
         ),
         "removing: x\n\nPool-Request: 7c0e\n"
@@ -86,7 +86,7 @@ fn what_is_not_known_leaves_no_trace() {
         compose(
             &origin("one-off build 7"),
             Verb::AddingClaimed,
-            &lock("x"),
+            &[lock("x")],
             &[]
         ),
         "one-off build 7 adding claimed: x\n"
@@ -105,7 +105,7 @@ fn no_value_can_forge_a_line() {
     let message = compose(
         &origin,
         Verb::Claiming,
-        &lock("env"),
+        &[lock("env")],
         &[(REQUEST, forged.into())],
     );
 
@@ -120,7 +120,7 @@ fn trailers_are_read_back() {
     let message = compose(
         &origin("p"),
         Verb::Updating,
-        &lock("x"),
+        &[lock("x")],
         &[(REQUEST, "a".into()), (CLAIM, "b: c".into())],
     );
 
@@ -281,7 +281,7 @@ proptest! {
         };
         let origin = Origin { prefix, url, instance_vars: None };
 
-        let message = compose(&origin, verb, &lock, &[(REQUEST, request.clone())]);
+        let message = compose(&origin, verb, std::slice::from_ref(&lock), &[(REQUEST, request.clone())]);
 
         prop_assert_eq!(trailer(message.as_bytes(), CLAIM), None);
         prop_assert_eq!(trailer(message.as_bytes(), REQUEST), Some(folded(&request).trim().to_owned()));

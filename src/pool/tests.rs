@@ -70,7 +70,15 @@ impl Files {
     }
 
     fn decide(&self, operation: &Operation, fate: Option<Fate>) -> Decision {
-        decide(&self.pool(), operation, &Facts { fate }, 0)
+        let fates = operation
+            .claim_to_prove()
+            .zip(fate)
+            .map(|((locks, _), fate)| locks.iter().map(|lock| (lock.clone(), fate)).collect());
+        let facts = Facts {
+            fates,
+            ..Facts::default()
+        };
+        decide(&self.pool(), operation, &facts, 0)
     }
 }
 
@@ -104,9 +112,13 @@ fn add(name: &str, text: &str, holding: Holding) -> Operation {
 
 fn release(name: &str, claim: Option<ClaimId>) -> Operation {
     Operation::Release {
-        lock: lock(name),
+        locks: vec![lock(name)],
         claim,
     }
+}
+
+fn acquire() -> Operation {
+    Operation::Acquire(Want::default())
 }
 
 fn remove(name: &str) -> Operation {
@@ -125,7 +137,7 @@ fn each_operation_moves_one_file_and_keeps_the_others() {
     let gone = Files::with(&[("other/unclaimed/x", "9")]);
     let changed = Files::with(&[("aws/unclaimed/x", "2"), ("other/unclaimed/x", "9")]);
 
-    assert_eq!(free.after(&Operation::Acquire), held);
+    assert_eq!(free.after(&acquire()), held);
     assert_eq!(free.after(&Operation::Claim(lock("x"))), held);
     assert_eq!(held.after(&release("x", None)), free);
     assert_eq!(held.after(&remove("x")), gone);
@@ -144,8 +156,8 @@ fn an_acquire_takes_any_free_lock_and_never_a_damaged_one() {
     ]);
     files.0.insert("aws/claimed/b".into(), (Mode::File, id("")));
 
-    let taken = |draw| match decide(&files.pool(), &Operation::Acquire, &Facts::default(), draw) {
-        Decision::Change(change) => change.lock.to_string(),
+    let taken = |draw| match decide(&files.pool(), &acquire(), &Facts::default(), draw) {
+        Decision::Change(change) => change.locks[0].to_string(),
         other => panic!("{other:?}"),
     };
 
@@ -162,15 +174,12 @@ fn what_cannot_be_had_now_is_waited_for() {
         claimed: vec![x.clone()],
         damaged: vec![],
     });
-    assert_eq!(held.decide(&Operation::Acquire, None), none_free);
+    assert_eq!(held.decide(&acquire(), None), none_free);
     let none_free = Decision::Wait(Wait::NoneFree {
         claimed: vec![],
         damaged: vec![x.clone()],
     });
-    assert_eq!(
-        Files::with(&BOTH).decide(&Operation::Acquire, None),
-        none_free
-    );
+    assert_eq!(Files::with(&BOTH).decide(&acquire(), None), none_free);
     for operation in [
         Operation::Claim(x.clone()),
         update("x", "2", None),
@@ -194,7 +203,7 @@ fn what_cannot_be_had_now_is_waited_for() {
 fn what_is_so_already_is_done() {
     let held = Files::with(&[("aws/claimed/x", "1")]);
     let free = Files::with(&[("aws/unclaimed/x", "1")]);
-    let done = Decision::Done(lock("x"), Since::LastTouch);
+    let done = Decision::Done(vec![lock("x")], Since::LastTouch);
 
     assert_eq!(held.decide(&Operation::AwaitClaimed(lock("x")), None), done);
     assert_eq!(held.decide(&add("x", "1", Holding::Claimed), None), done);
@@ -275,7 +284,7 @@ fn a_folder_in_a_locks_place_is_ignored_unless_it_would_be_overwritten() {
         .insert("aws/unclaimed/x".into(), (Mode::Folder, id("")));
 
     assert!(matches!(
-        files.decide(&Operation::Acquire, None),
+        files.decide(&acquire(), None),
         Decision::Wait(Wait::NoneFree { ref claimed, .. }) if claimed.is_empty()
     ));
     for operation in [
@@ -302,10 +311,7 @@ fn a_move_keeps_the_mode_and_an_update_keeps_only_whether_it_is_executable() {
         let mut files = Files::with(&[]);
         files.0.insert("aws/unclaimed/x".into(), (mode, id("1")));
 
-        assert_eq!(
-            files.after(&Operation::Acquire).0["aws/claimed/x"],
-            (mode, id("1"))
-        );
+        assert_eq!(files.after(&acquire()).0["aws/claimed/x"], (mode, id("1")));
         assert_eq!(
             files.after(&update("x", "2", None)).0["aws/unclaimed/x"],
             (updated, id("2"))
@@ -318,7 +324,7 @@ fn a_change_makes_both_folders_keep_themselves() {
     let files = Files([("aws/unclaimed/x".to_owned(), (Mode::File, id("1")))].into());
 
     assert_eq!(
-        files.after(&Operation::Acquire),
+        files.after(&acquire()),
         Files::with(&[("aws/claimed/x", "1")])
     );
 }
@@ -326,7 +332,7 @@ fn a_change_makes_both_folders_keep_themselves() {
 #[test]
 fn a_claim_is_asked_for_before_anything_is_done_with_it() {
     let held = Files::with(&[("aws/claimed/x", "1")]);
-    let ask = Decision::Ask(lock("x"), claim(1));
+    let ask = Decision::Ask(vec![lock("x")], claim(1));
     let remove = Operation::Remove {
         lock: lock("x"),
         claim: Some(claim(1)),
@@ -371,7 +377,7 @@ fn a_claim_that_ended_frees_nobody_elses_lock() {
     let free = Files::with(&[("aws/unclaimed/x", "1")]);
     let by = Oid::from_bytes(&[7; 20]).unwrap();
     let ours = release("x", Some(claim(1)));
-    let done = Decision::Done(lock("x"), Since::Commit(by));
+    let done = Decision::Done(vec![lock("x")], Since::Commit(by));
 
     let by_us = Some(Fate::Ended { by, proven: true });
     let by_others = Some(Fate::Ended { by, proven: false });
@@ -411,9 +417,12 @@ fn operations() -> impl Strategy<Value = Operation> {
     let text = prop::sample::select(vec!["", "1", "2"]).prop_map(|text| Content::new(text.into()));
     let holding = prop::sample::select(vec![Holding::Claimed, Holding::Unclaimed]);
     (0..8_u8, name, text, holding).prop_map(|(kind, lock, content, holding)| match kind {
-        0 => Operation::Acquire,
+        0 => acquire(),
         1 => Operation::Claim(lock),
-        2 => Operation::Release { lock, claim: None },
+        2 => Operation::Release {
+            locks: vec![lock],
+            claim: None,
+        },
         3 => Operation::Add {
             lock,
             content,
@@ -444,11 +453,11 @@ proptest! {
 
             for (lock, state) in after.locks() {
                 prop_assert!(!matches!(state, State::Damaged(_)), "{lock} after {change:?}");
-                if *lock != change.lock {
+                if !change.locks.contains(lock) {
                     prop_assert_eq!(before.state(lock), Some(state));
                 }
             }
-            let (was, is) = (before.state(&change.lock), after.state(&change.lock));
+            let (was, is) = (before.state(&change.locks[0]), after.state(&change.locks[0]));
             match change.verb {
                 Verb::Claiming => match (was, is) {
                     (Some(State::Unclaimed(was)), Some(State::Claimed(is))) => prop_assert_eq!(was, is),

@@ -2,13 +2,15 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings};
-use crate::attempt::{Attempt, Markers, Outcome};
+use crate::attempt::{Attempt, InLine, Markers, Outcome};
 use crate::concourse::{PutRequest, Response};
 use crate::git::Store;
+use crate::pace::whole_seconds;
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
 /// name.
@@ -40,6 +42,11 @@ pub async fn put(
         identity: ready.identity.clone(),
         pace: ready.pace,
         patience: request.patience,
+        in_line: source.in_line.then_some(InLine {
+            priority: request.priority,
+            renewal: source.ticket_renewal,
+        }),
+        paint: around.paint,
         step: step.clone(),
         markers: operation.claims().then(|| Markers {
             folder: around.temporary.join("pool-resource/markers"),
@@ -56,7 +63,19 @@ pub async fn put(
         log,
     };
     let respond = |outcome: &Outcome| {
-        Response::new(outcome.commit, &outcome.lock, &source.pool).write(answer)
+        let mut response = Response::new(outcome.commit, &outcome.locks, &source.pool);
+        let mut add = |name: &str, value: Option<String>| {
+            let value = value.map(|value| (name.to_owned(), value));
+            response.metadata.extend(value);
+        };
+        let shown = |time: Duration| humantime::format_duration(whole_seconds(time)).to_string();
+        add("waited", outcome.waited.map(shown));
+        let place = outcome.place_at_arrival.map(|place| place.to_string());
+        add("place_at_arrival", place);
+        add("held_before_by", outcome.held_before_by.clone());
+        // Concourse shows an address as a link.
+        add("build_url", around.build.origin().url);
+        response.write(answer)
     };
     attempt.run(&operation, respond).await?;
     Ok(())

@@ -19,6 +19,8 @@ mod history;
 mod host_keys;
 /// HTTPS: certificates, credentials and redirects, and the settings of Git for a web server.
 mod https;
+/// The line of those who wait.
+mod line;
 /// What commits say of the build that made them.
 mod messages;
 /// Names, contents and kinds of files that trip tools up.
@@ -37,6 +39,8 @@ mod reruns;
 mod secrets;
 /// Generated sequences of operations, read back with plain git.
 mod sequences;
+/// Locks by their metadata, and several at once.
+mod several;
 /// SSH: uris, keys and the agent.
 mod ssh;
 /// Paths, `file://`, `git://` and `http://`: what works by each, its credentials and hooks, and what ends at once.

@@ -331,7 +331,7 @@ fn what_is_not_a_lock_is_ignored_and_kept() {
 
     // None of them is free, so there is nothing to acquire.
     let running = step.start_put(json!({"acquire": true}));
-    running.wait_for_stderr("no lock is free: 0 claimed; looking");
+    running.wait_for_stderr("no lock is free: 0 claimed");
     remote.commit("one", &[Hand::Put("aws/unclaimed/env-1", "100644", b"1")]);
     let acquired = running.finish();
 

@@ -160,10 +160,16 @@ fn a_named_request_is_known_again_in_any_container() {
 
         let again = container(&remote).put_with(params.clone(), &files);
 
-        assert_eq!(again.version(), claim, "{params}");
-        assert_eq!(again.lock(), first.lock());
-        assert_eq!(remote.head(), claim);
+        // The old claim is ended and made anew in one step.
+        assert_eq!(again.lock(), first.lock(), "{params}");
+        assert_eq!(
+            (again.version(), remote.back(2)),
+            (remote.head(), claim.clone())
+        );
+        let end = remote.message(&remote.back(1));
+        assert!(end.contains(&format!("Pool-Claim: {claim}")), "{end}");
         assert!(again.stderr.contains("taking it over"), "{}", again.stderr);
+        let claim = again.version();
         let step = format!("Pool-Step: 4711 {}", params["request"].as_str().unwrap());
         assert!(remote.message(&claim).contains(&step));
     }
@@ -218,7 +224,12 @@ fn a_named_request_is_found_however_old_its_claim_is() {
         remote.commit(&format!("elsewhere {n}"), &[]);
     }
 
-    assert_eq!(container(&remote).put(params).version(), first);
+    let again = container(&remote).put(params);
+
+    assert_eq!(again.lock(), "env-1");
+    let end = remote.message(&remote.back(1));
+    assert!(end.contains(&format!("Pool-Claim: {first}")), "{end}");
+    assert_eq!(remote.list("aws/claimed"), ["env-0", "env-1"]);
 }
 
 #[test]
@@ -241,7 +252,7 @@ fn a_waiting_run_takes_over_what_another_run_of_its_step_claims_meanwhile() {
     );
     let other = container(&remote).put(params);
 
-    assert_eq!(waiting.finish().version(), other.version());
+    assert_eq!(waiting.finish().lock(), other.lock());
     assert_eq!(remote.list("aws/claimed"), [other.lock()]);
 }
 

@@ -166,6 +166,7 @@ fn carry_out(remote: &TestRemote, ask: &Ask, folder: &Path) -> Option<(String, S
         build: Build::default(),
         home: None,
         ssh_agent: None,
+        paint: Default::default(),
         proxies: Proxies::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -43,7 +43,7 @@ fn folder(path: &str) -> Folder {
 #[test]
 fn each_param_is_one_operation() {
     let table = [
-        (json!({"acquire": true}), Params::Acquire),
+        (json!({"acquire": true}), Params::Acquire(Want::default())),
         (json!({"claim": "env 1"}), Params::Claim(lock("env 1"))),
         (json!({"release": "lock"}), Params::Release(folder("lock"))),
         (json!({"add": "lock"}), Params::Add(folder("lock"))),
@@ -154,7 +154,7 @@ fn a_folder_outside_of_the_inputs_is_refused() {
 fn operations_without_a_folder_read_no_file() {
     assert_eq!(
         operation(json!({"acquire": true}), &[]).unwrap(),
-        Operation::Acquire
+        Operation::Acquire(Want::default())
     );
     assert_eq!(
         operation(json!({"claim": "x"}), &[]).unwrap(),
@@ -217,7 +217,7 @@ fn release_remove_and_update_bring_the_claim_if_there_is_one() {
         assert_eq!(
             operation(json!({"release": "in"}), files).unwrap(),
             Operation::Release {
-                lock: lock("x"),
+                locks: vec![lock("x")],
                 claim
             }
         );

@@ -14,6 +14,7 @@ fn surroundings() -> Surroundings {
         build: Build::default(),
         home: None,
         ssh_agent: None,
+        paint: crate::report::Paint::Plain,
         proxies: Proxies::default(),
     }
 }

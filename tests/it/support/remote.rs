@@ -222,14 +222,36 @@ impl TestRemote {
         commit
     }
 
+    /// Changes the branch as a commit that was made at this time, in seconds since 1970.
+    pub fn commit_at(&self, time: u64, message: &str, hands: &[Hand<'_>]) {
+        let commit = self.make_commit(&[&self.head()], message, hands, Some(time));
+        self.git(&[
+            "update-ref",
+            &format!("refs/heads/{}", self.branch),
+            &commit,
+        ]);
+    }
+
     /// Makes a commit with these parents (files from the first) that no branch has yet, and gives it.
     pub fn commit_on(&self, parents: &[&str], message: &str, hands: &[Hand<'_>]) -> String {
+        self.make_commit(parents, message, hands, None)
+    }
+
+    fn make_commit(
+        &self,
+        parents: &[&str],
+        message: &str,
+        hands: &[Hand<'_>],
+        time: Option<u64>,
+    ) -> String {
         let index = self
             .root
             .path()
             .join(format!("index-{:?}", std::thread::current().id()));
         let _ = std::fs::remove_file(&index);
-        let env = [("GIT_INDEX_FILE", index.to_str().unwrap())];
+        let date = time.map(|time| format!("{time} +0000"));
+        let mut env = vec![("GIT_INDEX_FILE", index.to_str().unwrap())];
+        env.extend(date.as_deref().map(|date| ("GIT_COMMITTER_DATE", date)));
         let done = |args: &[&str], input: &[u8]| {
             let output = run(&self.path, args, input, &env);
             assert!(

@@ -1,0 +1,159 @@
+//! A ticket as it is seen among a server's refs: its place in its name, what it stands for in its blob.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use super::{Need, PRIORITY_LIMIT};
+use crate::lock::LockName;
+use crate::message::{self, Origin};
+use crate::operation::{Condition, Want};
+
+/// What one waiter's place in the order depends on. It is the last part of the name of the ticket's ref.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PlaceName {
+    /// Its number: one more than the highest there was.
+    pub number: u64,
+    /// How urgent it is.
+    pub priority: i32,
+    /// By how many steps waiting has raised that.
+    pub raised: u32,
+    /// What tells it from all others, for as long as it waits.
+    pub id: String,
+}
+
+/// One in the line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// Its place.
+    pub place: PlaceName,
+    /// What it waits for.
+    pub need: Need,
+}
+
+impl PlaceName {
+    /// Reads the name of a ticket; `None` when it is none.
+    pub fn parse(name: &str) -> Option<PlaceName> {
+        let mut parts = name.splitn(4, '.');
+        let place = PlaceName {
+            number: parts.next()?.parse().ok()?,
+            priority: parts.next()?.parse().ok()?,
+            raised: parts.next()?.parse().ok()?,
+            id: parts.next()?.to_owned(),
+        };
+        let is_ours = place.name() == name
+            && (-PRIORITY_LIMIT..=PRIORITY_LIMIT).contains(&place.priority)
+            && !place.id.is_empty()
+            && place.id.len() <= 64
+            && place
+                .id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        is_ours.then_some(place)
+    }
+
+    /// The name; those of a line sort by their numbers.
+    pub fn name(&self) -> String {
+        let PlaceName {
+            number,
+            priority,
+            raised,
+            id,
+        } = self;
+        format!("{number:010}.{priority}.{raised}.{id}")
+    }
+}
+
+/// What the blob of a ticket says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketText {
+    /// Its first line, for people: who waits for what.
+    pub subject: String,
+    /// The page of the build that waits.
+    pub url: Option<String>,
+    /// What is waited for.
+    pub need: Need,
+    /// Since when, as its own clock has it, in seconds since 1970.
+    pub since: u64,
+    /// The time after which its owner changes the blob, to show that it is there.
+    pub renewal: Duration,
+}
+
+const LOCK: &str = "Pool-Waits-For";
+const COUNT: &str = "Pool-Count";
+const MATCH: &str = "Pool-Match";
+const SINCE: &str = "Pool-Since";
+const RENEWAL: &str = "Pool-Renewal";
+const TURN: &str = "Pool-Renewed";
+
+/// The renewals are within this, whatever a ticket says.
+const RENEWALS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(100)..=Duration::from_secs(60);
+
+impl TicketText {
+    /// Writes the text, with how often it was renewed, by which each is another one.
+    pub fn compose(&self, origin: &Origin, renewed: u64) -> String {
+        let mut trailers = Vec::new();
+        let waits_for = match &self.need {
+            Need::Lock(lock) => {
+                trailers.push((LOCK, lock.to_string()));
+                lock.to_string()
+            }
+            Need::Any(want) => {
+                let number = want.count.get();
+                trailers.push((COUNT, number.to_string()));
+                for Condition { path, value } in &want.conditions {
+                    trailers.push((MATCH, format!("{path}={value}")));
+                }
+                match number {
+                    1 => "any lock".to_owned(),
+                    number => format!("any {number} locks"),
+                }
+            }
+        };
+        let since = std::time::UNIX_EPOCH + Duration::from_secs(self.since);
+        trailers.push((SINCE, humantime::format_rfc3339_seconds(since).to_string()));
+        trailers.push((
+            RENEWAL,
+            humantime::format_duration(self.renewal).to_string(),
+        ));
+        trailers.push((TURN, renewed.to_string()));
+        message::text(origin, &format!("waiting for {waits_for}"), &trailers)
+    }
+
+    /// Reads a text; `None` when it is none that says what is waited for.
+    pub fn parse(text: &[u8]) -> Option<TicketText> {
+        let one = |name| message::trailer(text, name);
+        let need = match one(LOCK) {
+            Some(lock) => Need::Lock(LockName::new(&lock).ok()?),
+            None => Need::Any(Want {
+                count: one(COUNT)?.parse::<NonZeroUsize>().ok()?,
+                conditions: message::trailers(text, MATCH)
+                    .iter()
+                    .map(|line| {
+                        let (path, value) = line.split_once('=')?;
+                        Some(Condition {
+                            path: path.to_owned(),
+                            value: value.to_owned(),
+                        })
+                    })
+                    .collect::<Option<_>>()?,
+            }),
+        };
+        let shown = String::from_utf8_lossy(text);
+        let mut lines = shown.lines();
+        let since = humantime::parse_rfc3339_weak(&one(SINCE)?).ok()?;
+        Some(TicketText {
+            subject: lines.next().unwrap_or_default().to_owned(),
+            url: lines
+                .find_map(|line| line.strip_prefix("Build URL: "))
+                .map(str::to_owned),
+            need,
+            since: since
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            renewal: humantime::parse_duration(&one(RENEWAL)?)
+                .ok()?
+                .clamp(*RENEWALS.start(), *RENEWALS.end()),
+        })
+    }
+}
