@@ -17,7 +17,13 @@ pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
         .enable_all()
         .build()
         .context("cannot start")
-        .and_then(|runtime| runtime.block_on(step));
+        .and_then(|runtime| {
+            let result = runtime.block_on(step);
+            // A thread that is stuck in a system call (an answer that nobody takes, a name that is looked up) cannot be
+            // stopped, and must not keep us from ending.
+            runtime.shutdown_background();
+            result
+        });
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {

@@ -216,7 +216,7 @@ impl Attempt<'_> {
     pub async fn run(
         &mut self,
         operation: &Operation,
-        answer: impl FnOnce(&Outcome) -> io::Result<()>,
+        answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
         let mut pending = None;
         let mut queue = self.queue_for(operation);
@@ -228,14 +228,22 @@ impl Attempt<'_> {
         let result = match result {
             // The answer has not been written, so the claim is nobody's yet.
             Ok(_) if self.stop.is_cancelled() => Err(AttemptError::Stopped),
-            Ok(outcome) => match answer(&outcome) {
-                Ok(()) => {
-                    self.unmark();
-                    Box::pin(self.leave_line(queue)).await;
-                    return Ok(outcome);
+            Ok(outcome) => {
+                // Whoever should read it may be gone, or busy with something else for ever.
+                let told = tokio::select! {
+                    biased;
+                    told = answer(&outcome) => told.map_err(AttemptError::Unanswered),
+                    () = self.stop.cancelled() => Err(AttemptError::Stopped),
+                };
+                match told {
+                    Ok(()) => {
+                        self.unmark();
+                        Box::pin(self.leave_line(queue)).await;
+                        return Ok(outcome);
+                    }
+                    Err(err) => Err(err),
                 }
-                Err(err) => Err(AttemptError::Unanswered(err)),
-            },
+            }
             Err(err) => Err(err),
         };
         let settled = match pending {

@@ -192,9 +192,10 @@ fn object_id(text: &str) -> Option<Oid> {
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write_versions(out: impl Write, versions: &[Oid]) -> io::Result<()> {
+pub fn write_versions(mut out: impl Write, versions: &[Oid]) -> io::Result<()> {
     let versions: Vec<Version> = versions.iter().copied().map(Version::from).collect();
-    write(out, &versions)
+    out.write_all(&line(&versions)?)?;
+    out.flush()
 }
 
 /// The answer to a get or put step.
@@ -223,7 +224,16 @@ impl Response {
     ///
     /// # Errors
     /// Those of `out`.
-    pub fn write(&self, out: impl Write) -> io::Result<()> {
+    pub fn write(&self, mut out: impl Write) -> io::Result<()> {
+        out.write_all(&self.to_json()?)?;
+        out.flush()
+    }
+
+    /// The response as Concourse reads it: one line of JSON.
+    ///
+    /// # Errors
+    /// Those of the JSON.
+    pub fn to_json(&self) -> io::Result<Vec<u8>> {
         #[derive(Serialize)]
         struct Answer<'a> {
             version: Version,
@@ -238,21 +248,17 @@ impl Response {
             .metadata
             .iter()
             .map(|(name, value)| Pair { name, value });
-        write(
-            out,
-            &Answer {
-                version: self.version.into(),
-                metadata: metadata.collect(),
-            },
-        )
+        line(&Answer {
+            version: self.version.into(),
+            metadata: metadata.collect(),
+        })
     }
 }
 
-fn write(mut out: impl Write, answer: &impl Serialize) -> io::Result<()> {
+fn line(answer: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut json = serde_json::to_vec(answer)?;
     json.push(b'\n');
-    out.write_all(&json)?;
-    out.flush()
+    Ok(json)
 }
 
 /// Why a request cannot be understood. No message has a secret in it.

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             &sources,
             &around,
             stop,
-            io::stdout(),
+            tokio::io::stdout(),
             &mut io::stderr(),
         )
         .await?;

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings};
@@ -24,7 +25,7 @@ pub async fn put(
     source_dir: &Path,
     around: &Surroundings,
     stop: CancellationToken,
-    answer: impl Write,
+    mut answer: impl AsyncWrite + Unpin,
     log: &mut dyn Write,
 ) -> Result<(), StepError> {
     let source = &request.source;
@@ -62,7 +63,7 @@ pub async fn put(
         stop,
         log,
     };
-    let respond = |outcome: &Outcome| {
+    let respond = async |outcome: &Outcome| {
         let mut response = Response::new(outcome.commit, &outcome.locks, &source.pool);
         let mut add = |name: &str, value: Option<String>| {
             let value = value.map(|value| (name.to_owned(), value));
@@ -75,7 +76,8 @@ pub async fn put(
         add("held_before_by", outcome.held_before_by.clone());
         // Concourse shows an address as a link.
         add("build_url", around.build.origin().url);
-        response.write(answer)
+        answer.write_all(&response.to_json()?).await?;
+        answer.flush().await
     };
     attempt.run(&operation, respond).await?;
     Ok(())

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::server::faulty::Faulty;
 use crate::support::server::http::HttpServer;
-use crate::support::step::Running;
+use crate::support::step::{Running, full_stdout};
 use crate::support::{Answer, Step, TestRemote, wait_until};
 
 /// How long an abort may take; Concourse kills what is still there after 10 s.
@@ -226,6 +226,24 @@ fn an_answer_that_nobody_takes_is_an_abort() {
         "{}",
         answer.stderr
     );
+    assert_eq!(
+        remote.subjects()[..2],
+        ["unclaiming: env-1", "claiming: env-1"]
+    );
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
+}
+
+#[test]
+fn an_answer_that_nobody_reads_can_be_aborted() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let step = Step::on(&remote, "aws");
+    let (stdout, _reader) = full_stdout();
+    let mut running = step.start_put_to(stdout, &step.folder(), json!({"acquire": true}));
+    running.wait_for_blocked_answer();
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+
+    abort(running, "TERM");
+
     assert_eq!(
         remote.subjects()[..2],
         ["unclaiming: env-1", "claiming: env-1"]

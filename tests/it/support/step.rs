@@ -1,7 +1,9 @@
 //! The programs as Concourse runs them: request on stdin, answer on stdout, everything else on stderr.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::git::hermetic;
-use super::{DEADLINE, TestRemote};
+use super::{DEADLINE, TestRemote, wait_until};
 
 /// One container's worth of steps: a TMPDIR, an environment and a source that its steps share.
 pub struct Step {
@@ -26,7 +28,7 @@ pub struct Step {
 pub struct Answer {
     /// The exit code; `None` when it was killed by a signal.
     pub code: Option<i32>,
-    /// What it printed for Concourse.
+    /// What it printed for Concourse; nothing when that went elsewhere.
     pub stdout: String,
     /// What it printed for people.
     pub stderr: String,
@@ -136,6 +138,14 @@ impl Step {
         self.start("out", &[folder.as_os_str().to_owned()], request.as_bytes())
     }
 
+    /// Starts `out` in a folder that is there already, with another standard output than one that is read.
+    pub fn start_put_to(&self, stdout: Stdio, folder: &Path, params: Value) -> Running {
+        let request = json!({"source": self.source, "params": params}).to_string();
+        let mut command = Command::new(path_of("out"));
+        command.arg(folder).stdout(stdout);
+        self.start_configured(command, "out", request.as_bytes())
+    }
+
     /// Runs `out` with `param: lock`, where `lock` is the folder of a get.
     pub fn put_folder(&self, param: &str, got: &Path) -> Answer {
         let (parent, name) = (
@@ -195,21 +205,27 @@ impl Step {
     }
 
     fn start_command(&self, mut command: Command, program: &str, input: &[u8]) -> Running {
+        command.stdout(Stdio::piped());
+        self.start_configured(command, program, input)
+    }
+
+    fn start_configured(&self, mut command: Command, program: &str, input: &[u8]) -> Running {
         hermetic(&mut command)
             .env("TMPDIR", self.temporary.path())
             .envs(self.env.iter().cloned());
         let mut child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         // A program that fails early does not read its input.
         let _ = child.stdin.take().unwrap().write_all(input);
-        let mut from = child.stdout.take().unwrap();
+        let from = child.stdout.take();
         let stdout = std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            from.read_to_end(&mut bytes).unwrap();
+            if let Some(mut from) = from {
+                from.read_to_end(&mut bytes).unwrap();
+            }
             String::from_utf8_lossy(&bytes).into_owned()
         });
         let mut from = child.stderr.take().unwrap();
@@ -245,6 +261,20 @@ impl Running {
             .args([&format!("-{signal}"), &self.id().to_string()])
             .status();
         assert!(status.unwrap().success());
+    }
+
+    /// Waits until it is in the middle of writing to its standard output.
+    pub fn wait_for_blocked_answer(&mut self) {
+        let threads = format!("/proc/{}/task", self.id());
+        wait_until("it writes its answer", || {
+            assert!(self.is_running(), "{} ended: {}", self.what, self.stderr());
+            let threads = std::fs::read_dir(&threads).unwrap();
+            threads.filter_map(Result::ok).any(|thread| {
+                // The number of the call that it waits in, and its arguments: the first one is the file.
+                let call = std::fs::read_to_string(thread.path().join("syscall"));
+                call.unwrap_or_default().split(' ').nth(1) == Some("0x1")
+            })
+        });
     }
 
     /// What it has told people so far.
@@ -365,6 +395,20 @@ impl Answer {
             );
         }
     }
+}
+
+/// A standard output that is full, so that a write to it waits, and the end at which nobody reads.
+pub fn full_stdout() -> (Stdio, UnixStream) {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(err) = ours.write(&[0; 4096]) {
+            break err;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    ours.set_nonblocking(false).unwrap();
+    (OwnedFd::from(ours).into(), theirs)
 }
 
 fn path_of(program: &str) -> &'static str {
