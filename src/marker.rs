@@ -13,6 +13,11 @@ use crate::lock::LockName;
 use crate::message::Verb;
 use crate::object::Oid;
 
+/// How a marker says that its claim is to stand.
+const STANDING: &str = "standing";
+/// How a marker says that its claim is being given back.
+const ENDING: &str = "ending";
+
 /// The marker of a run that is alive: ours.
 pub struct Marker {
     file: PathBuf,
@@ -31,6 +36,8 @@ pub struct Marked {
     pub base: Oid,
     /// Our commit.
     pub commit: Oid,
+    /// Whether its run was giving it back: then a push that ends it may be on its way, and it is nobody's to take over.
+    pub ending: bool,
     /// What a server needs to have it.
     pub pack: Vec<u8>,
 }
@@ -96,6 +103,25 @@ impl Marker {
         fs::rename(new, &self.file)
     }
 
+    /// Notes that the claim is being given back. Before the first push that ends it, and for a run after this one to know
+    /// that the claim may end at any moment.
+    pub fn note_end(&self) {
+        let marked = fs::read(&self.file)
+            .ok()
+            .and_then(|bytes| Marked::parse(&bytes));
+        let noted = marked.is_some_and(|marked| {
+            let ending = Marked {
+                ending: true,
+                ..marked
+            };
+            self.write(&ending).is_ok()
+        });
+        if !noted {
+            // Better that nobody knows of it than that somebody takes it over.
+            let _ = fs::remove_file(&self.file);
+        }
+    }
+
     /// Removes the marker: what it speaks of has been told, given back, or never came to be.
     pub fn clear(self) {
         let _ = fs::remove_file(&self.file);
@@ -114,12 +140,14 @@ impl Marked {
             verb,
             base,
             commit,
+            ending,
             pack,
         } = self;
         // Names have no control characters.
         let names: Vec<&str> = locks.iter().map(LockName::as_str).collect();
-        let names = names.join("\t");
-        let mut bytes = format!("{base} {commit} {}\n{names}\n", verb.as_str()).into_bytes();
+        let (names, verb) = (names.join("\t"), verb.as_str());
+        let state = if *ending { ENDING } else { STANDING };
+        let mut bytes = format!("{base} {commit} {state} {verb}\n{names}\n").into_bytes();
         bytes.extend_from_slice(pack);
         bytes
     }
@@ -130,7 +158,7 @@ impl Marked {
         let names = std::str::from_utf8(parts.next()?).ok()?.split('\t');
         let locks: Result<Vec<LockName>, _> = names.map(LockName::new).collect();
         let locks = locks.ok()?;
-        let mut words = first.splitn(3, ' ');
+        let mut words = first.splitn(4, ' ');
         let mut id = || {
             words
                 .next()
@@ -139,6 +167,11 @@ impl Marked {
                 .ok()
         };
         let (base, commit) = (id()?, id()?);
+        let ending = match words.next()? {
+            STANDING => false,
+            ENDING => true,
+            _ => return None,
+        };
         let verb = words.next()?;
         let verb = Verb::ALL.into_iter().find(|known| known.as_str() == verb)?;
         Some(Marked {
@@ -146,6 +179,7 @@ impl Marked {
             verb,
             base,
             commit,
+            ending,
             pack: parts.next()?.to_owned(),
         })
     }
@@ -172,6 +206,7 @@ mod tests {
             verb: Verb::AddingClaimed,
             base: Oid::from_bytes(&[1; 20]).unwrap(),
             commit: Oid::from_bytes(&[2; 20]).unwrap(),
+            ending: false,
             pack: b"PACK\n\0\n\xff".to_vec(),
         }
     }
@@ -199,6 +234,24 @@ mod tests {
     }
 
     #[test]
+    fn an_end_that_was_noted_is_found_and_one_that_cannot_be_noted_leaves_no_marker() {
+        let folder = tempfile::tempdir().unwrap();
+        let marker = Marker::take(folder.path(), "x").unwrap();
+        marker.write(&marked()).unwrap();
+        marker.note_end();
+        drop(marker);
+        let left = Marker::left_in(folder.path(), "x");
+        assert!(left[0].1.ending);
+        assert_eq!(left[0].1.pack, marked().pack);
+
+        // Something is in the way of the new content.
+        let marker = &left[0].0;
+        fs::create_dir(marker.file.with_extension("new")).unwrap();
+        marker.note_end();
+        assert!(!marker.file.exists());
+    }
+
+    #[test]
     fn a_marker_that_is_cleared_or_damaged_is_nothing() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("a/b");
@@ -213,7 +266,7 @@ mod tests {
             b"x",
             b"\n\n\n",
             &marked().to_bytes()[..50],
-            b"0 1 claiming\na\n",
+            b"0 1 standing claiming\na\n",
         ] {
             let marker = Marker::take(&folder, "x").unwrap();
             fs::write(&marker.file, bytes).unwrap();

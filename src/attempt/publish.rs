@@ -86,6 +86,7 @@ impl Attempt<'_> {
                     verb: change.verb,
                     base,
                     commit,
+                    ending: false,
                     pack: pack.clone(),
                 });
             }

@@ -29,6 +29,10 @@ impl Attempt<'_> {
         // What is to be undone must not be stopped by the signal that makes it necessary.
         self.stop = CancellationToken::new();
         self.patience = None;
+        // Should we be killed over it, a push that ends the claim may be on its way still.
+        if let Some(marker) = &self.marker {
+            marker.note_end();
+        }
         let (names, commit) = (listed(&pending.locks), pending.commit);
         let undone = timeout(UNDO_LIMIT, self.take_back(pending)).await;
         let settled = matches!(undone, Ok(Ok(_)));
@@ -122,7 +126,8 @@ impl Attempt<'_> {
     }
 
     /// Takes over a claim of an earlier run of the same step that vanished before it could tell anybody. One whose push
-    /// may still be on its way is pushed to its end; what cannot be on the branch is forgotten.
+    /// may still be on its way is pushed to its end; what cannot be on the branch is forgotten. What that run was giving
+    /// back is given back: a push of its that ends the claim may be on its way, and fails once another one has.
     pub(super) async fn adopt(
         &mut self,
         pending: &mut Option<Pending>,
@@ -141,6 +146,7 @@ impl Attempt<'_> {
                 verb,
                 base,
                 commit,
+                ending,
                 ..
             } = marked;
             let claim = Pending {
@@ -150,10 +156,17 @@ impl Attempt<'_> {
                 commit,
                 objects: Vec::new(),
             };
-            if adopted.is_some() {
-                // One is asked for.
-                if self.take_back(claim).await?.is_some() {
-                    marker.clear();
+            // Of several one is asked for.
+            if ending || adopted.is_some() {
+                marker.note_end();
+                let by = self.take_back(claim).await?;
+                marker.clear();
+                if let Some(by) = by {
+                    let names = listed(&locks);
+                    let line = format_args!(
+                        "gave `{names}` back for an earlier run of this step with the commit {by}"
+                    );
+                    report::say(self.log, line);
                 }
                 continue;
             }

@@ -28,6 +28,15 @@ fn let_go_on(remote: &TestRemote) {
     std::fs::write(remote.path().join("go-on"), "").unwrap();
 }
 
+fn wait_until_no_push_is_held(remote: &TestRemote) {
+    wait_until("the held push has ended", || {
+        let objects = std::fs::read_dir(remote.path().join("objects")).unwrap();
+        objects
+            .map(|entry| entry.unwrap().file_name())
+            .all(|name| !name.to_string_lossy().starts_with("tmp_objdir"))
+    });
+}
+
 #[test]
 fn a_claim_that_landed_and_was_not_told_is_taken_over() {
     for params in [
@@ -63,12 +72,7 @@ fn a_push_that_is_still_on_its_way_is_finished_and_not_doubled() {
 
     let again = step.put(json!({"acquire": true}));
     let_go_on(&remote);
-    wait_until("the held push has ended", || {
-        let objects = std::fs::read_dir(remote.path().join("objects")).unwrap();
-        objects
-            .map(|entry| entry.unwrap().file_name())
-            .all(|name| !name.to_string_lossy().starts_with("tmp_objdir"))
-    });
+    wait_until_no_push_is_held(&remote);
 
     assert_eq!(remote.back(1), before);
     assert_eq!(again.version(), remote.head());
@@ -125,6 +129,37 @@ fn a_taken_over_claim_that_is_aborted_is_given_back() {
             .contains(&format!("Pool-Claim: {claim}"))
     );
     assert_eq!(remote.list("aws/claimed"), [""; 0]);
+}
+
+#[test]
+fn a_claim_that_was_being_given_back_is_not_taken_over() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    // The first two pushes are held: the reply to the claim, and the release before it is seen.
+    remote.hook("post-receive", HOLD);
+    let step = Step::on(&remote, "aws").in_build();
+    let running = step.start_put(json!({"claim": "env-1"}));
+    wait_until("the claim has landed", || {
+        remote.path().join("held").exists()
+    });
+    remote.hook("pre-receive", &HOLD.replace("held", "held-too"));
+    let claim = remote.head();
+    running.signal("TERM");
+    wait_until("it gives back", || remote.path().join("held-too").exists());
+    running.kill();
+
+    let again = step.put(json!({"claim": "env-1"}));
+    let_go_on(&remote);
+    wait_until_no_push_is_held(&remote);
+
+    assert_ne!(again.version(), claim);
+    assert_eq!(remote.head(), again.version());
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+    assert!(
+        remote
+            .message(&remote.back(1))
+            .contains(&format!("Pool-Claim: {claim}"))
+    );
+    assert!(!step.temporary().join("pool-resource").exists());
 }
 
 #[test]
