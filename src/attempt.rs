@@ -225,6 +225,10 @@ impl Attempt<'_> {
             Ok(None) => Box::pin(self.carry_out(operation, &mut pending, &mut queue)).await,
             Err(err) => Err(err),
         };
+        // A signal that has come by now is heard of: what brings it in is polled by the first, and cancels by the second.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
         let result = match result {
             // The answer has not been written, so the claim is nobody's yet.
             Ok(_) if self.stop.is_cancelled() => Err(AttemptError::Stopped),
