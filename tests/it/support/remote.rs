@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -52,6 +53,22 @@ impl TestRemote {
             root,
             path,
             branch: branch.to_owned(),
+        }
+    }
+
+    /// Another repository with all that is in this one.
+    pub fn copy(&self) -> TestRemote {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("locks.git");
+        let status = Command::new("cp")
+            .arg("-R")
+            .args([&self.path, &path])
+            .status();
+        assert!(status.unwrap().success());
+        TestRemote {
+            root,
+            path,
+            branch: self.branch.clone(),
         }
     }
 

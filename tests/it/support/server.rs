@@ -4,6 +4,7 @@
 pub mod authority;
 pub mod daemon;
 pub mod faulty;
+pub mod gate;
 pub mod http;
 pub mod relay;
 pub mod squid;
