@@ -39,13 +39,6 @@ const PATIENCE_FOR_MISSING: u32 = 3;
 /// seldom as it takes longer until it is their turn.
 const PAUSE_PER_PLACE: Duration = Duration::from_secs(1);
 
-/// How long it takes until one who is to publish before us has done so: as long as a look of ours, within these.
-const SLOT: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(20)..=Duration::from_millis(500);
-
-/// The longest pause while others publish before us.
-const LONGEST_TURN: Duration = Duration::from_millis(500);
-
 /// What one operation needs to be carried out.
 pub struct Attempt<'a> {
     /// The branch.
@@ -294,15 +287,15 @@ impl Attempt<'_> {
         let mut waiting = Waiting::new(self.paint);
         let mut not_ours = None;
         let started = Instant::now();
-        let mut slot = *SLOT.end();
         let mut last: Option<Snapshot> = None;
-        let mut last_turn: Option<(Oid, usize)> = None;
+        let mut others_first = OthersFirst::default();
+        let mut fetch_anyway = false;
         loop {
             let push_follows = operation.changes() && waiting.since.is_none();
-            let looked = Instant::now();
-            let (listing, snapshot) =
-                Box::pin(self.look(push_follows, depth, queue.as_ref())).await?;
-            slot = slot.min(looked.elapsed()).max(*SLOT.start());
+            let interest = queue
+                .as_ref()
+                .filter(|_| !std::mem::take(&mut fetch_anyway));
+            let (listing, snapshot) = Box::pin(self.look(push_follows, depth, interest)).await?;
             if let Some(queue) = queue {
                 queue.observe(&listing, self.remote.store());
             }
@@ -345,7 +338,7 @@ impl Attempt<'_> {
                 }
             };
             if let (Some(queue), Some(standing)) = (queue.as_mut(), &standing) {
-                queue.note_usable(standing.usable);
+                queue.note_standing(standing);
             }
             let change = match decision {
                 Decision::Change(change) => change,
@@ -412,20 +405,21 @@ impl Attempt<'_> {
                 // Answered by `decide`, so that it does not come up here.
                 Decision::Ask(..) => continue,
             };
-            // Others are to be served on this commit too. The branch takes one push at a time, so that it is not for all
-            // of them to try at once; but whoever does not use his turn is not waited for.
-            if let Some(served_before) = standing
-                .as_ref()
-                .map(|standing| standing.served_before)
-                .filter(|served_before| *served_before > 0)
-            {
-                let turn = (snapshot.commit, served_before);
-                if last_turn.replace(turn) != Some(turn) {
-                    self.take_ticket(queue).await?;
-                    let rounds = u32::try_from(served_before).unwrap_or(u32::MAX);
-                    self.rest(slot.saturating_mul(rounds).min(LONGEST_TURN), queue)
-                        .await?;
-                    continue;
+            // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for all of
+            // them to try at once; but whoever does not use his turn is not waited for.
+            let before = standing.map_or(0, |standing| standing.served_before.len());
+            if before > 0 {
+                self.take_ticket(queue).await?;
+                match others_first.pause(before, listing.head) {
+                    Some(pause) => {
+                        self.rest(pause, queue).await?;
+                        continue;
+                    }
+                    None if listing.head != snapshot.commit => {
+                        fetch_anyway = true;
+                        continue;
+                    }
+                    None => {}
                 }
             }
             let waited = waiting.since.map(|since| since.elapsed());
@@ -451,6 +445,9 @@ impl Attempt<'_> {
                     });
                 }
                 Published::Overtaken => {
+                    if let Some(queue) = queue {
+                        queue.note_overtaken();
+                    }
                     let pause = lost_races.next().unwrap_or_default();
                     // Where several are at it, an order among them spares them most of the races.
                     self.take_ticket(queue).await?;
@@ -512,7 +509,8 @@ impl Attempt<'_> {
         });
         if let Some(standing) = &standing {
             // Alone we take any; which one the line would give does not matter.
-            let alone = standing.place == 1 && standing.served_before == 0 && standing.waiting == 1;
+            let alone =
+                standing.place == 1 && standing.waiting == 1 && standing.served_before.is_empty();
             facts.turn = if alone {
                 Turn::Open
             } else {
@@ -712,6 +710,49 @@ fn after_shown(after: &Duration) -> String {
 
 fn and_holders(holders: &[String]) -> String {
     holders.iter().map(|line| format!("; {line}")).collect()
+}
+
+/// How those go on who are to publish before us.
+#[derive(Default)]
+struct OthersFirst {
+    /// How many there were, where the branch was, and when that had just changed.
+    seen: Option<(usize, Oid, Instant)>,
+    /// How long one of them takes.
+    each: Option<Duration>,
+}
+
+impl OthersFirst {
+    /// What it takes as long as nothing is known.
+    const AT_FIRST: Duration = Duration::from_millis(40);
+    /// The bounds of a pause.
+    const PAUSES: std::ops::RangeInclusive<Duration> =
+        Duration::from_millis(10)..=Duration::from_millis(1500);
+    /// For how long one is waited for who does nothing.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// The pause until it may be our turn; `None` when nothing has happened for too long.
+    fn pause(&mut self, before: usize, head: Oid) -> Option<Duration> {
+        let now = Instant::now();
+        match self.seen {
+            Some((were, was, since)) if were == before && was == head => {
+                if since.elapsed() >= OthersFirst::PATIENCE {
+                    self.seen = None;
+                    return None;
+                }
+            }
+            Some((were, _, since)) if were > before => {
+                let gone = u32::try_from(were - before).unwrap_or(u32::MAX);
+                self.each = Some(since.elapsed() / gone);
+                self.seen = Some((before, head, now));
+            }
+            _ => self.seen = Some((before, head, now)),
+        }
+        let each = self.each.unwrap_or(OthersFirst::AT_FIRST);
+        let all = each.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
+        // A little early: to look once more costs less than to leave the branch alone.
+        let pause = all.mul_f64(rand::rng().random_range(0.8..=1.0));
+        Some(pause.clamp(*OthersFirst::PAUSES.start(), *OthersFirst::PAUSES.end()))
+    }
 }
 
 /// What one who waits keeps in mind.

@@ -103,9 +103,9 @@ pub fn in_order(mut tickets: Vec<Ticket>) -> Vec<Ticket> {
 pub struct Standing {
     /// Whether it is served, and with what.
     pub turn: Turn,
-    /// How many of those before it are served at the same time. The branch takes one commit at a time, so that it is
-    /// their turn to publish first.
-    pub served_before: usize,
+    /// Which of those before it are served at the same time, by where they are in the line. The branch takes one commit
+    /// at a time, so that it is their turn to publish first.
+    pub served_before: Vec<usize>,
     /// Its place among those who want the same, from 1.
     pub place: usize,
     /// How many there are of those, itself included.
@@ -173,7 +173,7 @@ pub fn standing(
     };
     Standing {
         turn,
-        served_before: served[..me].iter().flatten().count(),
+        served_before: (0..me).filter(|n| served[*n].is_some()).collect(),
         place: ahead + 1,
         waiting: ahead + 1 + behind,
         usable: match &mine.takes {

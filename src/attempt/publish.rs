@@ -90,9 +90,16 @@ impl Attempt<'_> {
                     pack: pack.clone(),
                 });
             }
+            // What the server has not seen yet need not be sent at all.
+            let stopped = async {
+                self.stop.cancelled().await;
+                if sent.get() {
+                    sleep(GRACE).await;
+                }
+            };
             let answer = tokio::select! {
                 answer = self.remote.push(base, commit, &pack, &also, &sent) => answer,
-                () = stopped_for(GRACE, &self.stop) => {
+                () = stopped => {
                     Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
                 }
             };

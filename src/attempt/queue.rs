@@ -5,7 +5,7 @@
 //! vanished. That is a guess, and no harm is done if it is wrong: a ticket only orders those who wait, and an owner
 //! whose ticket was taken away puts it back with the number that it had. What is granted is decided by the branch alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -14,11 +14,12 @@ use tokio::time::{Instant, timeout};
 use super::publish::{GRACE, means_contention, stopped_for};
 use super::{Attempt, AttemptError};
 use crate::git::{Depth, Interest, Listing, RefUpdate, Remote, RemoteError, Store, StoreError};
-use crate::line::{Need, PlaceName, STEP, Ticket, TicketText, in_order};
+use crate::line::{Need, PlaceName, STEP, Standing, Ticket, TicketText, in_order};
 use crate::lock::PoolName;
 use crate::message::Origin;
 use crate::object::Oid;
 use crate::operation::Want;
+use crate::pool::Turn;
 use crate::report;
 
 /// Where the tickets of all lines are.
@@ -60,6 +61,15 @@ pub(super) struct Queue {
     highest: u64,
     /// How many locks there are that we could use, when we looked last.
     usable: usize,
+    first: First,
+}
+
+/// Whose turn to publish comes before ours, though there is a lock for us.
+enum First {
+    /// Only theirs.
+    These(HashSet<String>),
+    /// That of everybody before us, as far as we know.
+    All,
 }
 
 struct Mine {
@@ -102,6 +112,7 @@ impl Queue {
             others: HashMap::new(),
             highest: 0,
             usable: usize::MAX,
+            first: First::These(HashSet::new()),
         }
     }
 
@@ -115,13 +126,25 @@ impl Queue {
         self.mine.is_some()
     }
 
-    /// Notes how many locks there are that we could use.
-    pub fn note_usable(&mut self, usable: usize) {
-        self.usable = usable;
+    /// Notes where we stand in the line that [`Queue::line`] gave.
+    pub fn note_standing(&mut self, standing: &Standing) {
+        self.usable = standing.usable;
+        let (tickets, _) = self.live();
+        let first = match standing.turn {
+            Turn::Ours(_) => &standing.served_before[..],
+            Turn::Open | Turn::Theirs { .. } => &[],
+        };
+        let first = first.iter().filter_map(|n| tickets.get(*n));
+        self.first = First::These(first.map(|ticket| ticket.place.id.clone()).collect());
     }
 
-    /// What to fetch after a look. Nothing when as many as there are locks for us want the same before us: then there can
-    /// be none for us, whatever happened on the branch.
+    /// Notes that somebody was faster than us: let those before us go first, rather than to race them again.
+    pub fn note_overtaken(&mut self) {
+        self.first = First::All;
+    }
+
+    /// What to fetch after a look. Nothing while it is the turn of others to publish; and nothing when as many as there
+    /// are locks for us want the same before us: then there can be none for us, whatever happened on the branch.
     pub fn interest(&self, listing: &Listing, depth: Depth) -> Interest {
         let places: Vec<(PlaceName, Oid)> = listing
             .watched
@@ -159,6 +182,13 @@ impl Queue {
         });
         let (line, me) = self.with_mine(tickets.flatten().collect());
         let before = &line[..me];
+        let is_first = |ticket: &Ticket| match &self.first {
+            First::All => true,
+            First::These(these) => these.contains(&ticket.place.id),
+        };
+        if before.iter().any(is_first) {
+            return Interest::Nothing;
+        }
         let wanted_before: usize = before
             .iter()
             .filter(|ticket| ticket.need == self.need && !unknown(&ticket.place))
@@ -218,9 +248,13 @@ impl Queue {
 
     /// What all who are there wait for, in order, and where we are among them: with our ticket, or as a newcomer.
     pub fn line(&self) -> (Vec<Need>, usize) {
-        let live = self.others.values().filter(|other| !other.is_dead());
-        let (line, me) = self.with_mine(live.map(|other| self.ticket(&other.place)).collect());
+        let (line, me) = self.live();
         (line.into_iter().map(|ticket| ticket.need).collect(), me)
+    }
+
+    fn live(&self) -> (Vec<Ticket>, usize) {
+        let live = self.others.values().filter(|other| !other.is_dead());
+        self.with_mine(live.map(|other| self.ticket(&other.place)).collect())
     }
 
     fn with_mine(&self, mut tickets: Vec<Ticket>) -> (Vec<Ticket>, usize) {

@@ -241,7 +241,10 @@ fn a_standing_tells_the_place_among_those_who_want_the_same() {
     let mine = at(3);
     assert_eq!((mine.place, mine.waiting, mine.usable), (3, 3, 1));
     let last = at(4);
-    assert_eq!((last.place, last.waiting, last.served_before), (2, 2, 1));
+    assert_eq!(
+        (last.place, last.waiting, last.served_before),
+        (2, 2, vec![2])
+    );
 }
 
 #[test]
