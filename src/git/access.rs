@@ -118,7 +118,7 @@ pub enum HostKeys {
 
 impl Credentials {
     /// The value of an `Authorization` header of the scheme Basic.
-    pub(super) fn basic(&self) -> String {
+    pub(crate) fn basic(&self) -> String {
         let password = self.password.as_deref().unwrap_or_default();
         format!(
             "Basic {}",

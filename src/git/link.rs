@@ -3,6 +3,7 @@
 //! Two shapes serve all: a pipe (both directions open until the end) and HTTP (each request a POST of its own). What
 //! is said over them is the same, and is [`super::remote`]'s business.
 
+pub(crate) mod client;
 mod connect;
 mod http;
 mod known_hosts;

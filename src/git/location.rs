@@ -205,7 +205,7 @@ fn scp_like(uri: &str) -> Result<Location, LocationError> {
 }
 
 /// A URL as it may be shown: without user, password and query, where tokens are.
-pub(super) fn without_credentials(url: &Url) -> String {
+pub(crate) fn without_credentials(url: &Url) -> String {
     let mut url = url.clone();
     let _ = url.set_username("");
     let _ = url.set_password(None);

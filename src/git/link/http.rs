@@ -17,12 +17,19 @@ use super::super::access::Access;
 use super::super::location::without_credentials;
 use super::super::packet::PacketReader;
 use super::super::{RemoteError, readable};
+use super::client::{MOST_REDIRECTS, client, may_follow};
 use super::connect::connect;
-use super::{Link, Service, Talk, To, tls};
+use super::{Link, Service, Talk, To};
 use crate::report;
 
-/// How many redirects are followed: more is a circle.
-const MOST_REDIRECTS: usize = 5;
+/// Some servers let nobody in who does not call himself git.
+const AGENT: &str = concat!(
+    "git/2.0 (",
+    env!("CARGO_PKG_NAME"),
+    " ",
+    env!("CARGO_PKG_VERSION"),
+    ")"
+);
 
 pub(super) struct Http {
     client: Mutex<Client>,
@@ -35,7 +42,7 @@ pub(super) struct Http {
 
 impl Http {
     pub fn new(url: &Url, access: &Access) -> Result<Http, RemoteError> {
-        let client = client(url, access)?;
+        let client = client(url, access, AGENT)?;
         let mut headers = HeaderMap::new();
         for header in &access.headers {
             let name = HeaderName::from_bytes(header.name.as_bytes());
@@ -134,8 +141,7 @@ impl Http {
         url
     }
 
-    /// Where a redirect leads, if we may follow: credentials stay on the host (and the kind of connection) they were
-    /// given for, except that plain HTTP may become HTTPS.
+    /// Where a redirect leads, if we may follow.
     fn redirected(
         &self,
         link: &Link,
@@ -154,14 +160,9 @@ impl Http {
                 found: format!("status {}, and no place to go to", response.status()),
             });
         };
-        let same_host = to.host() == from.host();
-        let same_place = same_host && to.scheme() == from.scheme() && to.port() == from.port();
-        let safer = same_host && from.scheme() == "http" && to.scheme() == "https";
-        let ours_to_read =
-            self.headers.is_empty() && !(from.scheme() == "https" && to.scheme() == "http");
-        if same_place || safer || ours_to_read {
+        if may_follow(from, &to, !self.headers.is_empty()) {
             if to.scheme() != from.scheme() {
-                *lock(&self.client) = client(&to, &self.access)?;
+                *lock(&self.client) = client(&to, &self.access, AGENT)?;
             }
             Ok(to)
         } else {
@@ -184,43 +185,6 @@ impl Http {
                 .unwrap_or_else(std::sync::PoisonError::into_inner) = base;
         }
     }
-}
-
-fn client(url: &Url, access: &Access) -> Result<Client, RemoteError> {
-    let failed = |source: reqwest::Error| RemoteError::Unreachable {
-        remote: without_credentials(url),
-        source: source.without_url().into(),
-    };
-    let mut builder = Client::builder()
-        .user_agent(concat!(
-            "git/2.0 (",
-            env!("CARGO_PKG_NAME"),
-            " ",
-            env!("CARGO_PKG_VERSION"),
-            ")"
-        ))
-        .connect_timeout(access.limits.connect)
-        .read_timeout(access.limits.silence)
-        // Followed by us, where the host can be looked at and the new place remembered.
-        .redirect(reqwest::redirect::Policy::none())
-        .http1_only()
-        .no_proxy();
-    if let Some(proxy) = &access.proxy {
-        let mut through =
-            reqwest::Proxy::all(format!("http://{}:{}", proxy.host, proxy.port)).map_err(failed)?;
-        if let Some(credentials) = &proxy.credentials {
-            let password = credentials.password.as_deref().unwrap_or_default();
-            through = through.basic_auth(&credentials.username, password);
-        }
-        builder = builder.proxy(through);
-    }
-    // Reading the system's certificates takes longer than a request: only where they are needed.
-    let builder = if url.scheme() == "https" {
-        tls::trust(builder, &access.trust)?
-    } else {
-        tls::none(builder)
-    };
-    builder.build().map_err(failed)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
