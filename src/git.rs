@@ -18,6 +18,9 @@ pub use location::{Location, LocationError};
 pub use remote::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
 pub use store::{Commit, Identity, Store, StoreError};
 
+pub(crate) use link::client;
+pub(crate) use location::without_credentials;
+
 use std::time::Duration;
 
 /// Failures between us and the remote repository. Losing a race is not one of them.

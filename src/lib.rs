@@ -25,6 +25,7 @@
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! git                  a branch as a compare-and-swap register: snapshot, look, push, history; its transports
 //! concourse            the resource protocol: requests, answers, the build's environment
+//! metrics              what is measured, in which group, and how it is pushed (by the HTTP client of git's transports)
 //! message              commit messages, both ways
 //! marker               what a run leaves on disk for a run after it, in case it vanishes
 //!   |
@@ -39,6 +40,7 @@
 //! - Only `cmd` reads arguments and environment and sets exit codes; the rest gets values.
 //! - stdout carries one JSON document, written last. People read stderr.
 //! - A push is believed to have landed when the server says so, and to have failed only when the branch shows it.
+//! - A metrics failure is a warning: it changes no exit code and delays no grant, for the lock is already ours.
 //! - No error has a credential in it: a location is printed without them, and a [`concourse::Secret`] as `***`.
 //!
 //! # Decisions
@@ -89,6 +91,7 @@ pub mod lock;
 pub mod marker;
 pub mod message;
 pub mod metadata;
+pub mod metrics;
 pub mod object;
 pub mod operation;
 pub mod pace;
