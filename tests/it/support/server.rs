@@ -6,10 +6,12 @@ pub mod daemon;
 pub mod faulty;
 pub mod gate;
 pub mod http;
+pub mod pushgateway;
 pub mod relay;
 pub mod squid;
 pub mod ssh;
 pub mod unsteady;
+pub mod web;
 
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
