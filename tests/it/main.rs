@@ -9,6 +9,8 @@ mod aborts;
 mod bad_input;
 /// The check step and what it keeps between two runs.
 mod check;
+/// What the dashboard and the alerts say, by a real Prometheus.
+mod dashboard;
 /// Each operation, killed, cut off or aborted at each step of its transaction, and what the pool and the next run then are.
 mod fault_points;
 /// Servers that are silent, slow, broken or away.

@@ -103,7 +103,7 @@ async fn push(gateway: &Gateway, pushes: impl IntoIterator<Item = Push>) {
 }
 
 /// Waits for a condition, and lets tasks run meanwhile.
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let comes_true = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod faulty;
 pub mod gate;
 pub mod http;
+pub mod prometheus;
 pub mod pushgateway;
 pub mod relay;
 pub mod squid;

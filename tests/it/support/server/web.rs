@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
 use crate::support::DEADLINE;
@@ -41,6 +42,11 @@ pub fn request(port: u16, method: &str, path: &str, body: &str) -> Page {
 /// Asks a server on loopback for a page.
 pub fn get(port: u16, path: &str) -> Page {
     request(port, "GET", path, "")
+}
+
+/// A text as it may stand in a query.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 fn try_request(port: u16, method: &str, path: &str, body: &str) -> std::io::Result<String> {
