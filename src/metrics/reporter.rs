@@ -151,7 +151,8 @@ impl Reporter {
                 .operation
                 .map(|operation| place.operation(&operation)),
         );
-        failed.or(push_all(&gateway, &pushes, end).await.err())
+        let last = push_all(&gateway, &pushes, end).await.err();
+        failed.or(last)
     }
 }
 
