@@ -2,6 +2,7 @@
 //!
 //! All retrying, waiting and giving up is here and below, for every operation.
 
+mod meter;
 mod news;
 mod publish;
 mod queue;
@@ -55,6 +56,8 @@ pub struct Attempt<'a> {
     pub patience: Option<Duration>,
     /// How to wait in line; `None` to wait without one, for whatever is free when we look.
     pub in_line: Option<InLine>,
+    /// What is told to a Pushgateway.
+    pub meter: Meter,
     /// Whether the log shows colours.
     pub paint: Paint,
     /// The step that claims are made for (see [`crate::message::STEP`]), if it is to be known again by a later run.
@@ -192,6 +195,7 @@ impl From<FaultError> for AttemptError {
     }
 }
 
+pub use meter::Meter;
 use news::{Holder, News};
 use publish::Published;
 pub use queue::InLine;
@@ -211,11 +215,24 @@ impl Attempt<'_> {
         operation: &Operation,
         answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
-        let mut pending = None;
         let mut queue = self.queue_for(operation);
+        let result = self.run_and_answer(operation, answer, &mut queue).await;
+        let stopped = matches!(result, Err(AttemptError::Stopped));
+        Box::pin(self.leave_line(&mut queue)).await;
+        Box::pin(self.tell(operation, &result, queue.as_ref(), stopped)).await;
+        result
+    }
+
+    async fn run_and_answer(
+        &mut self,
+        operation: &Operation,
+        answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
+        queue: &mut Option<Queue>,
+    ) -> Result<Outcome, AttemptError> {
+        let mut pending = None;
         let result = match Box::pin(self.adopt(&mut pending)).await {
             Ok(Some(outcome)) => Ok(outcome),
-            Ok(None) => Box::pin(self.carry_out(operation, &mut pending, &mut queue)).await,
+            Ok(None) => Box::pin(self.carry_out(operation, &mut pending, queue)).await,
             Err(err) => Err(err),
         };
         // A signal that has come by now is heard of: what brings it in is polled by the first, and cancels by the second.
@@ -235,7 +252,6 @@ impl Attempt<'_> {
                 match told {
                     Ok(()) => {
                         self.unmark();
-                        Box::pin(self.leave_line(queue)).await;
                         return Ok(outcome);
                     }
                     Err(err) => Err(err),
@@ -250,7 +266,6 @@ impl Attempt<'_> {
         if settled {
             self.unmark();
         }
-        Box::pin(self.leave_line(queue)).await;
         result
     }
 
@@ -278,7 +293,9 @@ impl Attempt<'_> {
         queue: &mut Option<Queue>,
     ) -> Result<Outcome, AttemptError> {
         // Ownership is proved by the history, so that it is better fetched at once.
-        let mut depth = if operation.claim_to_prove().is_some() {
+        // So is for how long something was held.
+        let tells_hold = self.meter.is_on() && operation.gives_back();
+        let mut depth = if operation.claim_to_prove().is_some() || tells_hold {
             Depth::RECENT
         } else {
             Depth::HEAD
@@ -373,6 +390,12 @@ impl Attempt<'_> {
                     self.take_ticket(queue).await?;
                     self.clear_line(queue).await;
                     let history = self.remote.history(&snapshot);
+                    if self.meter.is_on()
+                        && let Ok(Some(pool)) = read_pool(&self.remote, &snapshot, &self.pool)
+                    {
+                        let (queue, standing) = (queue.as_ref(), standing.as_ref());
+                        self.meter.waits(&history, &pool, queue, standing);
+                    }
                     waiting.news.say(
                         self.log,
                         &self.pool,
@@ -431,6 +454,8 @@ impl Attempt<'_> {
                     let history = self.remote.history(&snapshot);
                     Holder::of(&history, &self.pool, lock).ok().flatten()
                 });
+            let history = self.remote.history(&snapshot);
+            self.meter.note_change(&history, &self.pool, &change);
             match Box::pin(self.publish(&snapshot, None, &change, pending, queue)).await? {
                 Published::Landed(commit) => {
                     if let Some(shortfall) = change.shortfall {
@@ -445,6 +470,7 @@ impl Attempt<'_> {
                     });
                 }
                 Published::Overtaken => {
+                    self.meter.lost_race();
                     if let Some(queue) = queue {
                         queue.note_overtaken();
                     }

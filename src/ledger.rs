@@ -232,6 +232,54 @@ pub fn claim_of_step(
     Ok(None)
 }
 
+/// A claim that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StandingClaim {
+    /// The commit that made it.
+    pub commit: Oid,
+    /// When, by the clock of whoever made it, in seconds since 1970.
+    pub time: i64,
+}
+
+/// The claims of a pool that stand, by their locks. One walk finds them all; it ends with the oldest of them.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn standing_claims(
+    history: &History<'_>,
+    pool: &PoolName,
+) -> Result<BTreeMap<LockName, StandingClaim>, HistoryError> {
+    let claimed_in = |commit: Oid| -> Result<BTreeSet<LockName>, HistoryError> {
+        let claimed = locks(history, commit, pool)?
+            .into_iter()
+            .filter(|(_, files)| files.claimed.is_some());
+        Ok(claimed.map(|(lock, _)| lock).collect())
+    };
+    let folder = pool.folder(Holding::Claimed);
+    let mut open = claimed_in(history.head())?;
+    let mut claims = BTreeMap::new();
+    for commit in history.first_parents(history.head()) {
+        if open.is_empty() {
+            break;
+        }
+        let commit = commit?;
+        if !history.touches(commit, &folder)? {
+            continue;
+        }
+        let before = match history.parents(commit)?.first() {
+            Some(parent) => claimed_in(*parent)?,
+            None => BTreeSet::new(),
+        };
+        let time = history.commit(commit)?.time;
+        let made: Vec<LockName> = open.difference(&before).cloned().collect();
+        for lock in made {
+            open.remove(&lock);
+            claims.insert(lock, StandingClaim { commit, time });
+        }
+    }
+    Ok(claims)
+}
+
 /// For how long locks of a pool were held, or one of them: of those holds whose beginning and end are in the history that
 /// is here. By the clocks of those who claimed and released; a hold that ends before it begins is left out.
 pub fn holds(history: &History<'_>, pool: &PoolName, only: Option<&LockName>) -> Vec<Duration> {

@@ -88,6 +88,26 @@ impl Operation {
         )
     }
 
+    /// Whether it may have to wait for something.
+    pub fn can_wait(&self) -> bool {
+        match self {
+            Operation::Acquire(_)
+            | Operation::Claim(_)
+            | Operation::Update { claim: None, .. }
+            | Operation::AwaitUnclaimed(_)
+            | Operation::AwaitClaimed(_) => true,
+            Operation::Update { claim: Some(_), .. }
+            | Operation::Release { .. }
+            | Operation::Add { .. }
+            | Operation::Remove { .. } => false,
+        }
+    }
+
+    /// Whether it takes locks from whoever holds them.
+    pub fn gives_back(&self) -> bool {
+        matches!(self, Operation::Release { .. } | Operation::Remove { .. })
+    }
+
     /// Whether a lock is held after it that was not before.
     pub fn claims(&self) -> bool {
         matches!(

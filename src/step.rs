@@ -26,6 +26,7 @@ use crate::git::{
     Depth, History, HistoryError, LocationError, Remote, RemoteError, Snapshot, StoreError,
 };
 use crate::lock::PoolName;
+use crate::metrics::push::PushError;
 use crate::object::Oid;
 use crate::pace::{FaultError, Pace};
 use crate::report::Paint;
@@ -65,6 +66,9 @@ pub enum StepError {
     /// The transport could not be set up.
     #[error(transparent)]
     Remote(#[from] RemoteError),
+    /// The Pushgateway cannot be used.
+    #[error(transparent)]
+    Gateway(#[from] PushError),
     /// Our copy of the objects cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -121,6 +121,25 @@ impl Queue {
         &self.start
     }
 
+    /// The id of our ticket; `None` without one.
+    pub fn ticket_id(&self) -> Option<&str> {
+        Some(&self.mine.as_ref()?.place.id)
+    }
+
+    /// Since when we wait, in seconds since 1970.
+    pub fn since(&self) -> u64 {
+        self.since
+    }
+
+    /// How many wait, and since when the one who has waited for longest does, in seconds since 1970, as far as is known.
+    pub fn census(&self) -> (usize, Option<u64>) {
+        let live = || self.others.values().filter(|other| !other.is_dead());
+        let mine = self.mine.as_ref().map(|_| self.since);
+        let others = live().filter_map(|other| Some(other.text.as_ref()?.since));
+        let length = live().count() + usize::from(mine.is_some());
+        (length, others.chain(mine).min())
+    }
+
     /// Whether we have a ticket.
     pub fn has_ticket(&self) -> bool {
         self.mine.is_some()
@@ -512,12 +531,18 @@ impl Attempt<'_> {
         for update in queue.as_ref().map(Queue::clearance).unwrap_or_default() {
             let name = update.name.clone();
             match self.remote.update_refs(&[update], &[]).await {
-                Ok(None) => report::say(
-                    self.log,
-                    format_args!(
-                        "note: took away {name}: whoever waited with it shows no sign of life"
-                    ),
-                ),
+                Ok(None) => {
+                    report::say(
+                        self.log,
+                        format_args!(
+                            "note: took away {name}: whoever waited with it shows no sign of life"
+                        ),
+                    );
+                    let place = name.rsplit('/').next().and_then(PlaceName::parse);
+                    if let Some(place) = place {
+                        self.meter.forget(&place.id);
+                    }
+                }
                 Ok(Some(reason)) if !means_contention(&reason) => {
                     report::say(
                         self.log,
@@ -535,12 +560,12 @@ impl Attempt<'_> {
     }
 
     /// Takes our ticket out of the line, and those that were left behind before us.
-    pub(super) async fn leave_line(&mut self, mut queue: Option<Queue>) {
+    pub(super) async fn leave_line(&mut self, queue: &mut Option<Queue>) {
         let leave = async {
-            if let Some(queue) = &mut queue {
+            if let Some(queue) = queue {
                 queue.withdraw(&mut self.remote).await?;
             }
-            self.clear_line(&mut queue).await;
+            self.clear_line(queue).await;
             Ok::<(), RemoteError>(())
         };
         let left = timeout(LEAVE_LIMIT, leave).await;

@@ -224,7 +224,13 @@ fn gateway(source: &Keys<'_>) -> Result<Option<Secret<Url>>, RequestError> {
     let Some(text) = source.text(KEY)? else {
         return Ok(None);
     };
-    match Url::parse(text) {
+    // The resource with metrics in use today takes a host and a port as well.
+    let full = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    match Url::parse(&full) {
         Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(Some(Secret::new(url))),
         // Without the text, which may have a password in it.
         _ => Err(source.wrong(KEY, "an http or https URL", "something else")),

@@ -116,6 +116,8 @@ pub struct Remote {
     store: Store,
     /// What the names of the refs start with that are listed with the branch.
     watched: Option<String>,
+    /// How many conversations have failed in a way that may pass.
+    faults: Cell<u32>,
     /// The beginning of a push, made while something else was waited for.
     prepared: Mutex<Option<Prepared>>,
 }
@@ -151,6 +153,7 @@ impl Remote {
             branch: branch.to_owned(),
             store,
             watched: None,
+            faults: Cell::new(0),
             prepared: Mutex::new(None),
         })
     }
@@ -163,6 +166,11 @@ impl Remote {
     /// What messages call the repository.
     pub fn name(&self) -> &str {
         self.link.remote()
+    }
+
+    /// How many conversations have failed so far in a way that may pass.
+    pub fn faults(&self) -> u32 {
+        self.faults.get()
     }
 
     /// The branch's name.
@@ -511,13 +519,17 @@ impl Remote {
         work: impl Future<Output = Result<T, RemoteError>>,
     ) -> Result<T, RemoteError> {
         let limit = self.link.limits().attempt;
-        match timeout(limit, Box::pin(work)).await {
+        let result = match timeout(limit, Box::pin(work)).await {
             Ok(result) => result,
             Err(_) => Err(RemoteError::Silent {
                 remote: self.link.remote().to_owned(),
                 after: limit,
             }),
+        };
+        if result.as_ref().is_err_and(RemoteError::is_transient) {
+            self.faults.set(self.faults.get().saturating_add(1));
         }
+        result
     }
 
     fn reference(&self) -> String {

@@ -8,9 +8,10 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings};
-use crate::attempt::{Attempt, InLine, Markers, Outcome};
+use crate::attempt::{Attempt, InLine, Markers, Meter, Outcome};
 use crate::concourse::{PutRequest, Response};
 use crate::git::Store;
+use crate::metrics::{Place, Reporter};
 use crate::pace::whole_seconds;
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
@@ -29,7 +30,7 @@ pub async fn put(
     log: &mut dyn Write,
 ) -> Result<(), StepError> {
     let source = &request.source;
-    let ready = Ready::new(source, around, log)?;
+    let mut ready = Ready::new(source, around, log)?;
     let operation = request.params.operation(source_dir)?;
     let step = match (&request.request, around.build.id()) {
         (None, _) => None,
@@ -47,6 +48,13 @@ pub async fn put(
             priority: request.priority,
             renewal: source.ticket_renewal,
         }),
+        meter: Meter::new(Reporter::new(
+            ready.gateway.take(),
+            Place {
+                pool: source.pool.clone(),
+                branch: source.branch.clone(),
+            },
+        )),
         paint: around.paint,
         step: step.clone(),
         markers: operation.claims().then(|| Markers {

@@ -12,6 +12,7 @@ use crate::git::{
     SshAccess,
 };
 use crate::git::{Store, Trust};
+use crate::metrics::push::Gateway;
 use crate::pace::Pace;
 use crate::report;
 
@@ -34,6 +35,8 @@ pub(super) struct Ready {
     pub access: Access,
     pub identity: Identity,
     pub pace: Pace,
+    /// Where metrics are pushed to.
+    pub gateway: Option<Gateway>,
 }
 
 /// What the settings of Git among a source's keys say.
@@ -109,11 +112,20 @@ impl Ready {
                 host_keys: host_keys(source, around),
             },
             proxy: proxy(source, &settings, around, &location)?,
-            headers: settings.headers,
+            headers: settings.headers.clone(),
+        };
+        let gateway = match &source.prometheus_push_gateway {
+            Some(url) => {
+                let (at, _) = Location::parse(url.expose().as_str())?;
+                let proxy = proxy(source, &settings, around, &at)?;
+                Some(Gateway::new(url, &access.trust, proxy)?)
+            }
+            None => None,
         };
         Ok(Ready {
             location,
             access,
+            gateway,
             identity: Identity {
                 name: settings.name.unwrap_or("CI Pool Resource".to_owned()),
                 email: settings.email.unwrap_or("ci-pool@localhost".to_owned()),

@@ -1,0 +1,216 @@
+//! What is told to a Pushgateway of an operation, gathered while it goes on.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout};
+
+use super::queue::Queue;
+use super::{Attempt, AttemptError, Outcome, Pool, read_pool};
+use crate::git::{Depth, History, HistoryError, Snapshot};
+use crate::ledger;
+use crate::line::Standing;
+use crate::lock::ClaimId;
+use crate::metrics::{self, Ending, Line, PoolState, Reporter, Since, Waiter, Waiting};
+use crate::operation::Operation;
+use crate::pool::{Change, State};
+use crate::report;
+
+/// How long the gateway has when we were told to stop. With what else an abort may take it makes less than 8 s.
+const LIMIT_WHEN_STOPPED: Duration = Duration::from_millis(900);
+
+/// What is known of one operation.
+pub struct Meter {
+    reporter: Option<Reporter>,
+    began: Instant,
+    lost_races: u32,
+    held: Option<Duration>,
+    pool: Option<PoolState>,
+}
+
+impl Meter {
+    /// Begins to measure.
+    pub fn new(reporter: Reporter) -> Meter {
+        Meter {
+            reporter: Some(reporter).filter(Reporter::is_on),
+            began: Instant::now(),
+            lost_races: 0,
+            held: None,
+            pool: None,
+        }
+    }
+
+    /// Whether anybody hears of it.
+    pub(super) fn is_on(&self) -> bool {
+        self.reporter.is_some()
+    }
+
+    /// Somebody else changed the branch first.
+    pub(super) fn lost_race(&mut self) {
+        self.lost_races = self.lost_races.saturating_add(1);
+    }
+
+    /// Has the group of a waiter that vanished deleted.
+    pub(super) fn forget(&mut self, waiter: &str) {
+        if let Some(reporter) = &mut self.reporter {
+            reporter.forget(waiter);
+        }
+    }
+
+    /// Notes for how long a lock was held that `change` gives back.
+    pub(super) fn note_change(
+        &mut self,
+        history: &History<'_>,
+        pool: &crate::lock::PoolName,
+        change: &Change,
+    ) {
+        if !self.is_on() || change.verb.is_claim() {
+            return;
+        }
+        let begun = change.locks.iter().filter_map(|lock| {
+            let claim = match change.claim {
+                Some(ClaimId(claim)) => Some(claim),
+                None => ledger::last_claim(history, pool, lock).ok().flatten(),
+            };
+            let time = history.commit(claim?).ok()?.time;
+            moment(time).elapsed().ok()
+        });
+        let gives_back = matches!(
+            change.verb,
+            crate::message::Verb::Unclaiming | crate::message::Verb::Removing
+        );
+        self.held = begun.max().filter(|_| gives_back);
+    }
+
+    /// Tells what one who waits sees.
+    pub(super) fn waits(
+        &mut self,
+        history: &History<'_>,
+        pool: &Pool,
+        queue: Option<&Queue>,
+        standing: Option<&Standing>,
+    ) {
+        let Some(reporter) = &mut self.reporter else {
+            return;
+        };
+        let state = state_of(history, pool);
+        self.pool = Some(state);
+        let Some((queue, id)) = queue.and_then(|queue| Some((queue, queue.ticket_id()?))) else {
+            return;
+        };
+        reporter.waiting(&Waiting {
+            pool: state,
+            line: Some(line_of(queue)),
+            waiter: Waiter {
+                id: id.to_owned(),
+                since: moment_of(queue.since()),
+                place: standing.map_or(1, |standing| standing.place),
+            },
+        });
+    }
+}
+
+impl Attempt<'_> {
+    /// Tells the gateway how it ended, after the answer has been written.
+    pub(super) async fn tell(
+        &mut self,
+        operation: &Operation,
+        result: &Result<Outcome, AttemptError>,
+        queue: Option<&Queue>,
+        stopped: bool,
+    ) {
+        let Some(reporter) = self.meter.reporter.take() else {
+            return;
+        };
+        let ended = Some(metrics::Operation {
+            name: metrics::operation_name(operation),
+            succeeded: result.is_ok(),
+            ended: SystemTime::now(),
+            took: self.meter.began.elapsed(),
+            waited: match result {
+                Ok(outcome) if operation.can_wait() => Some(outcome.waited.unwrap_or_default()),
+                _ => None,
+            },
+            held: self.meter.held,
+            lost_races: self.meter.lost_races,
+            retried_faults: self.remote.faults(),
+        });
+        let pool = match result {
+            Ok(outcome) => self.state_after(outcome).ok().flatten(),
+            Err(_) => None,
+        };
+        let ending = Ending {
+            operation: ended.filter(|_| !stopped),
+            pool: pool.or(self.meter.pool),
+            line: queue.map(line_of),
+        };
+        let limit = if stopped {
+            LIMIT_WHEN_STOPPED
+        } else {
+            // It keeps its own.
+            metrics::push::LIMIT * 2
+        };
+        if let Ok(Some(err)) = timeout(limit, reporter.finish(ending)).await {
+            report::say(self.log, format_args!("warning: {}", report::chain(&err)));
+        }
+    }
+
+    /// The pool after an operation, as far as it is known without asking again.
+    fn state_after(&self, outcome: &Outcome) -> Result<Option<PoolState>, HistoryError> {
+        let here = Snapshot {
+            commit: outcome.commit,
+            depth: Depth::RECENT,
+        };
+        let pool = read_pool(&self.remote, &here, &self.pool)?;
+        let history = self.remote.history(&here);
+        Ok(pool.map(|pool| state_of(&history, &pool)))
+    }
+}
+
+fn state_of(history: &History<'_>, pool: &Pool) -> PoolState {
+    let mut state = PoolState {
+        free: 0,
+        claimed: 0,
+        damaged: 0,
+        oldest_claim: Since::Unknown,
+    };
+    for (_, lock) in pool.locks() {
+        match lock {
+            State::Unclaimed(_) => state.free += 1,
+            State::Claimed(_) => state.claimed += 1,
+            State::Damaged(_) => state.damaged += 1,
+        }
+    }
+    state.oldest_claim = match ledger::standing_claims(history, pool.name()) {
+        Ok(claims) if claims.is_empty() => Since::Nothing,
+        Ok(claims) => claims
+            .values()
+            .map(|claim| claim.time)
+            .min()
+            .map_or(Since::Nothing, |time| Since::When(moment(time))),
+        // Deeper than what is here.
+        Err(_) => Since::Unknown,
+    };
+    state
+}
+
+fn line_of(queue: &Queue) -> Line {
+    let (length, oldest) = queue.census();
+    Line {
+        length,
+        oldest: match (length, oldest) {
+            (0, _) => Since::Nothing,
+            (_, Some(oldest)) => Since::When(moment_of(oldest)),
+            (_, None) => Since::Unknown,
+        },
+    }
+}
+
+fn moment(seconds: i64) -> SystemTime {
+    moment_of(u64::try_from(seconds).unwrap_or_default())
+}
+
+fn moment_of(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_secs(seconds))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
