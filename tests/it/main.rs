@@ -27,6 +27,8 @@ mod https;
 mod line;
 /// What commits say of the build that made them.
 mod messages;
+/// What the steps tell a Pushgateway.
+mod metered;
 /// What gets to a Pushgateway, and what an unwilling one can do to us: nothing.
 mod metrics;
 /// Names, contents and kinds of files that trip tools up.

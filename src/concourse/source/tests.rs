@@ -225,7 +225,7 @@ fn a_wrong_type_names_the_key_and_what_was_found() {
             "`source.https_tunnel.proxy_password` must be a string, found a number",
         ),
         (
-            json!({"prometheus_push_gateway": "gateway:9091"}),
+            json!({"prometheus_push_gateway": "gate way:9091"}),
             "`source.prometheus_push_gateway` must be an http or https URL, found something else",
         ),
     ];
@@ -394,7 +394,7 @@ fn no_secret_is_ever_shown() {
     }
     assert_eq!(errors, 21);
     for gateway in [
-        "MARKER",
+        "MARKER x",
         "ftp://user:MARKER@gateway",
         "http://user:MARKER@:port",
     ] {
