@@ -22,6 +22,8 @@
 //! attempt              the loop: read, decide, publish, wait, undo; pace: when to try again
 //!   |
 //! pool                 the rules: what a pool is at one commit, what an operation may do to it
+//! line                 who waits, in which order, and whose turn it is
+//! metadata             what a lock's metadata says, where it is JSON or YAML
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! git                  a branch as a compare-and-swap register: snapshot, look, push, history; its transports
 //! concourse            the resource protocol: requests, answers, the build's environment
@@ -34,9 +36,10 @@
 //!
 //! # Invariants
 //!
-//! - `object`, `lock`, `operation`, `message` and `pool` do no I/O, read no clock and no environment, and know no JSON.
+//! - `object`, `lock`, `operation`, `message`, `line`, `metadata` and `pool` do no I/O, and read no clock and no environment.
 //! - `git` knows commits, paths and refs, not locks. Only `git::link::local` starts processes.
-//! - Only `concourse` knows JSON: what can be serialized is a promise to someone outside.
+//! - Only `concourse` knows the wire's JSON: what can be serialized is a promise to someone outside. `metadata` reads what
+//!   users write into their locks.
 //! - Only `cmd` reads arguments and environment and sets exit codes; the rest gets values.
 //! - stdout carries one JSON document, written last. People read stderr.
 //! - A push is believed to have landed when the server says so, and to have failed only when the branch shows it.
@@ -78,6 +81,19 @@
 //! are pushed together in one step, after which the dropped one expects a commit that the branch has left.
 //! A process that is killed outright leaves a [`marker`], by which a later run of the same step takes its claim over, or
 //! finishes the push that may be on its way.
+//!
+//! **A place in line is a ref, and only orders those who wait.** What is granted is decided by the branch alone, so that a
+//! ticket that is lost, doubled, or wrongly taken for dead costs somebody his place for a moment, and never a lock. It is
+//! listed with the branch in one round trip, and written without touching it: waiting leaves no commits and triggers no
+//! checks. Branch and pool are both in its name, for two branches may have a pool of the same name. What orders it
+//! (number, priority) is in the name too, so that a look needs to read nothing else; what it waits for is read once.
+//!
+//! **One after the other publishes.** A branch takes one push at a time. Who is served together with others lets those
+//! before him push first, and sleeps for about as long as that takes; after a lost race one takes a place in line even
+//! though locks are free. So thirty who come at once do not make thirty pushes for each lock.
+//!
+//! **A claim that is taken over is made anew.** Another run of the same step may be alive, or its release on its way; both
+//! find the claim ended that they know of. See `attempt::undo`.
 //!
 //! **A push that got no answer is pushed again as it is.** As long as the branch has not moved it is the same commit
 //! with the same id that is sent once more; if the first one arrives late, it is this one.
