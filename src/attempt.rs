@@ -89,6 +89,8 @@ struct Pending {
     commit: Oid,
     /// The objects of the commit.
     objects: Vec<Oid>,
+    /// The push of a run that vanished, which may still be on its way: it is brought to its end before it is undone.
+    left: Option<Vec<u8>>,
 }
 
 /// An operation that was carried out.

@@ -16,7 +16,7 @@ use crate::pool::Change;
 use crate::report;
 
 /// How often a push is tried again when the server could not lock the branch, though nobody moved it.
-const PATIENCE_FOR_BUSY: u32 = 8;
+const PATIENCE_FOR_BUSY: usize = 8;
 
 /// How long a push that is under way may still take when we are told to stop. Its answer tells more than looking can.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -67,8 +67,7 @@ impl Attempt<'_> {
         };
 
         let mut faults = Faults::new(self.pace.fault_limit);
-        let mut busy = pauses(Duration::from_millis(50), Duration::from_secs(2))
-            .take(PATIENCE_FOR_BUSY as usize);
+        let mut busy = pauses_while_busy();
         let sent = Cell::new(false);
         // Who has what he waited for is out of the line in the same step, where the server can do that.
         let mut also: Vec<RefUpdate> = queue
@@ -110,6 +109,7 @@ impl Attempt<'_> {
                     base,
                     commit,
                     objects: objects.clone(),
+                    left: None,
                 });
             }
             match answer {
@@ -236,6 +236,11 @@ impl Attempt<'_> {
 pub(super) async fn stopped_for(time: Duration, stop: &CancellationToken) {
     stop.cancelled().await;
     sleep(time).await;
+}
+
+/// Pauses before a push is tried again that the server could not take for the moment.
+pub(super) fn pauses_while_busy() -> impl Iterator<Item = Duration> {
+    pauses(Duration::from_millis(50), Duration::from_secs(2)).take(PATIENCE_FOR_BUSY)
 }
 
 /// Whether a server's reason means that somebody else was at the branch at the same moment, or that a lock file was in

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::publish::{Found, Published};
+use super::publish::{Found, Published, means_contention, pauses_while_busy};
 use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
 use crate::git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
 use crate::ledger::{ClaimOfStep, Fate};
@@ -15,7 +15,7 @@ use crate::marker::{Marked, Marker};
 use crate::message::{Verb, listed};
 use crate::object::Oid;
 use crate::operation::Operation;
-use crate::pace::{Faults, pauses};
+use crate::pace::{Faults, pause_unless_stopped, pauses};
 use crate::pool::{Decision, Facts, claim_anew, decide};
 use crate::report;
 
@@ -70,7 +70,13 @@ impl Attempt<'_> {
             base,
             commit,
             objects,
+            left,
         } = pending;
+        if let Some(pack) = &left
+            && !self.finish(base, commit, pack).await?
+        {
+            return Ok(None);
+        }
         let claim = Some(ClaimId(commit));
         let back = match (verb, &locks[..]) {
             (Verb::AddingClaimed, [lock]) => Operation::Remove {
@@ -137,32 +143,25 @@ impl Attempt<'_> {
         };
         let mut adopted = None;
         for (marker, marked) in Marker::left_in(&place.folder, &place.request) {
-            if !self.stands(&marked).await? {
-                marker.clear();
-                continue;
-            }
-            let Marked {
-                locks,
-                verb,
-                base,
-                commit,
-                ending,
-                ..
-            } = marked;
             let claim = Pending {
-                locks: locks.clone(),
-                verb,
-                base,
-                commit,
+                locks: marked.locks.clone(),
+                verb: marked.verb,
+                base: marked.base,
+                commit: marked.commit,
                 objects: Vec::new(),
+                left: Some(marked.pack.clone()),
             };
             // Of several one is asked for.
-            if ending || adopted.is_some() {
+            if marked.ending || adopted.is_some() {
+                if !self.stands(&marked).await? {
+                    marker.clear();
+                    continue;
+                }
                 marker.note_end();
                 let by = self.take_back(claim).await?;
                 marker.clear();
                 if let Some(by) = by {
-                    let names = listed(&locks);
+                    let names = listed(&marked.locks);
                     let line = format_args!(
                         "gave `{names}` back for an earlier run of this step with the commit {by}"
                     );
@@ -170,6 +169,16 @@ impl Attempt<'_> {
                 }
                 continue;
             }
+            // From here on it is ours to give back, even if we are told to stop before we know what became of it: no
+            // run after this one would.
+            *pending = Some(claim);
+            self.marker = Some(marker);
+            if !self.stands(&marked).await? {
+                *pending = None;
+                self.unmark();
+                continue;
+            }
+            let Marked { locks, commit, .. } = marked;
             report::say(
                 self.log,
                 format_args!(
@@ -177,8 +186,6 @@ impl Attempt<'_> {
                     listed(&locks)
                 ),
             );
-            *pending = Some(claim);
-            self.marker = Some(marker);
             adopted = Some(Outcome::new(commit, locks));
         }
         Ok(adopted)
@@ -219,28 +226,11 @@ impl Attempt<'_> {
 
     /// Whether the claim of a run that vanished is on the branch and stands, once that cannot change any more.
     async fn stands(&mut self, marked: &Marked) -> Result<bool, AttemptError> {
-        let mut faults = Faults::new(self.pace.fault_limit);
-        loop {
-            match self.find(marked.base, marked.commit).await? {
-                Found::Moved => return Ok(false),
-                Found::Landed => break,
-                Found::Unmoved => {}
-            }
-            match self
-                .remote
-                .push(
-                    marked.base,
-                    marked.commit,
-                    &marked.pack,
-                    &[],
-                    &Cell::new(false),
-                )
-                .await
-            {
-                Ok(PushAnswer::Rejected { .. }) => return Ok(false),
-                Ok(PushAnswer::Accepted { .. } | PushAnswer::Moved) => {}
-                Err(fault) => faults.bear(fault, &self.stop, self.log).await?,
-            }
+        if !self
+            .finish(marked.base, marked.commit, &marked.pack)
+            .await?
+        {
+            return Ok(false);
         }
         let mut depth = Depth::RECENT;
         loop {
@@ -250,6 +240,36 @@ impl Attempt<'_> {
             match self.fates(&history, &marked.locks, claim) {
                 Ok(fates) => return Ok(fates.values().any(|fate| *fate == Fate::Stands)),
                 Err(err) => depth = deeper(snapshot.depth, err)?,
+            }
+        }
+    }
+
+    /// Brings the push of a run that vanished to its end, and says whether its commit is on the branch.
+    async fn finish(&mut self, base: Oid, commit: Oid, pack: &[u8]) -> Result<bool, AttemptError> {
+        let mut faults = Faults::new(self.pace.fault_limit);
+        let mut busy = pauses_while_busy();
+        let mut refused: Option<String> = None;
+        loop {
+            match self.find(base, commit).await? {
+                Found::Landed => return Ok(true),
+                Found::Moved => return Ok(false),
+                Found::Unmoved => {}
+            }
+            // Looked at only now: a server that refuses our push may have taken the one that was on its way.
+            if let Some(reason) = refused.take() {
+                match busy.next().filter(|_| means_contention(&reason)) {
+                    Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
+                    None => return Ok(false),
+                }
+            }
+            match self
+                .remote
+                .push(base, commit, pack, &[], &Cell::new(false))
+                .await
+            {
+                Ok(PushAnswer::Rejected { reason, .. }) => refused = Some(reason),
+                Ok(PushAnswer::Accepted { .. } | PushAnswer::Moved) => {}
+                Err(fault) => faults.bear(fault, &self.stop, self.log).await?,
             }
         }
     }

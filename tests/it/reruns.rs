@@ -1,8 +1,13 @@
 //! A step that is run again after its process vanished: in the same container, or in another one.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::json;
 
 use crate::support::remote::Hand;
+use crate::support::server::http::HttpServer;
+use crate::support::server::unsteady::{Harm, Unsteady};
 use crate::support::{Step, TestRemote, wait_until};
 
 /// Holds up the first push of a repository until the test lets it go on, or the repository is gone.
@@ -78,6 +83,78 @@ fn a_push_that_is_still_on_its_way_is_finished_and_not_doubled() {
     assert_eq!(again.version(), remote.head());
     assert_eq!(remote.list("aws/claimed"), [again.lock()]);
     remote.fsck();
+}
+
+#[test]
+fn a_push_that_lands_while_ours_is_refused_is_taken_over() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    // The push of the first run lands while that of the second is in its hook, which then declines it.
+    remote.hook(
+        "pre-receive",
+        "read before after branch\n\
+         if mkdir held 2>/dev/null; then\n\
+           while [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done; exit 0\n\
+         fi\n\
+         [ -e go-on ] && exit 0\n\
+         touch go-on\n\
+         while [ -e HEAD ] && [ $(git rev-parse $branch) = $before ]; do sleep 0.05; done\n\
+         exit 1",
+    );
+    let server = HttpServer::start(remote.root());
+    let step = Step::on(&remote, "aws").set("uri", server.uri()).in_build();
+    let first = step.start_put(json!({"acquire": true}));
+    wait_until("the push is in the hook", || {
+        remote.path().join("held").exists()
+    });
+    first.kill();
+
+    let again = step.put(json!({"acquire": true}));
+
+    assert_eq!(again.version(), remote.head());
+    assert_eq!(remote.list("aws/claimed"), [again.lock()]);
+    assert_eq!(remote.count(), 2);
+}
+
+#[test]
+fn a_run_that_is_aborted_before_it_knows_what_another_has_left_gives_that_back() {
+    for params in [json!({"acquire": true}), json!({"add_claimed": "x"})] {
+        for hook in ["post-receive", "pre-receive"] {
+            let files: [(&str, &[u8]); 2] = [("x/name", b"new"), ("x/metadata", b"m")];
+            let remote = TestRemote::with_pool("aws", &["env-1"]);
+            remote.hook(hook, HOLD);
+            let server = HttpServer::start(remote.root());
+            let silent = Arc::new(AtomicBool::new(false));
+            let is_silent = silent.clone();
+            let relay = Unsteady::start(server.port(), move |_| {
+                if is_silent.load(Ordering::SeqCst) {
+                    Harm::StallAfter(0)
+                } else {
+                    Harm::None
+                }
+            });
+            let uri = format!("http://127.0.0.1:{}/git/locks.git", relay.port());
+            let step = Step::on(&remote, "aws").set("uri", uri).in_build();
+            let first = step.start_put_with(params.clone(), &files);
+            wait_until("the push is in the hook", || {
+                remote.path().join("held").exists()
+            });
+            first.kill();
+            silent.store(true, Ordering::SeqCst);
+            let connections = relay.connections();
+            let again = step.start_put_with(params.clone(), &files);
+            wait_until("it has asked", || relay.connections() > connections);
+
+            silent.store(false, Ordering::SeqCst);
+            again.signal("TERM");
+            let again = again.finish();
+            let_go_on(&remote);
+
+            again.assert_failed(&["stopped by a signal"]);
+            assert_eq!(remote.list("aws/claimed"), [""; 0], "{params} {hook}");
+            assert_eq!(remote.count(), 3, "{params} {hook}: {}", again.stderr);
+            assert!(!step.temporary().join("pool-resource").exists());
+        }
+    }
 }
 
 #[test]
