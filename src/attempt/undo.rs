@@ -16,7 +16,7 @@ use crate::message::{Verb, listed};
 use crate::object::Oid;
 use crate::operation::Operation;
 use crate::pace::{Faults, pause_unless_stopped, pauses};
-use crate::pool::{Decision, Facts, claim_anew, decide};
+use crate::pool::{Decision, Facts, Refusal, claim_anew, decide};
 use crate::report;
 
 /// How long giving back may take. With [`GRACE`] it makes less than the 8 s that an abort may take: Concourse kills what
@@ -89,8 +89,12 @@ impl Attempt<'_> {
         loop {
             match self.find(base, commit).await? {
                 Found::Landed => {
-                    let outcome = Box::pin(self.carry_out(&back, &mut None, &mut None)).await?;
-                    return Ok(Some(outcome.commit));
+                    return match Box::pin(self.carry_out(&back, &mut None, &mut None)).await {
+                        Ok(outcome) => Ok(Some(outcome.commit)),
+                        // Somebody else was faster, and the lock may be in other hands now: it is not our claim.
+                        Err(AttemptError::Refused(Refusal::ClaimEnded { .. })) => Ok(None),
+                        Err(err) => Err(err),
+                    };
                 }
                 // The branch is not where our push expects it, and never will be again.
                 Found::Moved => return Ok(None),

@@ -286,9 +286,14 @@ fn an_abort_gives_back_its_own_claim_and_leaves_the_next_holders_alone() {
     remote.release_by_hand("aws", "env-1");
     let head = remote.claim_by_hand("aws", "env-1");
 
-    abort(running, "TERM");
+    let answer = abort(running, "TERM");
 
     std::fs::write(remote.path().join("go-on"), "").unwrap();
+    assert!(
+        !answer.stderr.contains("may still be claimed"),
+        "{}",
+        answer.stderr
+    );
     assert_eq!(remote.head(), head);
     assert_eq!(remote.list("aws/claimed"), ["env-1"]);
 }
