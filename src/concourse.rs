@@ -28,7 +28,7 @@ use serde_json::Value;
 use crate::line::PRIORITY_LIMIT;
 use crate::lock::{LockName, NameError, PoolName};
 use crate::message;
-use crate::object::Oid;
+use crate::object::{Content, Oid};
 use crate::report;
 use duration::DurationError;
 use keys::{Keys, kind};
@@ -342,6 +342,12 @@ pub enum RequestError {
     /// A file among the inputs is no small text.
     #[error("`{}` has more than 65536 bytes, so it is another kind of file", shown(.path))]
     TooLarge {
+        /// Where.
+        path: PathBuf,
+    },
+    /// Metadata that could not be fetched again.
+    #[error("`{}` has more than {} bytes, and that is the most that a lock may have", shown(.path), Content::MOST)]
+    MetadataTooLarge {
         /// Where.
         path: PathBuf,
     },

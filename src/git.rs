@@ -5,6 +5,8 @@
 
 mod access;
 mod advertisement;
+#[cfg(test)]
+mod fuzz;
 mod history;
 mod link;
 mod location;
@@ -191,10 +193,12 @@ fn said(words: &str) -> String {
     }
 }
 
+/// How many bytes of what a server says are shown.
+const SHOWN: usize = 4096;
+
 /// Makes bytes from a server fit for a log: text, without control characters, trimmed, with an end.
 fn readable(bytes: &[u8]) -> String {
-    const ENOUGH: usize = 4096;
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(ENOUGH)]);
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
     text.lines()
         .map(|line| line.chars().filter(|c| !c.is_control()).collect::<String>())
         .map(|line| line.trim().to_owned())

@@ -118,12 +118,13 @@ pub fn moved_by(
         };
         let after = locks(history, commit, pool)?;
         let mut moved: Vec<Moved> = Vec::new();
-        for lock in before.keys().chain(after.keys()) {
+        let all: BTreeSet<&LockName> = before.keys().chain(after.keys()).collect();
+        for lock in all {
             let (was, is) = (
                 before.get(lock).copied().unwrap_or_default(),
                 after.get(lock).copied().unwrap_or_default(),
             );
-            if was == is || moved.iter().any(|moved| moved.lock == *lock) {
+            if was == is {
                 continue;
             }
             let now = is.claimed.map(|entry| (Holding::Claimed, entry));

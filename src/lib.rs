@@ -114,3 +114,7 @@ pub mod pace;
 pub mod pool;
 pub mod report;
 pub mod step;
+
+#[cfg(test)]
+#[path = "../tests/it/support/fuzz.rs"]
+mod fuzz;

@@ -33,12 +33,14 @@ impl fmt::Display for ClaimId {
     }
 }
 
-/// The name of a lock: one path component that is not hidden, has no control characters and at most 255 bytes.
+/// The name of a lock: one path component that is not hidden, has no control characters, no spaces at its ends and at most
+/// 255 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockName(String);
 
 impl LockName {
-    /// Checks `name` as it stands: surrounding spaces are part of a name.
+    /// Checks `name` as it stands. Spaces at its ends are refused: a file that holds a name may have such around it, so that
+    /// a lock with them could be claimed and not be given back.
     ///
     /// # Errors
     /// [`NameError`], which tells what is wrong with it.
@@ -46,6 +48,12 @@ impl LockName {
         check_component(name)?;
         if name.starts_with('.') {
             return Err(NameError::Hidden(name.to_owned()));
+        }
+        if is_gits_own(name) {
+            return Err(NameError::Reserved(name.to_owned()));
+        }
+        if name.trim() != name {
+            return Err(NameError::Spaces(name.to_owned()));
         }
         Ok(LockName(name.to_owned()))
     }
@@ -78,8 +86,11 @@ impl PoolName {
         }
         for part in &parts {
             check_component(part)?;
-            if matches!(*part, "." | "..") || part.eq_ignore_ascii_case(".git") {
+            if matches!(*part, "." | "..") {
                 return Err(NameError::Hidden((*part).to_owned()));
+            }
+            if is_gits_own(part) {
+                return Err(NameError::Reserved((*part).to_owned()));
             }
         }
         Ok(PoolName(parts.join("/")))
@@ -125,6 +136,24 @@ pub enum NameError {
     /// Hidden files are not locks, and `.` and `..` are other folders.
     #[error("`{0}` starts with a dot, and hidden files and folders are left alone")]
     Hidden(String),
+    /// It would not be the same after it has been written to a file and read.
+    #[error("{0:?} starts or ends with a space")]
+    Spaces(String),
+    /// Git has the name for its own folder, or Windows would take it for that.
+    #[error("`{0}` is a name that Git keeps for itself")]
+    Reserved(String),
+}
+
+/// Whether a name means `.git`, on Windows too, where it has a short form and may be followed by what does not count.
+/// No Git takes such a name into a tree.
+fn is_gits_own(name: &str) -> bool {
+    let rest = [".git", "git~1"].iter().find_map(|own| {
+        let start = name.get(..own.len())?;
+        start.eq_ignore_ascii_case(own).then(|| &name[own.len()..])
+    });
+    rest.is_some_and(|rest| {
+        rest.starts_with(['\\', ':']) || rest.chars().all(|c| matches!(c, ' ' | '.'))
+    })
 }
 
 fn check_component(name: &str) -> Result<(), NameError> {
@@ -167,7 +196,8 @@ mod tests {
     #[test]
     fn a_name_that_could_leave_the_pool_is_refused() {
         for name in [
-            "", ".", "..", ".gitkeep", "../x", "a/b", "a\nb", "a\0b", "a\u{7f}", "\u{9b}",
+            "", ".", "..", ".gitkeep", "../x", "a/b", "a\nb", "a\0b", "a\u{7f}", "\u{9b}", " ",
+            " a", "a ", "a\u{a0}",
         ] {
             assert!(LockName::new(name).is_err(), "{name:?}");
         }
@@ -178,12 +208,33 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_no_git_takes_is_refused() {
+        for name in [
+            "git~1", "GIT~1", "git~1.", "Git~1 . ", "git~1:x", "git~1\\x",
+        ] {
+            assert_eq!(
+                LockName::new(name),
+                Err(NameError::Reserved(name.to_owned()))
+            );
+            assert_eq!(
+                PoolName::new(&format!("a/{name}/b")),
+                Err(NameError::Reserved(name.to_owned()))
+            );
+        }
+        for name in ["git~1x", "git~2", "git~10", "x-git~1", "git"] {
+            assert!(LockName::new(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_pool_may_be_in_a_subfolder_and_slashes_at_its_ends_do_not_count() {
         assert_eq!(
             PoolName::new("/team-a//aws/").map(|pool| pool.to_string()),
             Ok("team-a/aws".into())
         );
-        for path in ["", "/", "a/../b", "..", ".git", "a/.GIT/b", "a\nb"] {
+        for path in [
+            "", "/", "a/../b", "..", ".git", "a/.GIT/b", ".git ", ".git:x", "a\nb",
+        ] {
             assert!(PoolName::new(path).is_err(), "{path:?}");
         }
     }

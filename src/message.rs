@@ -144,11 +144,16 @@ pub fn trailer(message: &[u8], name: &str) -> Option<String> {
 /// Reads all trailers `name`, as [`trailer`] does.
 pub fn trailers(message: &[u8], name: &str) -> Vec<String> {
     let text = String::from_utf8_lossy(message);
-    let lines: Vec<&str> = text.trim().lines().collect();
-    let Some(blank) = lines.iter().rposition(|line| line.trim().is_empty()) else {
+    let text = text.trim();
+    // From the end, and without a list of all lines, of which a message may have millions.
+    let last = text.rsplit('\n').take_while(|line| !line.trim().is_empty());
+    let length: usize = last.map(|line| line.len() + 1).sum();
+    // Nothing before it: it is the subject's paragraph.
+    let start = (text.len() + 1).checked_sub(length).filter(|at| *at > 0);
+    let Some(paragraph) = start.and_then(|start| text.get(start..)) else {
         return Vec::new();
     };
-    let mut lines = lines[blank + 1..].iter().peekable();
+    let mut lines = paragraph.lines().peekable();
     let mut values = Vec::new();
     while let Some(line) = lines.next() {
         // A line that starts with a space goes on with the line before.

@@ -18,7 +18,7 @@ pub struct Entry {
 /// The file modes that Git knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// 100644 (and the old 100664).
+    /// 100644 (and with other bits, as in the old 100664).
     File,
     /// 100755.
     Executable,
@@ -26,7 +26,7 @@ pub enum Mode {
     Symlink,
     /// 040000.
     Folder,
-    /// 160000.
+    /// 160000, and what is none of the others.
     Submodule,
 }
 
@@ -57,6 +57,9 @@ pub struct Content {
 }
 
 impl Content {
+    /// The most bytes that are read or written as one content. The large hosts take no file that is larger.
+    pub const MOST: usize = 100 * 1024 * 1024;
+
     /// Hashes `bytes` as Git hashes a blob.
     pub fn new(bytes: Vec<u8>) -> Content {
         let id = Oid::hash_object(git2::ObjectType::Blob, &bytes)

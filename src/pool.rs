@@ -261,9 +261,19 @@ fn and_damaged(locks: &[LockName]) -> String {
     if locks.is_empty() {
         return String::new();
     }
-    let names: Vec<String> = locks.iter().map(|lock| format!("`{lock}`")).collect();
+    // More would hide the rest of the message.
+    const MOST: usize = 10;
+    let names: Vec<String> = locks
+        .iter()
+        .take(MOST)
+        .map(|lock| format!("`{lock}`"))
+        .collect();
+    let more = match locks.len() - names.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
     format!(
-        ", and damaged (in both claimed/ and unclaimed/): {}",
+        ", and damaged (in both claimed/ and unclaimed/): {}{more}",
         names.join(", ")
     )
 }

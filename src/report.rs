@@ -29,6 +29,17 @@ pub fn chain(err: &dyn Error) -> String {
     text
 }
 
+/// A moment in seconds since 1970, for people; `None` when no calendar has it.
+pub fn time(seconds: i64) -> Option<String> {
+    // Later than that the formatter has no digits for the year.
+    const LAST: u64 = 253_402_300_799;
+    let seconds = u64::try_from(seconds)
+        .ok()
+        .filter(|seconds| *seconds <= LAST)?;
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?;
+    Some(humantime::format_rfc3339_seconds(time).to_string())
+}
+
 /// A text from outside as it may stand in a message: it cannot break the line or act on the terminal.
 pub fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -40,14 +51,6 @@ pub fn one_line(text: &str) -> String {
         }
     }
     shown
-}
-
-/// A moment in seconds since 1970, for people; `None` when no calendar has it.
-pub fn time(seconds: i64) -> Option<String> {
-    let seconds = u64::try_from(seconds).ok()?;
-    // Later than that the formatter has no digits for the year.
-    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds.min(253_402_300_799)))?;
-    Some(humantime::format_rfc3339_seconds(time).to_string())
 }
 
 /// Now, for people.
@@ -99,6 +102,16 @@ mod tests {
             one_line("it's \"ü\" \u{1b}[2J\r\n"),
             "it's \"ü\" \\u{1b}[2J\\r\\n"
         );
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_written_is_none() {
+        assert_eq!(time(0).as_deref(), Some("1970-01-01T00:00:00Z"));
+        let last = 253_402_300_799;
+        assert_eq!(time(last).as_deref(), Some("9999-12-31T23:59:59Z"));
+        for seconds in [-1, last + 1, i64::MIN, i64::MAX] {
+            assert_eq!(time(seconds), None, "{seconds}");
+        }
     }
 
     #[derive(Debug, thiserror::Error)]

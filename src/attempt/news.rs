@@ -26,6 +26,9 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(30 * 60);
 /// How many of the holders are named.
 const HOLDERS_NAMED: usize = 3;
 
+/// How much of the subject of another's commit is shown, in characters.
+const SUBJECT_SHOWN: usize = 200;
+
 /// With fewer holds than this in the history nothing is said of how long they take.
 const ENOUGH_HOLDS: usize = 5;
 
@@ -59,7 +62,9 @@ impl Holder {
 
     fn read(lock: &LockName, claim: Oid, commit: &Commit) -> Holder {
         let text = String::from_utf8_lossy(&commit.message);
-        let subject = report::one_line(text.lines().next().unwrap_or_default());
+        let subject = text.lines().next().unwrap_or_default();
+        let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
+        let subject = report::one_line(&subject);
         let who = match message::read_subject(&commit.message) {
             Some(message::Subject {
                 build: Some(build), ..

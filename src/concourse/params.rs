@@ -283,8 +283,14 @@ fn claim_in(folder: &Path) -> Result<Option<ClaimId>, RequestError> {
 
 fn content_in(folder: &Path) -> Result<Content, RequestError> {
     let path = folder.join("metadata");
-    let bytes = std::fs::read(&path).map_err(|reason| RequestError::Unreadable { path, reason })?;
-    Ok(Content::new(bytes))
+    let mut bytes = Vec::new();
+    let read = File::open(&path)
+        .and_then(|file| file.take(Content::MOST as u64 + 1).read_to_end(&mut bytes));
+    match read {
+        Err(reason) => Err(RequestError::Unreadable { path, reason }),
+        Ok(size) if size > Content::MOST => Err(RequestError::MetadataTooLarge { path }),
+        Ok(_) => Ok(Content::new(bytes)),
+    }
 }
 
 /// The text in the file, `None` when there is no such file.

@@ -4,11 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use super::packet::{Packet, PacketError, PacketReader, text};
+use super::packet::{MIB, Packet, PacketError, PacketReader, text};
 use crate::object::Oid;
+use crate::report::one_line;
+
+/// The most that an advertisement may have, in bytes: room for millions of refs.
+const MOST: u64 = 512 * MIB;
 
 /// How many names of other branches are kept, to be shown when ours is missing.
 const NAMES_KEPT: usize = 8;
+
+/// How much is kept of each, in characters.
+const NAME_SHOWN: usize = 100;
 
 /// The refs that we asked about, and the server's capabilities.
 #[derive(Debug, Default)]
@@ -45,6 +52,7 @@ impl Advertisement {
         let mut heard = Advertisement::default();
         let mut first = true;
         let mut service_line = false;
+        reader.allow("list of refs", MOST);
         loop {
             let packet = reader.next().await.map_err(AdvertisementError::Packet)?;
             match packet {
@@ -129,7 +137,8 @@ impl Advertisement {
         } else if let Some(branch) = name.strip_prefix("refs/heads/")
             && self.other_branches.len() < NAMES_KEPT
         {
-            self.other_branches.push(format!("`{branch}`"));
+            let shown: String = branch.chars().take(NAME_SHOWN).collect();
+            self.other_branches.push(format!("`{}`", one_line(&shown)));
         }
         Ok(())
     }

@@ -44,9 +44,16 @@ impl<'a> History<'a> {
     /// Reads a commit of the history that is the head or that another question has led to.
     ///
     /// # Errors
-    /// [`HistoryError::Store`]: such a commit has been here, so that a missing one is lost.
+    /// [`HistoryError::Store`]: such a commit has been here, so that a missing one is lost. A branch or a commit may name
+    /// something else than a commit; that is one too.
     pub fn commit(&self, id: Oid) -> Result<Commit, HistoryError> {
-        Ok(self.store.commit(id)?.ok_or(StoreError::Hole(id))?)
+        Ok(self.store.commit(id)?.ok_or_else(|| {
+            if self.store.has(id) {
+                StoreError::NotACommit(id)
+            } else {
+                StoreError::Hole(id)
+            }
+        })?)
     }
 
     /// The commits before `id`, all of which are here; the first is the one it was made on.
@@ -217,3 +224,6 @@ fn in_order(first: Oid, made_on: &[(Oid, Oid)]) -> Vec<Oid> {
     }
     ordered
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -5,6 +5,8 @@
 
 pub(crate) mod client;
 mod connect;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod known_hosts;
 mod local;

@@ -62,7 +62,7 @@ impl Location {
             // `host:path` is SSH, unless a slash comes before the colon.
             return match uri.split_once(':') {
                 Some((scheme, rest)) if !scheme.contains('[') && rest.starts_with(':') => {
-                    Err(LocationError::Scheme(format!("{scheme}::")))
+                    Err(LocationError::Scheme(shown(&format!("{scheme}::"))))
                 }
                 Some((host, _)) if !host.contains('/') => Ok((scp_like(uri)?, None)),
                 _ => Ok((Location::Path(PathBuf::from(uri)), None)),
@@ -119,7 +119,7 @@ impl Location {
                 };
                 Ok((location, None))
             }
-            other => Err(LocationError::Scheme(format!("{other}://"))),
+            _ => Err(LocationError::Scheme(shown(&format!("{scheme}://")))),
         }
     }
 }
@@ -127,14 +127,14 @@ impl Location {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Location::Path(path) => f.write_str(&one_line(&path.display().to_string())),
+            Location::Path(path) => f.write_str(&shown(&path.display().to_string())),
             Location::Git {
                 host,
                 port: 9418,
                 path,
-            } => write!(f, "git://{host}{}", one_line(path)),
+            } => write!(f, "git://{host}{}", shown(path)),
             Location::Git { host, port, path } => {
-                write!(f, "git://{host}:{port}{}", one_line(path))
+                write!(f, "git://{host}:{port}{}", shown(path))
             }
             Location::Ssh {
                 user,
@@ -142,9 +142,9 @@ impl fmt::Display for Location {
                 port,
                 path,
             } => {
-                let user = user
-                    .as_ref()
-                    .map_or(String::new(), |user| format!("{user}@"));
+                // What follows a colon would be a password, which SSH has no use for.
+                let user = user.as_deref().and_then(|user| user.split(':').next());
+                let user = user.map_or(String::new(), |user| format!("{user}@"));
                 let port = if *port == 22 {
                     String::new()
                 } else {
@@ -156,7 +156,7 @@ impl fmt::Display for Location {
                     f,
                     "ssh://{}{host}{port}{slash}{}",
                     one_line(&user),
-                    one_line(path)
+                    shown(path)
                 )
             }
             Location::Http(url) => f.write_str(url.as_str().trim_end_matches('/')),
@@ -190,7 +190,7 @@ fn scp_like(uri: &str) -> Result<Location, LocationError> {
         None => (host.to_owned(), 22),
     };
     // What starts with a dash could be taken for an option somewhere on the way.
-    if host.is_empty() || host.starts_with('-') {
+    if host.is_empty() || host.starts_with('-') || host.contains(char::is_control) {
         return Err(malformed("no valid host"));
     }
     if path.is_empty() {
@@ -202,6 +202,18 @@ fn scp_like(uri: &str) -> Result<Location, LocationError> {
         port,
         path: path.to_owned(),
     })
+}
+
+/// A text as it may be shown, on one line. Where it looks as if it had a user and a password in it, as a URL has whose
+/// start is misspelt (`https//me:secret@host/x`, `me:secret@host:x`), these are left out.
+fn shown(text: &str) -> String {
+    let text = match text.rsplit_once('@') {
+        Some((before, rest)) if before.contains(':') || text.find(['@', '/']) == text.find('@') => {
+            format!("***@{rest}")
+        }
+        _ => text.to_owned(),
+    };
+    one_line(&text)
 }
 
 /// A URL as it may be shown: without user, password and query, where tokens are.

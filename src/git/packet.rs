@@ -10,6 +10,12 @@ use tokio::time::timeout;
 /// The most that one packet may carry, its four digits included.
 const MOST: usize = 65520;
 
+/// The most that is read of one answer, in bytes, unless [`PacketReader::allow`] says otherwise.
+const MOST_AT_ALL: u64 = 2 * 1024 * MIB;
+
+/// A mebibyte.
+pub const MIB: u64 = 1024 * 1024;
+
 /// One packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Packet {
@@ -36,6 +42,10 @@ pub enum PacketError {
 pub struct PacketReader {
     stream: BufReader<Box<dyn AsyncRead + Unpin + Send>>,
     silence: Duration,
+    /// What is being read, how much of it there may be, and how much of that is left.
+    what: &'static str,
+    most: u64,
+    left: u64,
 }
 
 impl PacketReader {
@@ -44,7 +54,16 @@ impl PacketReader {
         PacketReader {
             stream: BufReader::with_capacity(16 * 1024, stream),
             silence,
+            what: "answer",
+            most: MOST_AT_ALL,
+            left: MOST_AT_ALL,
         }
+    }
+
+    /// Says what comes next, and how many bytes of it at most: a server that never comes to an end is none. Without
+    /// that it would fill the memory or the disk for as long as the limit on the whole attempt lasts.
+    pub fn allow(&mut self, what: &'static str, most: u64) {
+        (self.what, self.most, self.left) = (what, most, most);
     }
 
     /// Reads the next packet.
@@ -54,16 +73,39 @@ impl PacketReader {
     pub async fn next(&mut self) -> Result<Packet, PacketError> {
         let mut head = [0; 4];
         self.fill(&mut head).await?;
-        let digits = std::str::from_utf8(&head).unwrap_or("");
-        let length = usize::from_str_radix(digits, 16).map_err(|_| garbage(&head))?;
+        let digits = std::str::from_utf8(&head)
+            .ok()
+            // A number may have a sign, which a length has not.
+            .filter(|digits| !digits.starts_with('+'));
+        let length = digits
+            .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| garbage(&head))?;
         match length {
-            0 => Ok(Packet::Flush),
+            0 => {
+                self.take(4)?;
+                Ok(Packet::Flush)
+            }
             4..=MOST => {
+                self.take(length)?;
                 let mut data = vec![0; length - 4];
                 self.fill(&mut data).await?;
                 Ok(Packet::Data(data))
             }
             _ => Err(garbage(&head)),
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> Result<(), PacketError> {
+        match self.left.checked_sub(bytes as u64) {
+            Some(left) => {
+                self.left = left;
+                Ok(())
+            }
+            None => Err(PacketError::Garbage(format!(
+                "its {} does not end after {} MiB",
+                self.what,
+                self.most / MIB
+            ))),
         }
     }
 

@@ -12,9 +12,9 @@ use super::access::Access;
 use super::advertisement::{Advertisement, AdvertisementError, Capabilities};
 use super::link::{Link, Service, Talk};
 use super::location::Location;
-use super::packet::{self, Packet};
+use super::packet::{self, MIB, Packet};
 use super::store::{Store, StoreError};
-use super::{History, RemoteError, readable};
+use super::{History, RemoteError, SHOWN, readable};
 use crate::object::Oid;
 
 /// How we introduce ourselves to servers.
@@ -24,6 +24,16 @@ const AGENT: &str = concat!(
     "/",
     env!("CARGO_PKG_VERSION")
 );
+
+/// The most that a pack may have, in bytes, and what is said besides while it comes. It goes to the disk. More than that
+/// the large hosts don't take in one push either.
+const MOST_PACK: u64 = 2 * 1024 * MIB;
+
+/// The most that the list of commits may have after which a history is cut off, in bytes: room for a million.
+const MOST_CUTS: u64 = 64 * MIB;
+
+/// The most that a server and its hooks may say to a push, in bytes.
+const MOST_REPORT: u64 = 64 * MIB;
 
 /// How many commits of a history are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -576,7 +586,8 @@ impl Remote {
         match advertisement.capabilities().value("object-format") {
             None | Some("sha1") => Ok((talk, advertisement)),
             Some(other) => Err(self.protocol(format!(
-                "its objects are named by {other}, and only sha1 is supported"
+                "its objects are named by {}, and only sha1 is supported",
+                readable(other.as_bytes())
             ))),
         }
     }
@@ -632,6 +643,7 @@ impl Remote {
         talk.send(request).await?;
 
         let mut cuts = Vec::new();
+        talk.reader.allow("list of cuts", MOST_CUTS);
         loop {
             match self.next(talk).await? {
                 Packet::Flush => break,
@@ -650,6 +662,7 @@ impl Remote {
             }
         }
         let talk = &mut *talk;
+        talk.reader.allow("pack", MOST_PACK);
         self.store
             .take_pack(async move |write: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>| -> Result<(), RemoteError> {
                 let mut words = Vec::new();
@@ -659,8 +672,8 @@ impl Remote {
                     };
                     match data.split_first() {
                         Some((1, pack)) => write(pack)?,
-                        Some((2, progress)) => words.extend_from_slice(progress),
-                        Some((3, fatal)) => return Err(self.server_failed(&[&words[..], fatal].concat())),
+                        Some((2, progress)) => hear(&mut words, progress),
+                        Some((3, fatal)) => return Err(self.server_failed_at_last(&words, fatal)),
                         // Which of our commits the server knows too; we asked for the pack either way.
                         _ if data.starts_with(b"ACK ") || data.starts_with(b"NAK") => {}
                         _ => match data.strip_prefix(b"ERR ") {
@@ -688,20 +701,27 @@ impl Remote {
         }
     }
 
+    /// As [`Remote::server_failed`], with its last words, whatever it has said before.
+    fn server_failed_at_last(&self, before: &[u8], last: &[u8]) -> RemoteError {
+        let room = SHOWN.saturating_sub(last.len());
+        let before = &before[..before.len().min(room)];
+        self.server_failed(&[before, last].concat())
+    }
+
     /// Reads what became of a push: packets in packets, with what hooks say beside them.
     async fn read_report(&self, talk: &mut Talk) -> Result<Report, RemoteError> {
         let mut report = Vec::new();
         let mut words = Vec::new();
+        talk.reader.allow("report", MOST_REPORT);
         loop {
             let Packet::Data(data) = self.next(talk).await? else {
                 break;
             };
             match data.split_first() {
                 Some((1, piece)) => report.extend_from_slice(piece),
-                Some((2, piece)) => words.extend_from_slice(piece),
-                Some((3, piece)) => {
-                    words.extend_from_slice(piece);
-                    return Err(self.server_failed(&words));
+                Some((2, piece)) => hear(&mut words, piece),
+                Some((3, fatal)) => {
+                    return Err(self.server_failed_at_last(&words, fatal));
                 }
                 _ => match data.strip_prefix(b"ERR ") {
                     Some(words) => return Err(self.server_failed(words)),
@@ -750,4 +770,10 @@ struct Report {
     words: String,
     /// For each ref why it did not move; `None` where it did.
     refs: BTreeMap<String, Option<String>>,
+}
+
+/// Keeps the beginning of what a server says beside its answer: as much as is ever shown of it.
+fn hear(words: &mut Vec<u8>, more: &[u8]) {
+    let room = SHOWN.saturating_sub(words.len());
+    words.extend_from_slice(&more[..more.len().min(room)]);
 }

@@ -5,15 +5,23 @@
 //! process that is killed leaves either the old state with some objects too many, or the new one. The cut is not put
 //! into Git's own `shallow` file: libgit2 would read that only once, and hide parents that have arrived since.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use git2::{ObjectType, Odb, Repository, RepositoryInitOptions, Tree};
+use git2::{ObjectType, Odb, Repository, RepositoryInitOptions, Tree, TreeEntry};
 use tempfile::TempDir;
 
-use crate::object::{Edit, Entry, Mode, Named, Oid};
+use crate::object::{Content, Edit, Entry, Mode, Named, Oid};
+
+/// The most that a commit or the listing of a folder may have, in bytes: room for 200,000 locks in one pool. Such objects
+/// are read into the memory as a whole, and some kilobytes of a pack can stand for gigabytes.
+const MOST_READ: usize = 16 * 1024 * 1024;
+
+/// The most objects that are taken in at once. libgit2 makes room for as many as the first bytes of a pack say that there
+/// are.
+const MOST_OBJECTS: u32 = 10_000_000;
 
 /// Objects, and what we know of the history that they are part of.
 pub struct Store {
@@ -59,6 +67,34 @@ pub enum StoreError {
     /// An object is gone that was here.
     #[error("the copy of the history has lost the commit {0}")]
     Hole(Oid),
+    /// An object is none that a lock repository has a use for.
+    #[error("the {kind} {id} has {size} bytes, and {most} is the most that is read")]
+    TooLarge {
+        /// What kind of object.
+        kind: ObjectType,
+        /// Which.
+        id: Oid,
+        /// How large it is.
+        size: usize,
+        /// How large it may be.
+        most: usize,
+    },
+    /// A pack says that it has more objects than could be.
+    #[error("a pack of {0} objects was sent, and {MOST_OBJECTS} is the most that is taken")]
+    TooManyObjects(u32),
+    /// A commit was expected, and something else is there.
+    #[error("{0} is not a commit")]
+    NotACommit(Oid),
+    /// A folder has a name twice, so that nobody can tell which is meant.
+    #[error(
+        "the folder {tree} has {name:?} in it twice, which Git does not allow, so nothing was changed in it; take one of the two away"
+    )]
+    Twice {
+        /// The folder's tree.
+        tree: Oid,
+        /// The name.
+        name: String,
+    },
     /// A path leads through something that is not a folder.
     #[error("`{0}` is not a folder in the repository, so nothing can be put into it")]
     NotAFolder(String),
@@ -176,6 +212,12 @@ impl Store {
         let mut write = |bytes: &[u8]| {
             let missing = HEADER - header.len();
             header.extend_from_slice(&bytes[..bytes.len().min(missing)]);
+            match count_in(&header) {
+                Some(count) if count > MOST_OBJECTS => {
+                    return Err(StoreError::TooManyObjects(count));
+                }
+                _ => {}
+            }
             writer
                 .write_all(bytes)
                 .map_err(|source| StoreError::Folder {
@@ -185,7 +227,7 @@ impl Store {
         };
         fill(&mut write).await?;
         // A pack of nothing is what a server sends when we have everything; libgit2 takes it for a damaged one.
-        if header.get(8..).is_some_and(|count| count == [0; 4]) {
+        if count_in(&header) == Some(0) {
             return Ok(());
         }
         writer.commit().map_err(objects("take in a pack"))?;
@@ -224,6 +266,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it is damaged or something else.
     pub fn commit(&self, id: Oid) -> Result<Option<Commit>, StoreError> {
+        self.check_size(id, ObjectType::Commit, MOST_READ)?;
         let commit = match self.repository.find_commit(id) {
             Ok(commit) => commit,
             Err(err) if err.code() == git2::ErrorCode::NotFound => return Ok(None),
@@ -246,11 +289,11 @@ impl Store {
         let mut parts = path.split('/').peekable();
         while let Some(part) = parts.next() {
             let tree = self.tree(at)?;
-            let Some(found) = tree.get_name_bytes(part.as_bytes()) else {
+            let Some(found) = named(&tree, part.as_bytes()) else {
                 return Ok(None);
             };
             let entry = Entry {
-                mode: mode_of(found.filemode()),
+                mode: mode_of(found.filemode_raw()),
                 id: found.id(),
             };
             if parts.peek().is_none() {
@@ -273,7 +316,7 @@ impl Store {
         let named = tree.iter().map(|entry| Named {
             name: entry.name_bytes().to_owned(),
             entry: Entry {
-                mode: mode_of(entry.filemode()),
+                mode: mode_of(entry.filemode_raw()),
                 id: entry.id(),
             },
         });
@@ -285,6 +328,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it is missing or something else.
     pub fn blob(&self, id: Oid) -> Result<Vec<u8>, StoreError> {
+        self.check_size(id, ObjectType::Blob, Content::MOST)?;
         let blob = self
             .repository
             .find_blob(id)
@@ -379,6 +423,15 @@ impl Store {
     ) -> Result<Option<Oid>, StoreError> {
         let doing = || objects("make a tree");
         let tree = tree.map(|tree| self.tree(tree)).transpose()?;
+        // The builder would keep one of the two.
+        if let Some(tree) = &tree
+            && let Some(name) = name_twice(tree)
+        {
+            return Err(StoreError::Twice {
+                tree: tree.id(),
+                name,
+            });
+        }
         let mut builder = self
             .repository
             .treebuilder(tree.as_ref())
@@ -397,10 +450,7 @@ impl Store {
                         drop(builder.insert(path, blob, raw(*mode)).map_err(doing())?);
                     }
                     Edit::Delete { .. } => {
-                        if tree
-                            .as_ref()
-                            .is_some_and(|tree| tree.get_name(path).is_some())
-                        {
+                        if builder.get(path).map_err(doing())?.is_some() {
                             builder.remove(path).map_err(doing())?;
                         }
                     }
@@ -418,10 +468,12 @@ impl Store {
                     Some((path.strip_prefix(folder)?.strip_prefix('/')?, *edit))
                 })
                 .collect();
-            let before = tree.as_ref().and_then(|tree| tree.get_name(folder));
+            let before = tree
+                .as_ref()
+                .and_then(|tree| named(tree, folder.as_bytes()));
             let before = match before {
                 None => None,
-                Some(entry) if mode_of(entry.filemode()) == Mode::Folder => Some(entry.id()),
+                Some(entry) if mode_of(entry.filemode_raw()) == Mode::Folder => Some(entry.id()),
                 Some(_) => return Err(StoreError::NotAFolder(folder.to_owned())),
             };
             match self.edit_tree(before, &inside, made)? {
@@ -456,10 +508,43 @@ impl Store {
         Ok(id)
     }
 
+    /// Makes an empty store that keeps what is written to it in memory; packs go to the disk.
+    #[cfg(test)]
+    pub(super) fn in_memory() -> Store {
+        let store = Store::temporary(&std::env::temp_dir()).expect("tests have a folder");
+        let odb = store.odb().expect("it is new");
+        // Before all others.
+        odb.add_new_mempack_backend(1000)
+            .expect("there is none yet");
+        drop(odb);
+        store
+    }
+
+    /// Writes an object as it is, well-formed or not.
+    #[cfg(test)]
+    pub(super) fn write_raw(&self, kind: ObjectType, bytes: &[u8]) -> Oid {
+        self.write(kind, bytes, &mut Vec::new())
+            .expect("a test's folder can be written to")
+    }
+
     fn tree(&self, id: Oid) -> Result<Tree<'_>, StoreError> {
+        self.check_size(id, ObjectType::Tree, MOST_READ)?;
         self.repository
             .find_tree(id)
             .map_err(objects(format!("read the tree {id}")))
+    }
+
+    /// Fails when an object is larger than it may be. What is not here at all, its reader finds out.
+    fn check_size(&self, id: Oid, kind: ObjectType, most: usize) -> Result<(), StoreError> {
+        match self.odb()?.read_header(id) {
+            Ok((size, found)) if found == kind && size > most => Err(StoreError::TooLarge {
+                kind,
+                id,
+                size,
+                most,
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn odb(&self) -> Result<Odb<'_>, StoreError> {
@@ -528,13 +613,39 @@ fn objects(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> StoreError {
     move |source| StoreError::Objects { doing, source }
 }
 
+/// How many objects a pack has, if its header is there.
+fn count_in(header: &[u8]) -> Option<u32> {
+    let count = header.get(8..12)?;
+    Some(u32::from_be_bytes(count.try_into().ok()?))
+}
+
+/// What stands under a name in a tree.
+fn named<'t>(tree: &'t Tree<'_>, name: &[u8]) -> Option<TreeEntry<'t>> {
+    tree.get_name_bytes(name)
+        // That takes it to be in order. Where it is not, what is there must not be taken for missing.
+        .or_else(|| tree.iter().find(|entry| entry.name_bytes() == name))
+}
+
+/// A name that is in a tree more than once.
+fn name_twice(tree: &Tree<'_>) -> Option<String> {
+    let mut names = HashSet::new();
+    tree.iter()
+        .map(|entry| entry.name_bytes().to_owned())
+        .find(|name| !names.insert(name.clone()))
+        .map(|name| String::from_utf8_lossy(&name).into_owned())
+}
+
+/// What Git takes a mode for, which trees of old or odd tools have with more bits than it writes itself. Not what libgit2
+/// takes it for: a server leaves out what Git takes for a submodule.
+///
+/// Source: `canon_mode` of Git's `object.h`.
 fn mode_of(raw: i32) -> Mode {
-    match raw {
-        0o100755 => Mode::Executable,
+    match raw & 0o170000 {
+        0o100000 if raw & 0o100 != 0 => Mode::Executable,
+        0o100000 => Mode::File,
         0o120000 => Mode::Symlink,
         0o040000 => Mode::Folder,
-        0o160000 => Mode::Submodule,
-        _ => Mode::File,
+        _ => Mode::Submodule,
     }
 }
 
@@ -547,3 +658,6 @@ fn raw(mode: Mode) -> i32 {
         Mode::Submodule => 0o160000,
     }
 }
+
+#[cfg(test)]
+mod fuzz;

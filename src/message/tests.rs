@@ -292,6 +292,21 @@ proptest! {
     }
 
     #[test]
+    fn trailers_are_those_of_the_last_paragraph(
+        message in "(\n|\r\n|\n\n| |Pool-Claim: x|pool-claim:y|Pool: z|s|\u{a0}){0,16}"
+    ) {
+        let lines: Vec<&str> = message.trim().lines().collect();
+        let blank = lines.iter().rposition(|line| line.trim().is_empty());
+        let paragraph = blank.map_or(&[][..], |blank| &lines[blank + 1..]);
+        let is_there = paragraph.iter().any(|line| {
+            let (key, rest) = line.split_at_checked(CLAIM.len()).unwrap_or_default();
+            key.eq_ignore_ascii_case(CLAIM) && rest.trim_start().starts_with(':')
+        });
+
+        prop_assert_eq!(trailer(message.as_bytes(), CLAIM).is_some(), is_there);
+    }
+
+    #[test]
     fn no_message_makes_a_reader_panic(
         message in prop_oneof![
             prop::collection::vec(any::<u8>(), 0..200),

@@ -28,7 +28,8 @@ pub async fn check(
     let known = request.version.as_ref().and_then(|version| version.id());
     if let Some(cache) = Cache::take(
         &around.temporary,
-        &ready.location.to_string(),
+        // All of it, and not what is shown.
+        &format!("{:?}", ready.location),
         &source.branch,
     ) {
         match versions(&ready, source, known, cache.store(), log).await {

@@ -60,7 +60,7 @@ pub async fn put(
         markers: operation.claims().then(|| Markers {
             folder: around.temporary.join("pool-resource/markers"),
             request: format!(
-                "{:?} {} {} {} {operation:?} {step:?}",
+                "{:?} {:?} {} {} {operation:?} {step:?}",
                 around.build.id(),
                 ready.location,
                 source.branch,

@@ -7,6 +7,8 @@ mod support;
 mod aborts;
 /// Requests that ask for something that is none, or that would harm.
 mod bad_input;
+/// Everything at once, with faults and kills, and a checker that reads the history afterwards.
+mod chaos;
 /// The check step and what it keeps between two runs.
 mod check;
 /// What the dashboard and the alerts say, by a real Prometheus.
@@ -15,12 +17,16 @@ mod dashboard;
 mod fault_points;
 /// Servers that are silent, slow, broken or away.
 mod faults;
+/// Generated requests, names, messages and servers.
+mod fuzz;
 /// The get step.
 mod get;
 /// Long histories: no more of them is fetched than a question needs.
 mod history;
 /// Which SSH servers are trusted.
 mod host_keys;
+/// Repositories as no tool of ours makes them.
+mod hostile;
 /// HTTPS: certificates, credentials and redirects, and the settings of Git for a web server.
 mod https;
 /// The line of those who wait.

@@ -343,7 +343,21 @@ fn read_key(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, RemoteEr
             (true, Some(passphrase)) => Ok(key.decrypt(passphrase)?),
             (false, _) => Ok(key),
         })
-        .map_err(|source| unreadable(source.into()))
+        .map_err(|source| unreadable(why(source)))
+}
+
+/// Why a key cannot be read, in words that show nothing of it: of a damaged one the libraries quote what they stumbled
+/// over, which for a key of PuTTY can be a line of its private part.
+fn why(err: russh::keys::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    let told = err.to_string();
+    let quotes = told.contains(['"', '\''])
+        || told.contains(char::is_control)
+        || matches!(err, russh::keys::Error::UnsupportedKeyType { .. });
+    if quotes {
+        "it is not whole, or of a kind that is not supported".into()
+    } else {
+        err.into()
+    }
 }
 
 /// Waits for a part of the session to be set up, for as long as a server may be silent.
@@ -394,7 +408,10 @@ mod tests {
     #[test]
     fn what_is_no_key_is_an_error_that_does_not_show_it() {
         let text = "-----BEGIN OPENSSH PRIVATE KEY-----\nMARKER\n-----END OPENSSH PRIVATE KEY-----";
-        for text in [text, "MARKER", ""] {
+        // It says that its private part has one line, and it has two.
+        let putty = "PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nComment: x\nPublic-Lines: 1\nAAAA\n\
+                     Private-Lines: 1\nAAAA\nMARKERMARKER\nPrivate-MAC: 00\n";
+        for text in [text, putty, "MARKER", ""] {
             let shown = read_key(text, Some("PASSMARK"))
                 .map(drop)
                 .map_err(|err| format!("{err:?} {err}"));

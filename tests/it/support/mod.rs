@@ -1,5 +1,6 @@
 //! What the tests share: lock repositories to act on, servers to reach them by, and the programs as Concourse runs them.
 
+pub mod fuzz;
 pub mod git;
 pub mod remote;
 pub mod server;

@@ -5,10 +5,12 @@ pub mod authority;
 pub mod daemon;
 pub mod faulty;
 pub mod gate;
+pub mod havoc;
 pub mod http;
 pub mod prometheus;
 pub mod pushgateway;
 pub mod relay;
+pub mod scripted;
 pub mod squid;
 pub mod ssh;
 pub mod unsteady;
@@ -56,6 +58,17 @@ impl Process {
     /// Its id.
     pub fn id(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Ends it with this signal, such as `TERM`, and waits until it has ended.
+    pub fn end(&mut self, signal: &str) {
+        if self.0.try_wait().unwrap().is_none() {
+            let id = self.id().to_string();
+            let _ = Command::new("kill")
+                .args([&format!("-{signal}"), &id])
+                .status();
+        }
+        self.0.wait().unwrap();
     }
 }
 

@@ -13,6 +13,8 @@ pub struct HttpServer {
     process: Process,
     port: u16,
     home: TempDir,
+    /// Its configuration, but for the port.
+    lines: String,
     scheme: &'static str,
 }
 
@@ -73,32 +75,25 @@ impl HttpServer {
             .iter()
             .map(|module| format!("\"{module}\""))
             .collect();
-        let config = home.path().join("lighttpd.conf");
-        let (process, port) = Process::on_free_port("lighttpd", |port| {
-            let text = format!(
-                "server.modules = ({modules})\n\
-                 server.document-root = \"{home}\"\n\
-                 server.bind = \"127.0.0.1\"\n\
-                 server.port = {port}\n\
-                 server.errorlog = \"{home}/error.log\"\n\
-                 accesslog.filename = \"{home}/access.log\"\n\
-                 server.max-connections = 256\n\
-                 server.max-keep-alive-requests = 1000\n\
-                 alias.url = (\"/git\" => \"{backend}\")\n\
-                 setenv.set-environment = (\"GIT_PROJECT_ROOT\" => \"{root}\", \"GIT_HTTP_EXPORT_ALL\" => \"1\", \
-                     \"REMOTE_USER\" => \"tester\", \"GIT_CONFIG_GLOBAL\" => \"/dev/null\", \"GIT_CONFIG_SYSTEM\" => \"/dev/null\")\n\
-                 $HTTP[\"url\"] =~ \"^/git\" {{ cgi.assign = (\"\" => \"\") }}\n\
-                 {lines}{more}\n",
-                modules = modules.join(", "),
-                home = home.path().display(),
-                root = root.display(),
-                more = options.more,
-            );
-            std::fs::write(&config, text).unwrap();
-            let mut command = Command::new(program("lighttpd"));
-            hermetic(&mut command).arg("-D").arg("-f").arg(&config);
-            command
-        });
+        let lines = format!(
+            "server.modules = ({modules})\n\
+             server.document-root = \"{home}\"\n\
+             server.bind = \"127.0.0.1\"\n\
+             server.errorlog = \"{home}/error.log\"\n\
+             accesslog.filename = \"{home}/access.log\"\n\
+             server.max-connections = 256\n\
+             server.max-keep-alive-requests = 1000\n\
+             alias.url = (\"/git\" => \"{backend}\")\n\
+             setenv.set-environment = (\"GIT_PROJECT_ROOT\" => \"{root}\", \"GIT_HTTP_EXPORT_ALL\" => \"1\", \
+                 \"REMOTE_USER\" => \"tester\", \"GIT_CONFIG_GLOBAL\" => \"/dev/null\", \"GIT_CONFIG_SYSTEM\" => \"/dev/null\")\n\
+             $HTTP[\"url\"] =~ \"^/git\" {{ cgi.assign = (\"\" => \"\") }}\n\
+             {lines}{more}\n",
+            modules = modules.join(", "),
+            home = home.path().display(),
+            root = root.display(),
+            more = options.more,
+        );
+        let (process, port) = launch(home.path(), &lines);
         let scheme = if options.certificate.is_some() {
             "https"
         } else {
@@ -108,8 +103,20 @@ impl HttpServer {
             process,
             port,
             home,
+            lines,
             scheme,
         }
+    }
+
+    /// Ends the server with this signal, such as `TERM` or `KILL`. What it has started for requests may go on for a
+    /// while.
+    pub fn stop(&mut self, signal: &str) {
+        self.process.end(signal);
+    }
+
+    /// Starts it again after [`HttpServer::stop`], on another port: somebody else may have taken the old one meanwhile.
+    pub fn start_again(&mut self) {
+        (self.process, self.port) = launch(self.home.path(), &self.lines);
     }
 
     /// The port on 127.0.0.1.
@@ -129,13 +136,21 @@ impl HttpServer {
 
     /// One line for each request so far, in the common log format. Buffered by the server: complete once it has ended.
     pub fn log(self) -> String {
-        let HttpServer { process, home, .. } = self;
+        let HttpServer {
+            mut process, home, ..
+        } = self;
         // Asked to end, it writes what it has; killed it would not.
-        let _ = Command::new("kill")
-            .args(["-TERM", &process.id().to_string()])
-            .status();
-        let mut process = process;
-        process.0.wait().unwrap();
+        process.end("TERM");
         std::fs::read_to_string(home.path().join("access.log")).unwrap_or_default()
     }
+}
+
+fn launch(home: &Path, lines: &str) -> (Process, u16) {
+    let config = home.join("lighttpd.conf");
+    Process::on_free_port("lighttpd", |port| {
+        std::fs::write(&config, format!("{lines}server.port = {port}\n")).unwrap();
+        let mut command = Command::new(program("lighttpd"));
+        hermetic(&mut command).arg("-D").arg("-f").arg(&config);
+        command
+    })
 }

@@ -1,0 +1,698 @@
+//! What must be true of a history, whatever happened on the way: a pure function of what the repository says and of what
+//! the workers were told.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// The pool's folder.
+pub const POOL: &str = "aws";
+
+/// All files at a commit: the path, and its mode and blob.
+pub type Files = BTreeMap<String, String>;
+
+/// All that is known once everything has come to rest.
+#[derive(Debug, Clone, Default)]
+pub struct Story {
+    /// The commit that it began with.
+    pub start: String,
+    /// The files there.
+    pub files: Files,
+    /// Every later commit of the branch, oldest first: the order in which everything happened.
+    pub commits: Vec<Commit>,
+    /// Every process that was started; those of one container in the order of their starts.
+    pub runs: Vec<Run>,
+    /// Every time that a worker believed to hold a lock.
+    pub holds: Vec<Hold>,
+}
+
+/// One commit, as plain Git has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// Its id.
+    pub id: String,
+    /// Those it was made on.
+    pub parents: Vec<String>,
+    /// What its subject says, if it speaks of a lock.
+    pub said: Option<Said>,
+    /// The trailer `Pool-Request`.
+    pub request: Option<String>,
+    /// The trailer `Pool-Claim`.
+    pub claim: Option<String>,
+    /// The files at its first parent.
+    pub before: Files,
+    /// The files at it.
+    pub after: Files,
+}
+
+/// What a subject says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What stands before the verb: the run that made the commit.
+    pub actor: String,
+    /// What was done.
+    pub verb: Verb,
+    /// To which lock.
+    pub lock: String,
+}
+
+/// What a commit does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Free to held.
+    Claiming,
+    /// Held to free.
+    Unclaiming,
+    /// New and free.
+    AddingUnclaimed,
+    /// New and held.
+    AddingClaimed,
+    /// Held to gone.
+    Removing,
+    /// Other content.
+    Updating,
+}
+
+/// One process.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// How its commits name it; no other run has the same.
+    pub actor: String,
+    /// Whose it was.
+    pub worker: String,
+    /// The container that it ran in. Its runs are one step, run again after each of them vanished.
+    pub container: String,
+    /// What it was to do.
+    pub asked: Asked,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// What a run was to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Any lock.
+    Acquire,
+    /// This one.
+    Claim(String),
+    /// A new one with this content (mode and blob), held.
+    AddClaimed(String, String),
+    /// A new one with this content, free.
+    Add(String, String),
+    /// Other content for a lock; by its holder, if there is a claim.
+    Update(String, String, Option<String>),
+    /// The end of this claim of this lock.
+    Release(String, String),
+    /// The same, and of the lock.
+    Remove(String, String),
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// It said that it was done: this lock, this commit.
+    Told(String, String),
+    /// It said that it was not, and of these commits that they might be on the branch.
+    Failed(BTreeSet<String>),
+    /// It was killed, and said nothing.
+    Vanished,
+}
+
+/// A lock in the hands of a worker.
+#[derive(Debug, Clone)]
+pub struct Hold {
+    /// Whose hands.
+    pub worker: String,
+    /// The lock.
+    pub lock: String,
+    /// The commit that it was told.
+    pub claim: String,
+    /// Where the branch was at moments between then and the start of its release.
+    pub seen: Vec<String>,
+}
+
+/// A rule that was broken, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Which rule.
+    pub rule: Rule,
+    /// How.
+    pub what: String,
+}
+
+/// What must be true.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// Each commit is made on the one before, and on no other.
+    OneLine,
+    /// A commit does what its message says, all of it and nothing else, and no request is there twice.
+    AsSaid,
+    /// A run does what it was asked for, once.
+    AsAsked,
+    /// A lock is claimed only when it is free, and ended is only the claim that stands.
+    OneHolder,
+    /// No lock is in both folders, and none comes or goes but by being added or removed.
+    NoneLost,
+    /// What a run was told is in the history, made by that very step, and was told to no other.
+    Told,
+    /// What a worker believed to hold was his, until he himself gave it back.
+    Held,
+    /// A claim that nobody was told of is ended by the step that made it, unless that was killed or said that it could not.
+    NoneLeft,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.rule, self.what)
+    }
+}
+
+impl Verb {
+    /// Every verb, with its words.
+    pub const ALL: [(Verb, &str); 6] = [
+        (Verb::Claiming, "claiming"),
+        (Verb::Unclaiming, "unclaiming"),
+        (Verb::AddingUnclaimed, "adding unclaimed"),
+        (Verb::AddingClaimed, "adding claimed"),
+        (Verb::Removing, "removing"),
+        (Verb::Updating, "updating"),
+    ];
+}
+
+impl Said {
+    /// Reads a subject.
+    pub fn parse(subject: &str) -> Option<Said> {
+        let (head, lock) = subject.split_once(": ")?;
+        let (actor, verb) = Verb::ALL.iter().find_map(|(verb, words)| {
+            let actor = head.strip_suffix(words)?;
+            (actor.is_empty() || actor.ends_with(' ')).then_some((actor.trim_end(), *verb))
+        })?;
+        Some(Said {
+            actor: actor.to_owned(),
+            verb,
+            lock: lock.to_owned(),
+        })
+    }
+}
+
+impl Asked {
+    /// Whether its success is a grant.
+    pub fn claims(&self) -> bool {
+        matches!(
+            self,
+            Asked::Acquire | Asked::Claim(_) | Asked::AddClaimed(..)
+        )
+    }
+
+    /// The claim that it was to end, and of which lock.
+    pub fn ends(&self) -> Option<(&str, &str)> {
+        match self {
+            Asked::Release(lock, claim) | Asked::Remove(lock, claim) => Some((lock, claim)),
+            _ => None,
+        }
+    }
+
+    /// Whether a run of this may make such a commit. What it claims it may give back.
+    fn allows(&self, verb: Verb, of: &str) -> bool {
+        match self {
+            Asked::Acquire => matches!(verb, Verb::Claiming | Verb::Unclaiming),
+            Asked::Claim(lock) => matches!(verb, Verb::Claiming | Verb::Unclaiming) && lock == of,
+            Asked::AddClaimed(lock, _) => {
+                matches!(verb, Verb::AddingClaimed | Verb::Removing) && lock == of
+            }
+            Asked::Add(lock, _) => verb == Verb::AddingUnclaimed && lock == of,
+            Asked::Update(lock, ..) => {
+                matches!(verb, Verb::Updating | Verb::AddingUnclaimed) && lock == of
+            }
+            Asked::Release(lock, _) => verb == Verb::Unclaiming && lock == of,
+            Asked::Remove(lock, _) => verb == Verb::Removing && lock == of,
+        }
+    }
+}
+
+fn claimed(lock: &str) -> String {
+    format!("{POOL}/claimed/{lock}")
+}
+
+fn unclaimed(lock: &str) -> String {
+    format!("{POOL}/unclaimed/{lock}")
+}
+
+/// The locks that have a file in one of the two folders.
+fn locks(files: &Files) -> BTreeSet<&str> {
+    let in_folder = |path, folder| str::strip_prefix(path, folder);
+    files
+        .keys()
+        .filter_map(|path| {
+            let path = path.strip_prefix(POOL)?;
+            in_folder(path, "/claimed/").or_else(|| in_folder(path, "/unclaimed/"))
+        })
+        .filter(|name| !name.starts_with('.'))
+        .collect()
+}
+
+/// A claim, from the commit that made it to the one that ended it, as indices into the history.
+struct Claim<'a> {
+    lock: &'a str,
+    made: usize,
+    ended: Option<usize>,
+}
+
+struct Check<'a> {
+    story: &'a Story,
+    claims: Vec<Claim<'a>>,
+    index: BTreeMap<&'a str, usize>,
+    runs: BTreeMap<&'a str, &'a Run>,
+    found: Vec<Violation>,
+}
+
+/// Every rule that the story breaks, and where.
+pub fn violations(story: &Story) -> Vec<Violation> {
+    let mut check = Check {
+        story,
+        claims: claims(&story.commits),
+        index: story
+            .commits
+            .iter()
+            .enumerate()
+            .map(|(n, commit)| (commit.id.as_str(), n))
+            .collect(),
+        runs: story
+            .runs
+            .iter()
+            .map(|run| (run.actor.as_str(), run))
+            .collect(),
+        found: Vec::new(),
+    };
+    check.line();
+    check.messages();
+    check.locks();
+    check.holders();
+    check.work();
+    check.told();
+    check.holds();
+    check.left();
+    check.found
+}
+
+/// All claims, as the files tell them: whatever the messages say.
+fn claims(commits: &[Commit]) -> Vec<Claim<'_>> {
+    let mut all: Vec<Claim<'_>> = Vec::new();
+    for (n, commit) in commits.iter().enumerate() {
+        for lock in locks(&commit.before).union(&locks(&commit.after)) {
+            let path = claimed(lock);
+            let (was, is) = (
+                commit.before.contains_key(&path),
+                commit.after.contains_key(&path),
+            );
+            if is && !was {
+                all.push(Claim {
+                    lock,
+                    made: n,
+                    ended: None,
+                });
+            } else if was && !is {
+                let standing = all
+                    .iter_mut()
+                    .find(|claim| claim.lock == *lock && claim.ended.is_none());
+                if let Some(claim) = standing {
+                    claim.ended = Some(n);
+                }
+            }
+        }
+    }
+    all
+}
+
+impl<'a> Check<'a> {
+    fn report(&mut self, rule: Rule, what: String) {
+        self.found.push(Violation { rule, what });
+    }
+
+    fn line(&mut self) {
+        let story = self.story;
+        let (mut before, mut files) = (&story.start, &story.files);
+        for commit in &story.commits {
+            if commit.parents != [before.clone()] || commit.before != *files {
+                self.report(
+                    Rule::OneLine,
+                    format!("{} is made on {:?}", commit.id, commit.parents),
+                );
+            }
+            (before, files) = (&commit.id, &commit.after);
+        }
+    }
+
+    fn messages(&mut self) {
+        let story = self.story;
+        let mut requests = BTreeSet::new();
+        for commit in &story.commits {
+            let changed: BTreeMap<&String, (Option<&String>, Option<&String>)> = commit
+                .before
+                .keys()
+                .chain(commit.after.keys())
+                .map(|path| (path, (commit.before.get(path), commit.after.get(path))))
+                .filter(|(_, (before, after))| before != after)
+                .collect();
+            let Some(said) = &commit.said else {
+                if !changed.is_empty() {
+                    self.report(
+                        Rule::AsSaid,
+                        format!("{} says nothing and changes {changed:?}", commit.id),
+                    );
+                }
+                continue;
+            };
+            let (held, free) = (claimed(&said.lock), unclaimed(&said.lock));
+            let at = |path: &String| changed.get(path).map(|(before, after)| (*before, *after));
+            let as_said = match (at(&held), at(&free), changed.len()) {
+                (Some((None, Some(new))), Some((Some(old), None)), 2) => {
+                    said.verb == Verb::Claiming && old == new
+                }
+                (Some((Some(old), None)), Some((None, Some(new))), 2) => {
+                    said.verb == Verb::Unclaiming && old == new
+                }
+                (None, Some((None, Some(_))), 1) => said.verb == Verb::AddingUnclaimed,
+                (Some((None, Some(_))), None, 1) => said.verb == Verb::AddingClaimed,
+                (Some((Some(_), None)), None, 1) => said.verb == Verb::Removing,
+                (Some((Some(_), Some(_))), None, 1) | (None, Some((Some(_), Some(_))), 1) => {
+                    said.verb == Verb::Updating
+                }
+                _ => false,
+            };
+            if !as_said {
+                self.report(
+                    Rule::AsSaid,
+                    format!("{} says {said:?} and changes {changed:?}", commit.id),
+                );
+            }
+            if commit
+                .request
+                .as_ref()
+                .is_none_or(|request| !requests.insert(request))
+            {
+                self.report(
+                    Rule::AsSaid,
+                    format!("{} has the request {:?}", commit.id, commit.request),
+                );
+            }
+        }
+    }
+
+    fn locks(&mut self) {
+        let story = self.story;
+        for commit in &story.commits {
+            let (before, after) = (locks(&commit.before), locks(&commit.after));
+            for lock in &after {
+                if commit.after.contains_key(&claimed(lock))
+                    && commit.after.contains_key(&unclaimed(lock))
+                {
+                    self.report(
+                        Rule::NoneLost,
+                        format!("{} leaves `{lock}` in both folders", commit.id),
+                    );
+                }
+            }
+            let says = |verbs: &[Verb], lock: &str| {
+                commit
+                    .said
+                    .as_ref()
+                    .is_some_and(|said| said.lock == lock && verbs.contains(&said.verb))
+            };
+            for lock in before.difference(&after) {
+                if !says(&[Verb::Removing], lock) {
+                    self.report(Rule::NoneLost, format!("{} loses `{lock}`", commit.id));
+                }
+            }
+            for lock in after.difference(&before) {
+                if !says(&[Verb::AddingClaimed, Verb::AddingUnclaimed], lock) {
+                    self.report(
+                        Rule::NoneLost,
+                        format!("{} has `{lock}` from nowhere", commit.id),
+                    );
+                }
+            }
+        }
+    }
+
+    /// The claim of a lock that stands after the commit with this index.
+    fn standing(&self, lock: &str, at: usize) -> Option<&Claim<'a>> {
+        self.claims.iter().find(|claim| {
+            claim.lock == lock && claim.made <= at && claim.ended.is_none_or(|ended| ended > at)
+        })
+    }
+
+    fn holders(&mut self) {
+        let story = self.story;
+        for (n, commit) in story.commits.iter().enumerate() {
+            let Some(said) = &commit.said else { continue };
+            let held = commit.before.contains_key(&claimed(&said.lock));
+            let wants_held = match said.verb {
+                Verb::Claiming | Verb::AddingClaimed | Verb::AddingUnclaimed => false,
+                Verb::Unclaiming | Verb::Removing => true,
+                Verb::Updating => commit.claim.is_some(),
+            };
+            if held != wants_held {
+                self.report(
+                    Rule::OneHolder,
+                    format!("{} says {said:?} while it is held: {held}", commit.id),
+                );
+            }
+            let standing = n
+                .checked_sub(1)
+                .and_then(|before| self.standing(&said.lock, before))
+                .map(|claim| story.commits[claim.made].id.clone());
+            if commit.claim.is_some() && commit.claim != standing {
+                self.report(
+                    Rule::OneHolder,
+                    format!(
+                        "{} shows the claim {:?} while {standing:?} stands",
+                        commit.id, commit.claim
+                    ),
+                );
+            }
+        }
+    }
+
+    fn work(&mut self) {
+        let story = self.story;
+        let mut commits: BTreeMap<&str, Vec<&Commit>> = BTreeMap::new();
+        for commit in &story.commits {
+            let Some(said) = &commit.said else { continue };
+            commits.entry(&said.actor).or_default().push(commit);
+            let asked = self.runs.get(said.actor.as_str()).map(|run| &run.asked);
+            if !asked.is_some_and(|asked| asked.allows(said.verb, &said.lock)) {
+                self.report(
+                    Rule::AsAsked,
+                    format!("{} says {said:?}, and asked was {asked:?}", commit.id),
+                );
+            }
+        }
+        for (actor, made) in commits {
+            let once = self
+                .runs
+                .get(actor)
+                .is_some_and(|run| !run.asked.claims() && made.len() > 1);
+            if once {
+                let made: Vec<&String> = made.iter().map(|commit| &commit.id).collect();
+                self.report(Rule::AsAsked, format!("{actor} has made {made:?}"));
+            }
+        }
+    }
+
+    fn run_of(&self, commit: usize) -> Option<&'a Run> {
+        let said = self.story.commits[commit].said.as_ref()?;
+        self.runs.get(said.actor.as_str()).copied()
+    }
+
+    fn claim_made_at(&self, commit: usize) -> Option<&Claim<'a>> {
+        self.claims.iter().find(|claim| claim.made == commit)
+    }
+
+    fn told(&mut self) {
+        let story = self.story;
+        let mut grants: BTreeMap<&str, &str> = BTreeMap::new();
+        for run in &story.runs {
+            let Ending::Told(lock, id) = &run.ending else {
+                continue;
+            };
+            if let Err(why) = self.is_true(run, lock, id) {
+                let actor = &run.actor;
+                self.report(
+                    Rule::Told,
+                    format!("{actor} was told `{lock}` and {id}: {why}"),
+                );
+            }
+            if run.asked.claims()
+                && let Some(other) = grants.insert(id, &run.actor)
+            {
+                self.report(
+                    Rule::Told,
+                    format!("{} and {other} were told {id}", run.actor),
+                );
+            }
+        }
+    }
+
+    fn is_true(&self, run: &Run, lock: &str, id: &str) -> Result<(), String> {
+        let n = *self.index.get(id).ok_or("it is not in the history")?;
+        let commit = &self.story.commits[n];
+        let sure = |truth: bool, what: &str| {
+            truth
+                .then_some(())
+                .ok_or_else(|| format!("{what}: {:?}", commit.said))
+        };
+        let by = self.run_of(n);
+        let same_step = by.is_some_and(|by| by.container == run.container);
+        let is_claim = self
+            .claim_made_at(n)
+            .is_some_and(|claim| claim.lock == lock);
+        let ends = |claim: &str| {
+            let claim = self
+                .index
+                .get(claim)
+                .and_then(|made| self.claim_made_at(*made));
+            claim.is_some_and(|claim| claim.lock == lock && claim.ended == Some(n))
+        };
+        match &run.asked {
+            Asked::Acquire => {
+                sure(is_claim, "it is no claim of it")?;
+                sure(same_step, "it was made by another step")
+            }
+            Asked::Claim(asked) => {
+                sure(is_claim && asked == lock, "it is no claim of it")?;
+                sure(same_step, "it was made by another step")
+            }
+            Asked::AddClaimed(asked, content) => {
+                sure(is_claim && asked == lock, "it is no claim of it")?;
+                sure(same_step, "it was made by another step")?;
+                let there = commit.after.get(&claimed(lock)) == Some(content);
+                sure(there, "that is not its content")
+            }
+            Asked::Add(asked, content) | Asked::Update(asked, content, None) => {
+                let there = commit.after.get(&unclaimed(lock)) == Some(content);
+                sure(
+                    asked == lock && there,
+                    "it is not free with that content there",
+                )
+            }
+            Asked::Update(asked, content, Some(claim)) => {
+                let there = commit.after.get(&claimed(lock)) == Some(content);
+                let standing = self
+                    .standing(lock, n)
+                    .is_some_and(|standing| self.story.commits[standing.made].id == *claim);
+                sure(
+                    asked == lock && there && standing,
+                    "it is not held with that content there",
+                )
+            }
+            Asked::Release(asked, claim) => {
+                let free = commit.after.contains_key(&unclaimed(lock));
+                sure(
+                    asked == lock && ends(claim) && free,
+                    "it did not release it",
+                )
+            }
+            Asked::Remove(asked, claim) => {
+                let gone = !commit.after.contains_key(&unclaimed(lock));
+                sure(asked == lock && ends(claim) && gone, "it did not remove it")
+            }
+        }
+    }
+
+    fn holds(&mut self) {
+        let story = self.story;
+        for hold in &story.holds {
+            if let Err(why) = self.was_held(hold) {
+                self.report(Rule::Held, format!("{hold:?}: {why}"));
+            }
+        }
+    }
+
+    fn was_held(&self, hold: &Hold) -> Result<(), String> {
+        let claim = self
+            .index
+            .get(hold.claim.as_str())
+            .and_then(|made| self.claim_made_at(*made));
+        let claim = claim
+            .filter(|claim| claim.lock == hold.lock)
+            .ok_or("there is no such claim")?;
+        for head in &hold.seen {
+            let at = *self
+                .index
+                .get(head.as_str())
+                .ok_or_else(|| format!("the branch has lost {head}"))?;
+            if at < claim.made || claim.ended.is_some_and(|ended| ended <= at) {
+                return Err(format!("it did not stand at {head}"));
+            }
+        }
+        let Some(ended) = claim.ended else {
+            return Err("it was never given back".to_owned());
+        };
+        let by = self.run_of(ended);
+        let by_himself = by.is_some_and(|by| {
+            by.worker == hold.worker
+                && by.asked.ends() == Some((hold.lock.as_str(), hold.claim.as_str()))
+        });
+        if by_himself {
+            Ok(())
+        } else {
+            let id = &self.story.commits[ended].id;
+            Err(format!("{id} ended it, by {by:?}"))
+        }
+    }
+
+    fn left(&mut self) {
+        let told: BTreeSet<&str> = self
+            .story
+            .runs
+            .iter()
+            .filter_map(|run| match &run.ending {
+                Ending::Told(_, id) if run.asked.claims() => Some(id.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut found = Vec::new();
+        for claim in &self.claims {
+            let id = self.story.commits[claim.made].id.as_str();
+            let result = match (claim.ended, told.contains(id)) {
+                (None, _) => Err("it still stands".to_owned()),
+                (Some(_), true) => Ok(()),
+                (Some(ended), false) => self.was_given_back(claim, id, ended),
+            };
+            if let Err(why) = result {
+                found.push(format!("{id} claimed `{}`: {why}", claim.lock));
+            }
+        }
+        for what in found {
+            self.report(Rule::NoneLeft, what);
+        }
+    }
+
+    /// Whether a claim that nobody was told of was ended by those who had to.
+    fn was_given_back(&self, claim: &Claim<'_>, id: &str, ended: usize) -> Result<(), String> {
+        let maker = self.run_of(claim.made).ok_or("nobody knows who made it")?;
+        let step: Vec<&Run> = self
+            .story
+            .runs
+            .iter()
+            .filter(|run| run.container == maker.container && run.asked.claims())
+            .collect();
+        let by = self.run_of(ended);
+        if by.is_some_and(|by| by.container == maker.container && by.asked.claims()) {
+            return Ok(());
+        }
+        let vanished = step
+            .last()
+            .is_some_and(|last| last.ending == Ending::Vanished);
+        let admitted = step
+            .iter()
+            .any(|run| matches!(&run.ending, Ending::Failed(named) if named.contains(id)));
+        if vanished || admitted {
+            return Ok(());
+        }
+        let end = &self.story.commits[ended].id;
+        Err(format!(
+            "its step was told nothing of it and did not give it back, {end} did; it ran: {step:?}"
+        ))
+    }
+}
