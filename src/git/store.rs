@@ -83,7 +83,7 @@ pub enum StoreError {
     #[error("a pack of {0} objects was sent, and {MOST_OBJECTS} is the most that is taken")]
     TooManyObjects(u32),
     /// A commit was expected, and something else is there.
-    #[error("{0} is not a commit")]
+    #[error("{0}, to which the branch or a commit of it points, is not a commit")]
     NotACommit(Oid),
     /// A folder has a name twice, so that nobody can tell which is meant.
     #[error(
@@ -632,7 +632,7 @@ fn name_twice(tree: &Tree<'_>) -> Option<String> {
     tree.iter()
         .map(|entry| entry.name_bytes().to_owned())
         .find(|name| !names.insert(name.clone()))
-        .map(|name| String::from_utf8_lossy(&name).into_owned())
+        .map(|name| String::from_utf8_lossy(&name).chars().take(100).collect())
 }
 
 /// What Git takes a mode for, which trees of old or odd tools have with more bits than it writes itself. Not what libgit2

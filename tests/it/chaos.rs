@@ -10,6 +10,8 @@ mod checker;
 mod examples;
 /// The history as the checker takes it.
 mod reading;
+/// What was said and done, as plain data.
+mod story;
 /// Those who want locks.
 mod worker;
 
@@ -25,7 +27,8 @@ use crate::support::git::run;
 use crate::support::server::havoc::{Havoc, Mischief};
 use crate::support::server::http::HttpServer;
 use crate::support::{TestRemote, wait_until};
-use checker::{Ending, Story, violations};
+use checker::violations;
+use story::{Ending, POOL, Story};
 use worker::{Diary, Stage, Worker};
 
 const LOCKS: [&str; 3] = ["env-1", "env-2", "env-3"];
@@ -40,13 +43,13 @@ fn number(name: &str) -> Option<u64> {
     )
 }
 
-/// What happens to a worker's requests. A push in danger is one whose process is about to be struck: what is on its way
-/// then is worth most.
+/// What happens to a worker's requests. A push in danger is one whose process is about to be struck, for which it is
+/// worth most that the push goes astray.
 fn mischief(seed: u64, danger: Arc<AtomicBool>) -> impl FnMut(&str) -> Mischief + Send + 'static {
     let mut dice = StdRng::seed_from_u64(seed);
     move |request| {
         let is_push = request.contains("POST") && request.contains("git-receive-pack");
-        let in_danger = is_push && danger.load(Ordering::SeqCst);
+        let in_danger = is_push && danger.swap(false, Ordering::SeqCst);
         let happens = dice.random_bool(match (is_push, in_danger) {
             (_, true) => 0.8,
             (true, _) => 0.4,
@@ -124,7 +127,7 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
     let seed = number("POOL_CHAOS_SEED").unwrap_or_else(rand::random);
     let time = Duration::from_secs(number("POOL_CHAOS_SECONDS").unwrap_or(40));
     eprintln!("the seed is {seed}: run it again with POOL_CHAOS_SEED={seed}");
-    let remote = TestRemote::with_pool(checker::POOL, &LOCKS);
+    let remote = TestRemote::with_pool(POOL, &LOCKS);
     let start = remote.head();
     let mut server = HttpServer::start(remote.root());
     let port = Arc::new(AtomicU16::new(server.port()));

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::checker::{
-    Asked, Commit, Ending, Files, Hold, POOL, Rule, Run, Said, Story, Verb, violations,
-};
+use super::checker::{Rule, violations};
+use super::story::{Asked, Commit, Ending, Files, Hold, POOL, Run, Said, Story, Verb};
 
 /// The content of every lock at the beginning.
 const OLD: &str = "100644 old";

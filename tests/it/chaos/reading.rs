@@ -2,7 +2,7 @@
 
 use git2::{ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
-use super::checker::{Commit, Files, Said, Story};
+use super::story::{Commit, Files, Said, Story};
 use crate::support::TestRemote;
 
 /// Reads everything on the branch since `start`.

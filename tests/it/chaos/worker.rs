@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use super::checker::{Asked, Ending, Hold, POOL, Run};
 use super::reading::blob;
+use super::story::{Asked, Ending, Hold, POOL, Run};
 use crate::support::server::havoc::Havoc;
 use crate::support::step::Running;
 use crate::support::{Answer, Step, TestRemote};
