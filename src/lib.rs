@@ -24,11 +24,13 @@
 //! pool                 the rules: what a pool is at one commit, what an operation may do to it
 //! line                 who waits, in which order, and whose turn it is
 //! metadata             what a lock's metadata says, where it is JSON or YAML
+//! reap                 the rules: which claims nobody will give back any more, and on what evidence
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! git                  a branch as a compare-and-swap register: snapshot, look, push, history; its transports
 //! concourse            the resource protocol: requests, answers, the build's environment
 //! metrics              what is measured, in which group, and how it is pushed (by the HTTP client of git's transports)
 //! message              commit messages, both ways
+//! maker                who made a claim, as its commit tells, and what a Concourse can say of such a build
 //! marker               what a run leaves on disk for a run after it, in case it vanishes
 //!   |
 //! operation, lock, object   values: what is asked, names, what Git's trees are made of
@@ -36,7 +38,8 @@
 //!
 //! # Invariants
 //!
-//! - `object`, `lock`, `operation`, `message`, `line`, `metadata` and `pool` do no I/O, and read no clock and no environment.
+//! - `object`, `lock`, `operation`, `message`, `maker`, `line`, `metadata`, `pool` and `reap` do no I/O, and read no clock and
+//!   no environment.
 //! - `git` knows commits, paths and refs, not locks. Only `git::link::local` starts processes.
 //! - Only `concourse` knows the wire's JSON: what can be serialized is a promise to someone outside. `metadata` reads what
 //!   users write into their locks.
@@ -104,6 +107,7 @@ pub mod git;
 pub mod ledger;
 pub mod line;
 pub mod lock;
+pub mod maker;
 pub mod marker;
 pub mod message;
 pub mod metadata;
@@ -112,6 +116,7 @@ pub mod object;
 pub mod operation;
 pub mod pace;
 pub mod pool;
+pub mod reap;
 pub mod report;
 pub mod step;
 
