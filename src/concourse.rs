@@ -10,11 +10,13 @@ mod build;
 pub mod duration;
 mod keys;
 mod params;
+mod reap;
 mod secret;
 mod source;
 
 pub use build::Build;
 pub use params::{Folder, LOCKS, Params};
+pub use reap::{Login, Reap, Server};
 pub use secret::Secret;
 pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
 
