@@ -1,4 +1,4 @@
-//! What Concourse and a resource say to each other: the JSON of the three steps, and the build's environment.
+//! What Concourse and a resource say to each other: the JSON of the three steps, the build's environment, and the API.
 //!
 //! The only place with wire types. Requests are validated here, once and completely, and everything behind gets values
 //! that cannot be wrong. What a request asks of a pool is an [`Operation`](crate::operation::Operation); carrying it
@@ -6,6 +6,7 @@
 //!
 //! Source: Concourse, "Implementing a resource type".
 
+pub mod atc;
 mod build;
 pub mod duration;
 mod keys;

@@ -25,6 +25,18 @@ pub(crate) use location::without_credentials;
 
 use std::time::Duration;
 
+use url::Url;
+
+/// Makes an HTTP client as the transports do: with these limits, proxy and certificates, and without following
+/// redirects. Credentials and headers are left to each request.
+///
+/// # Errors
+/// [`RemoteError::Setting`] where the settings do not hold together.
+pub fn http_client(url: &Url, access: &Access) -> Result<reqwest::Client, RemoteError> {
+    let agent = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+    client::client(url, access, agent)
+}
+
 /// Failures between us and the remote repository. Losing a race is not one of them.
 ///
 /// No message has credentials in it: a location prints itself without them.

@@ -27,7 +27,7 @@
 //! reap                 the rules: which claims nobody will give back any more, and on what evidence
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! git                  a branch as a compare-and-swap register: snapshot, look, push, history; its transports
-//! concourse            the resource protocol: requests, answers, the build's environment
+//! concourse            the resource protocol: requests, answers, the build's environment; a client for the API
 //! metrics              what is measured, in which group, and how it is pushed (by the HTTP client of git's transports)
 //! message              commit messages, both ways
 //! maker                who made a claim, as its commit tells, and what a Concourse can say of such a build
