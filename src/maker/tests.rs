@@ -299,7 +299,7 @@ proptest! {
             url: with_link.then(|| link.to_string()),
             instance_vars: vars.clone(),
         };
-        let message = compose(&origin, Verb::Claiming, &LockName::new("env-1").unwrap(), &[(REQUEST, "1".into())]);
+        let message = compose(&origin, Verb::Claiming, &[LockName::new("env-1").unwrap()], &[(REQUEST, "1".into())]);
 
         let maker = Maker::read(message.as_bytes());
 

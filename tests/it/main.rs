@@ -5,6 +5,8 @@ mod support;
 
 /// Signals and closed pipes: nothing that was claimed is left behind.
 mod aborts;
+/// What Concourse says of the build that made a claim.
+mod atc;
 /// Requests that ask for something that is none, or that would harm.
 mod bad_input;
 /// Everything at once, with faults and kills, and a checker that reads the history afterwards.

@@ -1,6 +1,7 @@
 //! Servers on loopback: real ones from Debian's packages, and a few of our own for faults that a real one can't be told
 //! to make. Each is ended with its value, by its process id.
 
+pub mod atc;
 pub mod authority;
 pub mod daemon;
 pub mod faulty;
