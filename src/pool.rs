@@ -462,7 +462,8 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
                 Some(State::Unclaimed(entry)) => (Holding::Unclaimed, entry),
             };
             let same = entry.id == content.id();
-            if same && state == *holding {
+            // A lock that is held is somebody's: who adds one as held must not be given his claim.
+            if same && state == *holding && state == Holding::Unclaimed {
                 Decision::Done(vec![lock.clone()], Since::LastTouch)
             } else {
                 Decision::Refuse(Refusal::Exists {

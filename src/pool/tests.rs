@@ -206,7 +206,6 @@ fn what_is_so_already_is_done() {
     let done = Decision::Done(vec![lock("x")], Since::LastTouch);
 
     assert_eq!(held.decide(&Operation::AwaitClaimed(lock("x")), None), done);
-    assert_eq!(held.decide(&add("x", "1", Holding::Claimed), None), done);
     assert_eq!(
         free.decide(&Operation::AwaitUnclaimed(lock("x")), None),
         done
@@ -249,6 +248,10 @@ fn what_would_harm_is_refused_with_the_state_it_found() {
     assert_eq!(
         refusal(&held, add("x", "2", Holding::Unclaimed)),
         "the lock `x` exists already: it is claimed, with other metadata"
+    );
+    assert_eq!(
+        refusal(&held, add("x", "1", Holding::Claimed)),
+        "the lock `x` exists already: it is claimed"
     );
     assert_eq!(
         refusal(&free, add("x", "1", Holding::Claimed)),

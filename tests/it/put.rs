@@ -301,17 +301,26 @@ fn add_makes_a_free_lock_and_add_claimed_one_that_is_held() {
 
 #[test]
 fn adding_what_is_there_already_changes_nothing_and_gives_the_lock_s_last_commit() {
-    for param in ["add", "add_claimed"] {
-        let remote = TestRemote::with_pool("aws", &[]);
-        let step = Step::on(&remote, "aws");
-        let added = put_named(&step, param, "env-1").version();
-        let other = put_named(&step, "add", "env-2").version();
+    let remote = TestRemote::with_pool("aws", &[]);
+    let step = Step::on(&remote, "aws");
+    let added = put_named(&step, "add", "env-1").version();
+    let other = put_named(&step, "add", "env-2").version();
 
-        let answer = put_named(&step, param, "env-1");
+    let answer = put_named(&step, "add", "env-1");
 
-        assert_eq!(answer.json(), answer_of(&added, "env-1"));
-        assert_eq!(remote.head(), other);
-    }
+    assert_eq!(answer.json(), answer_of(&added, "env-1"));
+    assert_eq!(remote.head(), other);
+}
+
+#[test]
+fn adding_a_lock_as_claimed_that_somebody_holds_does_not_give_away_his_claim() {
+    let remote = TestRemote::with_pool("aws", &[]);
+    let held = put_named(&Step::on(&remote, "aws"), "add_claimed", "env-1").version();
+
+    let answer = put_named(&Step::on(&remote, "aws"), "add_claimed", "env-1");
+
+    let words = "the lock `env-1` exists already: it is claimed";
+    assert_refused(&remote, &held, &answer, &[words]);
 }
 
 #[test]
