@@ -217,6 +217,8 @@ impl<'a> Worker<'a> {
         let mut step = Step::with_source(json!({
             "uri": self.uri, "branch": "main", "pool": POOL, "retry_delay": "300ms",
             "connect_timeout": "2s", "silence_timeout": "2s", "attempt_timeout": "8s", "fault_timeout": "20s",
+            // Those who are killed leave their tickets, for three times as long: much shorter than `PATIENCE`.
+            "ticket_renewal": "3s",
         }));
         let id = format!("{}-{}", self.name, self.containers);
         for (name, value) in [
