@@ -1,4 +1,4 @@
-//! What the three programs that Concourse runs have in common: their surroundings, and how they end.
+//! What the programs have in common: their surroundings, and how they end.
 
 use std::env;
 use std::path::PathBuf;
@@ -12,26 +12,34 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
+#[allow(dead_code, reason = "`pool` has exit codes of its own")]
 pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
-    let result = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")
-        .and_then(|runtime| {
-            let result = runtime.block_on(step);
-            // A thread that is stuck in a system call (an answer that nobody takes, a name that is looked up) cannot be
-            // stopped, and must not keep us from ending.
-            runtime.shutdown_background();
-            result
-        });
-    match result {
+    match block_on(step) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            for line in chain(err.as_ref()).lines() {
-                eprintln!("error: {line}");
-            }
+            say_error(&err);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs something to its end.
+pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let result = runtime.block_on(work);
+    // A thread that is stuck in a system call (an answer that nobody takes, a name that is looked up) cannot be stopped,
+    // and must not keep us from ending.
+    runtime.shutdown_background();
+    result
+}
+
+/// Tells people of an error.
+pub fn say_error(err: &anyhow::Error) {
+    for line in chain(err.as_ref()).lines() {
+        eprintln!("error: {line}");
     }
 }
 
@@ -88,7 +96,7 @@ pub fn surroundings() -> Surroundings {
 }
 
 /// The folder that Concourse gives as the only argument.
-#[allow(dead_code, reason = "check has no folder")]
+#[allow(dead_code, reason = "only `in` and `out` have one")]
 pub fn folder(program: &str) -> Result<PathBuf> {
     env::args_os()
         .nth(1)

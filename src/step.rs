@@ -1,4 +1,5 @@
-//! One function for each step of Concourse: check, get (`in` is a keyword) and put.
+//! One function for each thing that a user can ask for: Concourse's check, get (`in` is a keyword) and put, and what the
+//! command line has besides.
 //!
 //! A step gets its request, its folder and its surroundings as values, and gives its answer as one; reading, writing
 //! and exit codes are the programs' business.
@@ -6,11 +7,13 @@
 mod cache;
 mod check;
 mod get;
+mod operate;
 mod put;
 mod ready;
 
 pub use check::check;
 pub use get::get;
+pub use operate::{Order, operate};
 pub use put::put;
 pub use ready::Proxies;
 

@@ -93,6 +93,14 @@ pub struct Tunnel {
 }
 
 impl Source {
+    /// Reads a source that is a JSON object by itself.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub fn from_json(source: &Value) -> Result<Source, RequestError> {
+        Source::read(&Keys::of(source)?)
+    }
+
     pub(super) fn read(source: &Keys<'_>) -> Result<Source, RequestError> {
         let mut missing = Vec::new();
         let mut required = |keys: &Keys<'_>, key: &str, name: &str| {

@@ -7,11 +7,9 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{Ready, StepError, Surroundings};
-use crate::attempt::{Attempt, InLine, Markers, Meter, Outcome};
+use super::{Order, StepError, Surroundings, operate};
+use crate::attempt::Outcome;
 use crate::concourse::{PutRequest, Response};
-use crate::git::Store;
-use crate::metrics::{Place, Reporter};
 use crate::pace::whole_seconds;
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
@@ -30,46 +28,18 @@ pub async fn put(
     log: &mut dyn Write,
 ) -> Result<(), StepError> {
     let source = &request.source;
-    let mut ready = Ready::new(source, around, log)?;
-    let operation = request.params.operation(source_dir)?;
     let step = match (&request.request, around.build.id()) {
         (None, _) => None,
         (Some(name), Some(build)) => Some(format!("{build} {name}")),
         (Some(_), None) => return Err(StepError::NoBuild),
     };
-    let mut attempt = Attempt {
-        remote: ready.remote(&source.branch, Store::temporary(&around.temporary)?)?,
-        pool: source.pool.clone(),
+    let order = Order {
+        operation: request.params.operation(source_dir)?,
         origin: around.build.origin(),
-        identity: ready.identity.clone(),
-        pace: ready.pace,
         patience: request.patience,
-        in_line: source.in_line.then_some(InLine {
-            priority: request.priority,
-            renewal: source.ticket_renewal,
-        }),
-        meter: Meter::new(Reporter::new(
-            ready.gateway.take(),
-            Place {
-                pool: source.pool.clone(),
-                branch: source.branch.clone(),
-            },
-        )),
-        paint: around.paint,
-        step: step.clone(),
-        markers: operation.claims().then(|| Markers {
-            folder: around.temporary.join("pool-resource/markers"),
-            request: format!(
-                "{:?} {:?} {} {} {operation:?} {step:?}",
-                around.build.id(),
-                ready.location,
-                source.branch,
-                source.pool
-            ),
-        }),
-        marker: None,
-        stop,
-        log,
+        priority: request.priority,
+        step,
+        rerun: Some(format!("{:?}", around.build.id())),
     };
     let respond = async |outcome: &Outcome| {
         let mut response = Response::new(outcome.commit, &outcome.locks, &source.pool);
@@ -87,6 +57,6 @@ pub async fn put(
         answer.write_all(&response.to_json()?).await?;
         answer.flush().await
     };
-    attempt.run(&operation, respond).await?;
+    operate(source, order, around, stop, respond, log).await?;
     Ok(())
 }

@@ -1,0 +1,33 @@
+//! `pool`: the locks from a terminal, and from any CI.
+//!
+//! Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error.
+
+mod args;
+mod commands;
+mod holder;
+mod output;
+mod settings;
+
+#[path = "../resource.rs"]
+mod resource;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Args;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match resource::block_on(commands::run(args)) {
+        Ok(code) => code,
+        Err(err) => {
+            resource::say_error(&err);
+            if commands::is_not_now(&err) {
+                ExitCode::from(1)
+            } else {
+                ExitCode::from(2)
+            }
+        }
+    }
+}
