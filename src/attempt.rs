@@ -314,7 +314,9 @@ impl Attempt<'_> {
             let interest = queue
                 .as_ref()
                 .filter(|_| !std::mem::take(&mut fetch_anyway));
+            let look_began = Instant::now();
             let (listing, snapshot) = Box::pin(self.look(push_follows, depth, interest)).await?;
+            let look_took = look_began.elapsed();
             if let Some(queue) = queue {
                 queue.observe(&listing, self.remote.store());
             }
@@ -435,7 +437,7 @@ impl Attempt<'_> {
             let before = standing.map_or(0, |standing| standing.served_before.len());
             if before > 0 {
                 self.take_ticket(queue).await?;
-                match others_first.pause(before, listing.head) {
+                match others_first.pause(before, listing.head, look_took) {
                     Some(pause) => {
                         self.rest(pause, queue).await?;
                         continue;
@@ -745,21 +747,21 @@ fn and_holders(holders: &[String]) -> String {
 struct OthersFirst {
     /// How many there were, where the branch was, and when that had just changed.
     seen: Option<(usize, Oid, Instant)>,
-    /// How long one of them takes.
-    each: Option<Duration>,
 }
 
 impl OthersFirst {
-    /// What it takes as long as nothing is known.
-    const AT_FIRST: Duration = Duration::from_millis(40);
-    /// The bounds of a pause.
-    const PAUSES: std::ops::RangeInclusive<Duration> =
-        Duration::from_millis(10)..=Duration::from_millis(1500);
+    /// How many requests it takes to look, fetch and push. Each takes about as long as our own look took: what is seen of
+    /// the others has the time in it for which nobody did anything, and whoever went by that would make it longer and longer.
+    const REQUESTS: u32 = 4;
+    /// What it takes on the fastest of servers.
+    const LEAST: Duration = Duration::from_millis(40);
+    /// The longest pause: a mistake must not leave the branch alone for long.
+    const LONGEST: Duration = Duration::from_millis(500);
     /// For how long one is waited for who does nothing.
     const PATIENCE: Duration = Duration::from_secs(1);
 
     /// The pause until it may be our turn; `None` when nothing has happened for too long.
-    fn pause(&mut self, before: usize, head: Oid) -> Option<Duration> {
+    fn pause(&mut self, before: usize, head: Oid, look: Duration) -> Option<Duration> {
         let now = Instant::now();
         match self.seen {
             Some((were, was, since)) if were == before && was == head => {
@@ -768,18 +770,13 @@ impl OthersFirst {
                     return None;
                 }
             }
-            Some((were, _, since)) if were > before => {
-                let gone = u32::try_from(were - before).unwrap_or(u32::MAX);
-                self.each = Some(since.elapsed() / gone);
-                self.seen = Some((before, head, now));
-            }
             _ => self.seen = Some((before, head, now)),
         }
-        let each = self.each.unwrap_or(OthersFirst::AT_FIRST);
+        let each = (look * OthersFirst::REQUESTS).max(OthersFirst::LEAST);
         let all = each.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
         // A little early: to look once more costs less than to leave the branch alone.
-        let pause = all.mul_f64(rand::rng().random_range(0.8..=1.0));
-        Some(pause.clamp(*OthersFirst::PAUSES.start(), *OthersFirst::PAUSES.end()))
+        let pause = all.min(OthersFirst::LONGEST);
+        Some(pause.mul_f64(rand::rng().random_range(0.8..=1.0)))
     }
 }
 

@@ -25,7 +25,8 @@ fn main() {
     for _ in 0..3 {
         at_once();
     }
-    in_turn();
+    in_turn(false);
+    in_turn(true);
 }
 
 /// 1,000 tickets for 1,000 locks, of which every second is free; each takes any lock, or one of twenty.
@@ -105,10 +106,12 @@ fn at_once() {
     );
 }
 
-/// One lock, held until all have come; they come one after the other, and each gives it back as soon as it has it.
-fn in_turn() {
+/// One lock, free or held until all have come; they come one after the other, and each gives it back as soon as it has it.
+fn in_turn(held: bool) {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
-    remote.claim_by_hand("aws", "env-1");
+    if held {
+        remote.claim_by_hand("aws", "env-1");
+    }
     let server = HttpServer::start(remote.root());
     let mut dice = StdRng::seed_from_u64(7);
     let begun = Instant::now();
@@ -141,8 +144,10 @@ fn in_turn() {
             .lines()
             .count()
     };
-    support::wait_until("all wait", || tickets() == MANY);
-    remote.release_by_hand("aws", "env-1");
+    if held {
+        support::wait_until("all wait", || tickets() == MANY);
+        remote.release_by_hand("aws", "env-1");
+    }
     let mut served: Vec<(Duration, Duration, Duration, usize)> = waits
         .into_iter()
         .enumerate()
@@ -165,8 +170,13 @@ fn in_turn() {
         .collect();
     let requests = server.log().lines().count();
     println!(
-        "{MANY} waiters for one lock, 0.3 to 1.5 s apart, from when all are there: {inversions} inversions, {} hand-overs, median {:.2} s, the longest {:.2} s; \
-         {requests} requests in {:.0} s, {:.1} a second, of which {:.1} more than acquires without a wait would need",
+        "{MANY} waiters for one lock that is {}, 0.3 to 1.5 s apart: {inversions} inversions, {} hand-overs, median {:.2} s, the longest {:.2} s; \
+         {requests} requests in {:.0} s, {:.1} a second, {:.1} of them for waiting",
+        if held {
+            "held until all are there"
+        } else {
+            "free at first"
+        },
         hand_overs.len(),
         median(hand_overs.clone()).as_secs_f64(),
         hand_overs.iter().max().unwrap().as_secs_f64(),
