@@ -6,12 +6,14 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempt, AttemptError, Pending, Queue, deeper};
-use crate::git::{Depth, PushAnswer, RefUpdate, RemoteError, Snapshot, StoreError};
+use super::{Attempt, AttemptError, Pending, Queue, deeper, read};
+use crate::git::{
+    Depth, Interest, Listing, PushAnswer, RefUpdate, RemoteError, Snapshot, StoreError,
+};
 use crate::marker::{Marked, Marker};
 use crate::message;
 use crate::object::Oid;
-use crate::pace::{FaultError, Faults, pause_unless_stopped, pauses, ride_out};
+use crate::pace::{FaultError, Faults, pause_unless_stopped, pauses};
 use crate::pool::Change;
 use crate::report;
 
@@ -204,23 +206,25 @@ impl Attempt<'_> {
 
     /// Looks where the branch went from `base`, and whether `ours` is on it.
     pub(super) async fn find(&mut self, base: Oid, ours: Oid) -> Result<Found, FaultError> {
-        let remote = &mut self.remote;
-        let head = ride_out(self.pace.fault_limit, &self.stop, self.log, async || {
-            remote.head().await
-        })
-        .await?;
-        if head == base {
-            return Ok(Found::Unmoved);
-        }
-        if head == ours {
-            return Ok(Found::Landed);
-        }
         let mut depth = Depth::RECENT;
         loop {
-            let snapshot = self.snapshot(depth).await?;
-            if snapshot.commit == base {
-                return Ok(Found::Unmoved);
-            }
+            let interest = |listing: &Listing| match listing.head {
+                head if head == base || head == ours => Interest::Nothing,
+                _ => Interest::Head(depth, Vec::new()),
+            };
+            let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
+            let (listing, snapshot) = read(remote, limit, &self.stop, self.log, async |remote| {
+                remote.look(false, &interest).await
+            })
+            .await?;
+            let Some(snapshot) = snapshot else {
+                let landed = listing.head == ours;
+                return Ok(if landed {
+                    Found::Landed
+                } else {
+                    Found::Unmoved
+                });
+            };
             let err = match self.remote.history(&snapshot).has_after(base, ours) {
                 Ok(true) => return Ok(Found::Landed),
                 Ok(false) => return Ok(Found::Moved),

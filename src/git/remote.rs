@@ -203,21 +203,6 @@ impl Remote {
         History::new(&self.store, snapshot.commit, snapshot.depth == Depth::ALL)
     }
 
-    /// Looks where the branch is.
-    ///
-    /// # Errors
-    /// [`RemoteError`].
-    pub async fn head(&self) -> Result<Oid, RemoteError> {
-        self.within_limit(async {
-            let (talk, advertisement) = self.open(Service::UploadPack).await?;
-            let head = self.head_in(&advertisement)?;
-            // The answer is there; a goodbye that gets lost changes nothing.
-            let _ = talk.leave().await;
-            Ok(head)
-        })
-        .await
-    }
-
     /// Looks where the branch is and fetches what is not here yet of its last `depth` commits.
     ///
     /// # Errors
