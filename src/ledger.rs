@@ -2,10 +2,11 @@
 //!
 //! Reads commits and trees through [`History`]; does no I/O of its own and decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::git::{History, HistoryError};
+use crate::git::{Commit, History, HistoryError};
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message;
 use crate::object::{Entry, Mode, Oid};
@@ -233,52 +234,199 @@ pub fn claim_of_step(
     Ok(None)
 }
 
-/// A claim that stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StandingClaim {
+/// A claim that stands, as the history tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
     /// The commit that made it.
-    pub commit: Oid,
-    /// When, by the clock of whoever made it, in seconds since 1970.
-    pub time: i64,
+    pub claim: ClaimId,
+    /// When, by the clock of whoever made it.
+    pub made: SystemTime,
+    /// What that commit says.
+    pub message: Arc<[u8]>,
+    /// The last commit by which its holder showed to be there: its last renewal, else the claim itself.
+    pub last_sign: Oid,
+    /// When that was, by the holder's clock.
+    pub last_sign_at: SystemTime,
+    /// When its lease ends, by its last renewal, else by the claim itself; `None` when it has none.
+    pub lease_end: Option<SystemTime>,
 }
 
-/// The claims of a pool that stand, by their locks. One walk finds them all; it ends with the oldest of them.
+/// The claims that stand at the head in each of these pools, by their locks: all locks in `claimed/`, damaged ones as well.
+///
+/// One walk back from the head finds them all, whatever the number of the pools; it ends with the oldest of the claims.
+/// Folders are read only where they differ from those of the commit before, and only on the way to pools of which
+/// something is still looked for.
 ///
 /// # Errors
 /// [`HistoryError`].
-pub fn standing_claims(
+pub fn claims(
     history: &History<'_>,
-    pool: &PoolName,
-) -> Result<BTreeMap<LockName, StandingClaim>, HistoryError> {
-    let claimed_in = |commit: Oid| -> Result<BTreeSet<LockName>, HistoryError> {
-        let claimed = locks(history, commit, pool)?
+    pools: &[PoolName],
+) -> Result<BTreeMap<PoolName, BTreeMap<LockName, Held>>, HistoryError> {
+    let mut found: BTreeMap<PoolName, BTreeMap<LockName, Held>> = BTreeMap::new();
+    let mut on_the_way = Folder::default();
+    for pool in pools {
+        found.entry(pool.clone()).or_default();
+        let claimed = locks(history, history.head(), pool)?
             .into_iter()
             .filter(|(_, files)| files.claimed.is_some());
-        Ok(claimed.map(|(lock, _)| lock).collect())
-    };
-    let folder = pool.folder(Holding::Claimed);
-    let mut open = claimed_in(history.head())?;
-    let mut claims = BTreeMap::new();
-    for commit in history.first_parents(history.head()) {
-        if open.is_empty() {
-            break;
-        }
-        let commit = commit?;
-        if !history.touches(commit, &folder)? {
-            continue;
-        }
-        let before = match history.parents(commit)?.first() {
-            Some(parent) => claimed_in(*parent)?,
-            None => BTreeSet::new(),
-        };
-        let time = history.commit(commit)?.time;
-        let made: Vec<LockName> = open.difference(&before).cloned().collect();
-        for lock in made {
-            open.remove(&lock);
-            claims.insert(lock, StandingClaim { commit, time });
+        let open: Vec<LockName> = claimed.map(|(lock, _)| lock).collect();
+        if !open.is_empty() {
+            on_the_way.insert(pool, open);
         }
     }
-    Ok(claims)
+
+    let mut renewals: HashMap<Oid, Sign> = HashMap::new();
+    let (mut id, mut commit) = (history.head(), history.commit(history.head())?);
+    on_the_way.back_to(history, Some(commit.tree), &mut |_, _| {})?;
+    while !on_the_way.is_empty() {
+        let before = history.before(id, &commit)?;
+        if before
+            .as_ref()
+            .is_some_and(|(_, before)| before.tree == commit.tree)
+        {
+            if let Some(claim) = shown_claim(&commit.message) {
+                renewals.entry(claim).or_default().note(id, &commit);
+            }
+        } else {
+            let mut made = Vec::new();
+            let tree = before.as_ref().map(|(_, before)| before.tree);
+            on_the_way.back_to(history, tree, &mut |pool, locks| made.push((pool, locks)))?;
+            if !made.is_empty() {
+                let mut sign = renewals.remove(&id).unwrap_or_default();
+                sign.note(id, &commit);
+                let held = Held {
+                    claim: ClaimId(id),
+                    made: moment(commit.time),
+                    message: commit.message.as_slice().into(),
+                    last_sign: sign.last.map_or(id, |(last, _)| last),
+                    last_sign_at: moment(sign.last.map_or(commit.time, |(_, time)| time)),
+                    lease_end: sign.lease_end,
+                };
+                for (pool, locks) in made {
+                    let claims = found.entry(pool).or_default();
+                    claims.extend(locks.into_iter().map(|lock| (lock, held.clone())));
+                }
+                on_the_way.prune();
+            }
+        }
+        let Some(before) = before else { break };
+        (id, commit) = before;
+    }
+    Ok(found)
+}
+
+/// What is known of a claim's holder, gathered from the newest commit back.
+#[derive(Debug, Default)]
+struct Sign {
+    /// The last commit, and its time.
+    last: Option<(Oid, i64)>,
+    lease_end: Option<SystemTime>,
+}
+
+impl Sign {
+    fn note(&mut self, id: Oid, commit: &Commit) {
+        self.last = self.last.or(Some((id, commit.time)));
+        self.lease_end = self
+            .lease_end
+            .or_else(|| message::lease_end(&commit.message));
+    }
+}
+
+/// The claim that a message shows.
+fn shown_claim(message: &[u8]) -> Option<Oid> {
+    // An id that is cut short would be filled up with zeros.
+    message::trailer(message, message::CLAIM)
+        .filter(|claim| claim.len() == 40)?
+        .parse()
+        .ok()
+}
+
+/// A folder on the way to pools, as a commit has it.
+#[derive(Debug, Default)]
+struct Folder {
+    /// Its tree; `None` where there is no such folder.
+    tree: Option<Oid>,
+    below: BTreeMap<String, Folder>,
+    /// Whether it is the `claimed/` of a pool, and of which of its locks the claims are still looked for.
+    claimed: Option<(PoolName, Vec<LockName>)>,
+}
+
+impl Folder {
+    fn insert(&mut self, pool: &PoolName, open: Vec<LockName>) {
+        let mut folder = self;
+        for part in pool.folder(Holding::Claimed).split('/') {
+            folder = folder.below.entry(part.to_owned()).or_default();
+        }
+        folder.claimed = Some((pool.clone(), open));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.below.is_empty() && self.claimed.is_none()
+    }
+
+    /// Forgets what nothing is looked for in any more.
+    fn prune(&mut self) {
+        self.claimed.take_if(|(_, open)| open.is_empty());
+        self.below.retain(|_, folder| {
+            folder.prune();
+            !folder.is_empty()
+        });
+    }
+
+    /// Goes from one commit to the one before it, where it is the tree `before`; hands each pool's locks to `made` that
+    /// were claimed in between.
+    fn back_to(
+        &mut self,
+        history: &History<'_>,
+        before: Option<Oid>,
+        made: &mut impl FnMut(PoolName, Vec<LockName>),
+    ) -> Result<(), HistoryError> {
+        if self.tree == before {
+            return Ok(());
+        }
+        // At first it is nowhere yet.
+        let begins = self.tree.is_none();
+        self.tree = before;
+        let names: Vec<&str> = self.below.keys().map(String::as_str).collect();
+        let trees = match before {
+            Some(tree) => history.names(tree, &names)?,
+            None => vec![None; names.len()],
+        };
+        for (folder, entry) in self.below.values_mut().zip(trees) {
+            let tree = entry.filter(|entry| entry.mode == Mode::Folder);
+            folder.back_to(history, tree.map(|entry| entry.id), made)?;
+        }
+        let Some((pool, open)) = self.claimed.as_mut().filter(|_| !begins) else {
+            return Ok(());
+        };
+        let names: Vec<&str> = open.iter().map(LockName::as_str).collect();
+        let files = match before {
+            Some(tree) => history.names(tree, &names)?,
+            None => vec![None; names.len()],
+        };
+        let mut files = files.into_iter();
+        let is_new = |_: &mut LockName| {
+            let file = files.next().flatten();
+            !file.is_some_and(|file| file.mode.is_blob())
+        };
+        let new: Vec<LockName> = open.extract_if(.., is_new).collect();
+        if !new.is_empty() {
+            made(pool.clone(), new);
+        }
+        Ok(())
+    }
+}
+
+/// A commit's time.
+fn moment(seconds: i64) -> SystemTime {
+    let since = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(since)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    };
+    time.unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// For how long locks of a pool were held, or one of them: of those holds whose beginning and end are in the history that

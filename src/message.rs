@@ -12,6 +12,7 @@
 //! line. What is read may come from anyone, and is taken for no more than text.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use crate::lock::LockName;
 
@@ -22,6 +23,8 @@ pub const CLAIM: &str = "Pool-Claim";
 /// The trailer with the step that a claim was made for, by which a later run of it knows the claim again: the build's id
 /// and the name that the step gave itself.
 pub const STEP: &str = "Pool-Step";
+/// The trailer with the end of a claim's lease, as RFC 3339 has a time in UTC.
+pub const LEASE: &str = "Pool-Lease";
 /// The trailer with the instance vars of the build's pipeline, as JSON.
 pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
 
@@ -173,6 +176,11 @@ pub fn trailers(message: &[u8], name: &str) -> Vec<String> {
         }
     }
     values
+}
+
+/// When the lease ends that a message gives; `None` when it gives none, or what it gives is no time.
+pub fn lease_end(message: &[u8]) -> Option<SystemTime> {
+    humantime::parse_rfc3339(&trailer(message, LEASE)?).ok()
 }
 
 /// The page of the build that a message speaks of, if it is a web address.

@@ -180,13 +180,13 @@ fn state_of(history: &History<'_>, pool: &Pool) -> PoolState {
             State::Damaged(_) => state.damaged += 1,
         }
     }
-    state.oldest_claim = match ledger::standing_claims(history, pool.name()) {
-        Ok(claims) if claims.is_empty() => Since::Nothing,
+    state.oldest_claim = match ledger::claims(history, std::slice::from_ref(pool.name())) {
         Ok(claims) => claims
             .values()
-            .map(|claim| claim.time)
+            .flat_map(|claims| claims.values())
+            .map(|claim| claim.made)
             .min()
-            .map_or(Since::Nothing, |time| Since::When(moment(time))),
+            .map_or(Since::Nothing, Since::When),
         // Deeper than what is here.
         Err(_) => Since::Unknown,
     };

@@ -75,6 +75,39 @@ impl<'a> History<'a> {
         }
     }
 
+    /// The commit that the commit `id`, which says `commit`, was made on, and what that one says; `None` at the beginning.
+    ///
+    /// For long walks: each commit is read once.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn before(&self, id: Oid, commit: &Commit) -> Result<Option<(Oid, Commit)>, HistoryError> {
+        let Some(parent) = commit.parents.first().copied() else {
+            return Ok(None);
+        };
+        if let Some(commit) = self.store.commit(parent)? {
+            return Ok(Some((parent, commit)));
+        }
+        if self.store.has(parent) {
+            return Err(StoreError::NotACommit(parent).into());
+        }
+        match self.complete {
+            // Not where the server cut the history off: our copy has lost something.
+            _ if !self.store.is_cut(id) => Err(StoreError::Hole(parent).into()),
+            true => Ok(None),
+            false => Err(HistoryError::Truncated),
+        }
+    }
+
+    /// What stands under each of these names in a folder that a commit of the history has, in their order. The folder is
+    /// read once.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn names(&self, folder: Oid, names: &[&str]) -> Result<Vec<Option<Entry>>, HistoryError> {
+        Ok(self.store.names(folder, names)?)
+    }
+
     /// What stands at `path` in a commit.
     ///
     /// # Errors

@@ -307,6 +307,22 @@ impl Store {
         Ok(None)
     }
 
+    /// Reads what stands under each of these names in a tree, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the tree is missing or damaged.
+    pub fn names(&self, tree: Oid, names: &[&str]) -> Result<Vec<Option<Entry>>, StoreError> {
+        let tree = self.tree(tree)?;
+        let found = names.iter().map(|name| {
+            let entry = named(&tree, name.as_bytes())?;
+            Some(Entry {
+                mode: mode_of(entry.filemode_raw()),
+                id: entry.id(),
+            })
+        });
+        Ok(found.collect())
+    }
+
     /// Lists a tree.
     ///
     /// # Errors

@@ -31,6 +31,8 @@ mod host_keys;
 mod hostile;
 /// HTTPS: certificates, credentials and redirects, and the settings of Git for a web server.
 mod https;
+/// The claims that stand, as the history tells of them.
+mod ledger;
 /// The line of those who wait.
 mod line;
 /// What commits say of the build that made them.

@@ -1,0 +1,250 @@
+//! What the history says of the claims that stand, read as the library reads it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use pool_resource::git::{Access, Depth, HistoryError, Location, Remote, Store};
+use pool_resource::ledger::{Held, claims};
+use pool_resource::lock::PoolName;
+
+use crate::support::TestRemote;
+use crate::support::remote::Hand;
+
+type Claims = BTreeMap<String, BTreeMap<String, Held>>;
+
+/// The claims of these pools, from as much of the history as it takes, and how much that was.
+async fn read(remote: &TestRemote, pools: &[&str]) -> (Claims, Depth) {
+    let (location, _) = Location::parse(&remote.uri()).unwrap();
+    let store = Store::temporary(&std::env::temp_dir()).unwrap();
+    let access = Access::default();
+    let mut read = Remote::new(&location, &access, remote.branch(), store).unwrap();
+    let pools: Vec<PoolName> = pools
+        .iter()
+        .map(|pool| PoolName::new(pool).unwrap())
+        .collect();
+    let mut depth = Depth::HEAD;
+    loop {
+        let snapshot = read.snapshot(depth).await.unwrap();
+        match claims(&read.history(&snapshot), &pools) {
+            Ok(found) => {
+                let named = found.into_iter().map(|(pool, claims)| {
+                    let claims = claims.into_iter();
+                    let claims = claims.map(|(lock, held)| (lock.to_string(), held));
+                    (pool.to_string(), claims.collect())
+                });
+                return (named.collect(), depth);
+            }
+            Err(HistoryError::Truncated) => depth = depth.deeper().unwrap(),
+            Err(HistoryError::Store(err)) => panic!("{err}"),
+        }
+    }
+}
+
+/// The locks of one pool, each with its claim and the last sign of its holder.
+async fn signs(remote: &TestRemote, pool: &str) -> BTreeMap<String, (String, String)> {
+    let (mut claims, _) = read(remote, &[pool]).await;
+    let claims = claims.remove(pool).unwrap().into_iter();
+    claims
+        .map(|(lock, held)| (lock, (held.claim.to_string(), held.last_sign.to_string())))
+        .collect()
+}
+
+/// Puts a commit on the branch that changes no file.
+fn say(remote: &TestRemote, message: &str) -> String {
+    remote.commit(message, &[])
+}
+
+fn renewal(claim: &str, lease: &str) -> String {
+    format!("renewing: x\n\nPool-Request: 1\nPool-Claim: {claim}\nPool-Lease: {lease}\n")
+}
+
+fn at(text: &str) -> Option<SystemTime> {
+    Some(humantime::parse_rfc3339(text).unwrap())
+}
+
+#[tokio::test]
+async fn the_claim_of_a_lock_is_the_commit_by_which_it_came_to_where_it_is() {
+    let remote = TestRemote::with_pool("aws", &["a", "b", "c", "d"]);
+    remote.claim_by_hand("aws", "a");
+    let b = remote.claim_by_hand("aws", "b");
+    remote.release_by_hand("aws", "a");
+    let edit = [Hand::Put("aws/claimed/b", "100755", b"changed in place")];
+    remote.commit("updating: b", &edit);
+    let a = remote.claim_by_hand("aws", "a");
+    let both = [
+        Hand::Put("aws/claimed/new", "100644", b"1"),
+        Hand::Put("aws/claimed/d", "100644", b"in both folders"),
+    ];
+    let both = remote.commit("by hand", &both);
+
+    let own = |claim: &String| (claim.clone(), claim.clone());
+    let expected = [("a", &a), ("b", &b), ("d", &both), ("new", &both)];
+    let expected = expected.map(|(lock, claim)| (lock.to_owned(), own(claim)));
+    assert_eq!(signs(&remote, "aws").await, expected.into());
+}
+
+#[tokio::test]
+async fn a_claim_has_its_time_its_message_and_its_lease() {
+    let remote = TestRemote::with_pool("aws", &["a", "b", "c"]);
+    let moved = |lock: &str| {
+        let path = |folder: &str| format!("aws/{folder}/{lock}");
+        (path("unclaimed"), path("claimed"))
+    };
+    let leased = "ops/web/deploy build 12 claiming: a\n\nPool-Lease: 2026-01-01T10:00:00Z";
+    for (lock, time, message) in [
+        ("a", 1_700_000_000, leased),
+        ("b", 1_500_000_000, "claiming: b"),
+        ("c", 1_700_000_001, "claiming: c\n\nPool-Lease: soon"),
+    ] {
+        let (from, to) = moved(lock);
+        remote.commit_at(time, message, &[Hand::Move(&from, &to)]);
+    }
+
+    let (claims, _) = read(&remote, &["aws"]).await;
+
+    let claims = &claims["aws"];
+    let since = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    assert_eq!(claims["a"].made, since(1_700_000_000));
+    assert_eq!(claims["a"].last_sign_at, claims["a"].made);
+    assert_eq!(claims["a"].message.trim_ascii(), leased.as_bytes());
+    assert_eq!(claims["a"].lease_end, at("2026-01-01T10:00:00Z"));
+    assert_eq!(
+        (claims["b"].made, claims["b"].lease_end),
+        (since(1_500_000_000), None)
+    );
+    assert_eq!(claims["c"].lease_end, None);
+}
+
+#[tokio::test]
+async fn the_last_renewal_is_the_sign_of_life_and_its_lease_counts() {
+    let remote = TestRemote::with_pool("aws", &["a", "b", "c"]);
+    let a = remote.claim_by_hand("aws", "a");
+    say(&remote, &renewal(&a, "2026-01-01T10:00:00Z"));
+    let both = [
+        Hand::Move("aws/unclaimed/b", "aws/claimed/b"),
+        Hand::Move("aws/unclaimed/c", "aws/claimed/c"),
+    ];
+    let both = remote.commit("claiming: b, c\n\nPool-Lease: 2026-01-01T09:00:00Z", &both);
+    let last = say(&remote, &renewal(&a, "2026-01-01T11:00:00Z"));
+    let of_both = say(&remote, &renewal(&both, "no time"));
+
+    let (claims, _) = read(&remote, &["aws"]).await;
+
+    let claims = &claims["aws"];
+    let shown = |lock: &str| {
+        let held = &claims[lock];
+        (
+            held.claim.to_string(),
+            held.last_sign.to_string(),
+            held.lease_end,
+        )
+    };
+    assert_eq!(shown("a"), (a, last, at("2026-01-01T11:00:00Z")));
+    // A renewal that gives no time leaves the lease as it was.
+    let expected = (both, of_both, at("2026-01-01T09:00:00Z"));
+    assert_eq!((shown("b"), shown("c")), (expected.clone(), expected));
+}
+
+#[tokio::test]
+async fn what_only_looks_like_a_renewal_is_none() {
+    let remote = TestRemote::with_pool("aws", &["a", "b"]);
+    let old = remote.claim_by_hand("aws", "a");
+    remote.release_by_hand("aws", "a");
+    let a = remote.claim_by_hand("aws", "a");
+    // Of a claim that is over.
+    say(&remote, &renewal(&old, "2026-01-01T10:00:00Z"));
+    // Of no claim.
+    say(&remote, &renewal(&a[..20], "2026-01-01T10:00:00Z"));
+    say(&remote, &renewal(&format!("{a}0"), "2026-01-01T10:00:00Z"));
+    say(&remote, "renewing: a");
+    // With a file changed it is something else.
+    let change = [Hand::Put("aws/note", "100644", b"1")];
+    remote.commit(&renewal(&a, "2026-01-01T10:00:00Z"), &change);
+
+    let (claims, _) = read(&remote, &["aws"]).await;
+
+    let held = &claims["aws"]["a"];
+    assert_eq!(
+        (held.claim.to_string(), held.last_sign.to_string()),
+        (a.clone(), a)
+    );
+    assert_eq!(held.lease_end, None);
+}
+
+#[tokio::test]
+async fn several_pools_are_read_in_one_go_wherever_they_are() {
+    let remote = TestRemote::empty("main");
+    let pools = ["aws", "team/aws", "team/gcp", "team", "aws/claimed/odd"];
+    for pool in pools {
+        remote.add_pool(pool, &["x", "y"]);
+    }
+    let aws = remote.claim_by_hand("aws", "x");
+    let deep = remote.claim_by_hand("team/aws", "x");
+    let team = remote.claim_by_hand("team", "y");
+    let odd = remote.claim_by_hand("aws/claimed/odd", "y");
+    let moved = [
+        Hand::Move("aws/unclaimed/y", "aws/claimed/y"),
+        Hand::Move("team/aws/unclaimed/y", "team/aws/claimed/y"),
+    ];
+    let by_hand = remote.commit("both", &moved);
+
+    let asked = [&pools[..], &["missing", "aws"]].concat();
+    let (claims, _) = read(&remote, &asked).await;
+
+    let shown: Vec<String> = claims
+        .iter()
+        .flat_map(|(pool, claims)| {
+            let claims = claims.iter();
+            claims.map(move |(lock, held)| format!("{pool} {lock} {}", held.claim))
+        })
+        .collect();
+    let expected = [
+        format!("aws x {aws}"),
+        format!("aws y {by_hand}"),
+        format!("aws/claimed/odd y {odd}"),
+        format!("team y {team}"),
+        format!("team/aws x {deep}"),
+        format!("team/aws y {by_hand}"),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(claims.len(), 6, "{:?}", claims.keys());
+}
+
+#[tokio::test]
+async fn no_more_of_the_history_is_read_than_to_the_oldest_claim() {
+    let remote = TestRemote::with_history(400);
+    remote.claim_by_hand("aws", "env-0");
+
+    let (few, shallow) = read(&remote, &["aws"]).await;
+
+    // The last commit of such a history is a claim too.
+    assert_eq!(few["aws"].len(), 2);
+    assert_eq!(shallow, Depth::RECENT);
+}
+
+#[tokio::test]
+async fn a_lock_that_was_there_from_the_beginning_was_claimed_then() {
+    let remote = TestRemote::empty("main");
+    let first = remote.commit("all", &[Hand::Put("aws/claimed/a", "100644", b"1")]);
+    for n in 0..60 {
+        say(&remote, &n.to_string());
+    }
+
+    assert_eq!(signs(&remote, "aws").await["a"], (first.clone(), first));
+}
+
+#[tokio::test]
+async fn a_lock_that_came_by_a_merge_was_claimed_by_it() {
+    let remote = TestRemote::with_pool("aws", &["a", "b"]);
+    let base = remote.head();
+    let moved = [Hand::Move("aws/unclaimed/a", "aws/claimed/a")];
+    let side = remote.commit_on(&[&base], "claiming: a", &moved);
+    let b = remote.claim_by_hand("aws", "b");
+    let merge = remote.commit_on(&[&b, &side], "merge", &moved);
+    remote.git(&["update-ref", "refs/heads/main", &merge]);
+
+    let signs = signs(&remote, "aws").await;
+
+    assert_eq!(signs["a"].0, merge);
+    assert_eq!(signs["b"].0, b);
+}
