@@ -62,6 +62,8 @@ pub struct Attempt<'a> {
     pub paint: Paint,
     /// The step that claims are made for (see [`crate::message::STEP`]), if it is to be known again by a later run.
     pub step: Option<String>,
+    /// For how long the holder need not be heard of, where a claim is made or renewed; `None` for ever.
+    pub lease: Option<Duration>,
     /// Where markers go, if the operation may have to be taken up by a run after this one.
     pub markers: Option<Markers>,
     /// Ours, once a claim is about to be pushed.

@@ -67,6 +67,8 @@ pub struct PutRequest {
     pub priority: i32,
     /// The name by which a later run of the same build knows the claim again that this one makes.
     pub request: Option<String>,
+    /// For how long the holder of a claim that this one makes need not be heard of; `None` for ever.
+    pub lease: Option<Duration>,
 }
 
 impl CheckRequest {
@@ -136,6 +138,7 @@ impl PutRequest {
             params: Params::read(&params)?,
             priority,
             request,
+            lease: params.duration("lease")?,
         })
     }
 }

@@ -15,7 +15,10 @@ use crate::object::{Entry, Mode, Oid};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It did not.
-    Stands,
+    Stands {
+        /// The last commit by which its holder showed to be there: its last renewal, else the claim itself.
+        last_sign: Oid,
+    },
     /// The lock left `claimed/`.
     Ended {
         /// The commit that took it away.
@@ -490,7 +493,9 @@ pub fn fate(
         return Ok(Fate::NotAClaim);
     }
     match first_without(history, &since, &file)? {
-        None => Ok(Fate::Stands),
+        None => Ok(Fate::Stands {
+            last_sign: last_sign(history, &since)?.unwrap_or(claim.0),
+        }),
         Some(by) => {
             let shown = message::trailer(&history.commit(by)?.message, message::CLAIM);
             Ok(Fate::Ended {
@@ -499,6 +504,20 @@ pub fn fate(
             })
         }
     }
+}
+
+/// The last renewal of the claim that is the first of these commits.
+fn last_sign(history: &History<'_>, since: &[Oid]) -> Result<Option<Oid>, HistoryError> {
+    for id in since.iter().skip(1).rev() {
+        let commit = history.commit(*id)?;
+        if shown_claim(&commit.message).as_ref() == since.first()
+            && let Some((_, before)) = history.before(*id, &commit)?
+            && before.tree == commit.tree
+        {
+            return Ok(Some(*id));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a lock that `version` had in `claimed/` has been there ever since. `None` when `version` is not in the

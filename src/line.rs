@@ -61,6 +61,7 @@ impl Need {
             } => Some(Need::Lock(lock.clone())),
             Operation::Update { claim: Some(_), .. }
             | Operation::Release { .. }
+            | Operation::Renew { .. }
             | Operation::Add { .. }
             | Operation::Remove { .. }
             | Operation::AwaitUnclaimed(_)

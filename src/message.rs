@@ -12,7 +12,7 @@
 //! line. What is read may come from anyone, and is taken for no more than text.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::lock::LockName;
 
@@ -25,6 +25,10 @@ pub const CLAIM: &str = "Pool-Claim";
 pub const STEP: &str = "Pool-Step";
 /// The trailer with the end of a claim's lease, as RFC 3339 has a time in UTC.
 pub const LEASE: &str = "Pool-Lease";
+/// The trailer with the claim that was taken away from its holder, who did not show any sign of life.
+pub const REAPED: &str = "Pool-Reaped";
+/// The trailer that says why somebody else's claim was ended, and on what evidence.
+pub const REASON: &str = "Pool-Reason";
 /// The trailer with the instance vars of the build's pipeline, as JSON.
 pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
 
@@ -57,6 +61,8 @@ pub enum Verb {
     Removing,
     /// Changes its metadata.
     Updating,
+    /// Changes no file: its holder is still there.
+    Renewing,
 }
 
 impl Verb {
@@ -65,17 +71,23 @@ impl Verb {
         matches!(self, Verb::Claiming | Verb::AddingClaimed)
     }
 
+    /// Whether a lease begins with it.
+    pub fn takes_lease(self) -> bool {
+        self.is_claim() || self == Verb::Renewing
+    }
+
     /// Every verb.
-    pub const ALL: [Verb; 6] = [
+    pub const ALL: [Verb; 7] = [
         Verb::Claiming,
         Verb::Unclaiming,
         Verb::AddingUnclaimed,
         Verb::AddingClaimed,
         Verb::Removing,
         Verb::Updating,
+        Verb::Renewing,
     ];
 
-    /// The verb as subjects have it. The words are those of the resource in use today.
+    /// The verb as subjects have it. The words are those of the resource in use today, which knows of no renewals.
     pub fn as_str(self) -> &'static str {
         match self {
             Verb::Claiming => "claiming",
@@ -84,6 +96,7 @@ impl Verb {
             Verb::AddingClaimed => "adding claimed",
             Verb::Removing => "removing",
             Verb::Updating => "updating",
+            Verb::Renewing => "renewing",
         }
     }
 }
@@ -176,6 +189,14 @@ pub fn trailers(message: &[u8], name: &str) -> Vec<String> {
         }
     }
     values
+}
+
+/// The value of [`LEASE`] for a lease that begins now and lasts so long; at most until the end of the year 9999, with
+/// which such times end.
+pub fn lease(now: SystemTime, lasts: Duration) -> String {
+    let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
+    let end = now.checked_add(lasts).map_or(last, |end| end.min(last));
+    humantime::format_rfc3339_seconds(end.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 
 /// When the lease ends that a message gives; `None` when it gives none, or what it gives is no time.

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use crate::lock::{ClaimId, Holding, LockName};
-use crate::object::Content;
+use crate::object::{Content, Oid};
 
 /// Which locks an acquire will do with, and how many of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -33,6 +33,38 @@ impl Default for Want {
     }
 }
 
+/// By what right locks are freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// On trust: whoever asks knows what he does.
+    Trust,
+    /// The caller says that this claim is his: only while it stands.
+    Claim(ClaimId),
+    /// Nobody will give the claim back any more, as far as can be seen: only while it stands, and only while its holder
+    /// has shown no sign of life since.
+    Stale {
+        /// The claim.
+        claim: ClaimId,
+        /// The commit by which its holder last showed to be there (see [`crate::ledger::Held::last_sign`]).
+        last_sign: Oid,
+    },
+}
+
+impl Right {
+    /// That of whoever shows this claim, if he shows one.
+    pub fn of(claim: Option<ClaimId>) -> Right {
+        claim.map_or(Right::Trust, Right::Claim)
+    }
+
+    /// The claim that it depends on.
+    pub fn claim(self) -> Option<ClaimId> {
+        match self {
+            Right::Trust => None,
+            Right::Claim(claim) | Right::Stale { claim, .. } => Some(claim),
+        }
+    }
+}
+
 /// One request to a pool, as one run of `out` carries it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
@@ -40,12 +72,21 @@ pub enum Operation {
     Acquire(Want),
     /// Claims this lock, waiting until it is free.
     Claim(LockName),
-    /// Frees claimed locks. With a claim: only while that claim stands.
+    /// Frees claimed locks.
     Release {
         /// Which locks; at least one.
         locks: Vec<LockName>,
-        /// The claim that the caller says is his.
-        claim: Option<ClaimId>,
+        /// By what right.
+        right: Right,
+        /// Why, where the locks are somebody else's: an operator's words, or the evidence. It goes into the commit.
+        reason: Option<String>,
+    },
+    /// Shows that the holder of a claim is still there, so that its lease begins anew. Changes no file.
+    Renew {
+        /// The locks of the claim that he still holds; at least one.
+        locks: Vec<LockName>,
+        /// The claim; only while it stands.
+        claim: ClaimId,
     },
     /// Puts a new lock into the pool.
     Add {
@@ -98,6 +139,7 @@ impl Operation {
             | Operation::AwaitClaimed(_) => true,
             Operation::Update { claim: Some(_), .. }
             | Operation::Release { .. }
+            | Operation::Renew { .. }
             | Operation::Add { .. }
             | Operation::Remove { .. } => false,
         }
@@ -124,7 +166,10 @@ impl Operation {
     /// The claim that must still stand for the operation to be allowed, and of which locks.
     pub fn claim_to_prove(&self) -> Option<(&[LockName], ClaimId)> {
         match self {
-            Operation::Release { locks, claim } => claim.map(|claim| (&locks[..], claim)),
+            Operation::Release { locks, right, .. } => {
+                right.claim().map(|claim| (&locks[..], claim))
+            }
+            Operation::Renew { locks, claim } => Some((locks, *claim)),
             Operation::Remove { lock, claim } | Operation::Update { lock, claim, .. } => {
                 claim.map(|claim| (std::slice::from_ref(lock), claim))
             }

@@ -9,7 +9,7 @@ use crate::ledger::Fate;
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message::Verb;
 use crate::object::{Content, Edit, Entry, Mode, Named, Oid};
-use crate::operation::{Operation, Want};
+use crate::operation::{Operation, Right, Want};
 
 /// The file that keeps an empty folder in Git.
 const KEEP: &str = ".gitkeep";
@@ -96,8 +96,10 @@ pub struct Change {
     pub locks: Vec<LockName>,
     /// The files that change.
     pub edits: Vec<Edit>,
-    /// The claim that gives the right to do so, if one was shown.
-    pub claim: Option<ClaimId>,
+    /// By what right.
+    pub right: Right,
+    /// Why, where that is to be said.
+    pub reason: Option<String>,
     /// What could not be done besides, which is to be told once this has been.
     pub shortfall: Option<Refusal>,
 }
@@ -197,6 +199,18 @@ pub enum Refusal {
         ended: Oid,
         /// Whether there is a newer claim.
         held: bool,
+    },
+    /// The claim was taken for stale, and its holder has shown up since.
+    #[error(
+        "the claim {claim} of `{lock}` has been renewed with the commit {by}; nothing was changed"
+    )]
+    Renewed {
+        /// The lock.
+        lock: LockName,
+        /// The claim.
+        claim: ClaimId,
+        /// The renewal.
+        by: Oid,
     },
     /// There are not that many locks, claimed ones included.
     #[error("{wanted} wanted, and the pool `{pool}` has {}{}", locks_are_there(*.there), if *.conditions { " whose metadata is as `match` says" } else { "" })]
@@ -335,13 +349,7 @@ impl Pool {
         self.locks.get(lock).copied()
     }
 
-    fn change(
-        &self,
-        verb: Verb,
-        locks: &[LockName],
-        mut edits: Vec<Edit>,
-        claim: Option<ClaimId>,
-    ) -> Change {
+    fn change(&self, verb: Verb, locks: &[LockName], mut edits: Vec<Edit>, right: Right) -> Change {
         // Without its `.gitkeep` a folder is gone with its last lock, and tools that expect it fail.
         edits.extend(self.unkept.iter().map(|holding| Edit::Write {
             path: format!("{}/{KEEP}", self.name.folder(*holding)),
@@ -352,12 +360,13 @@ impl Pool {
             verb,
             locks: locks.to_vec(),
             edits,
-            claim,
+            right,
+            reason: None,
             shortfall: None,
         }
     }
 
-    fn move_to(&self, to: Holding, moved: &[(&LockName, Entry)], claim: Option<ClaimId>) -> Change {
+    fn move_to(&self, to: Holding, moved: &[(&LockName, Entry)], right: Right) -> Change {
         let (from, verb) = match to {
             Holding::Claimed => (Holding::Unclaimed, Verb::Claiming),
             Holding::Unclaimed => (Holding::Claimed, Verb::Unclaiming),
@@ -374,7 +383,7 @@ impl Pool {
             ]
         });
         let locks: Vec<LockName> = moved.iter().map(|(lock, _)| (*lock).clone()).collect();
-        self.change(verb, &locks, edits.collect(), claim)
+        self.change(verb, &locks, edits.collect(), right)
     }
 
     fn add(&self, lock: &LockName, content: &Content, holding: Holding) -> Decision {
@@ -386,7 +395,7 @@ impl Pool {
             verb,
             std::slice::from_ref(lock),
             vec![self.write(holding, lock, Mode::File, content)],
-            None,
+            Right::Trust,
         ))
     }
 
@@ -427,14 +436,12 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
             return Decision::Ask(locks.to_vec(), claim);
         };
         let fate = |lock: &LockName| fates.get(lock).copied().unwrap_or(Fate::NotAClaim);
-        if let Operation::Release { .. } = operation {
-            return release(pool, locks, Some(claim), |lock| {
-                without_claim(pool, operation, lock, claim, fate(lock))
-            });
+        let without_right =
+            |lock: &LockName| without_right(pool, operation, lock, claim, fate(lock));
+        if let Operation::Release { right, reason, .. } = operation {
+            return release(pool, locks, *right, reason.as_deref(), without_right);
         }
-        let verdicts = locks
-            .iter()
-            .filter_map(|lock| without_claim(pool, operation, lock, claim, fate(lock)));
+        let verdicts = locks.iter().filter_map(without_right);
         if let Some(verdict) = verdicts.into_iter().next() {
             return verdict;
         }
@@ -443,13 +450,26 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
         Operation::Acquire(want) => acquire(pool, want, facts, draw),
         Operation::Claim(lock) => match pool.state(lock) {
             Some(State::Unclaimed(entry)) => when_it_is_our_turn(lock, &facts.turn, || {
-                Decision::Change(pool.move_to(Holding::Claimed, &[(lock, entry)], None))
+                Decision::Change(pool.move_to(Holding::Claimed, &[(lock, entry)], Right::Trust))
             }),
             Some(State::Claimed(_)) => Decision::Wait(Wait::Held(lock.clone())),
             Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
             None => Decision::Wait(Wait::Missing(lock.clone())),
         },
-        Operation::Release { locks, claim } => release(pool, locks, *claim, |_| None),
+        Operation::Release {
+            locks,
+            right,
+            reason,
+        } => release(pool, locks, *right, reason.as_deref(), |_| None),
+        // The tree stays as it is, even where a folder lacks its `.gitkeep`: that is how a renewal is known.
+        Operation::Renew { locks, claim } => Decision::Change(Change {
+            verb: Verb::Renewing,
+            locks: locks.clone(),
+            edits: Vec::new(),
+            right: Right::Claim(*claim),
+            reason: None,
+            shortfall: None,
+        }),
         Operation::Add {
             lock,
             content,
@@ -478,7 +498,7 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
                 Verb::Removing,
                 std::slice::from_ref(lock),
                 vec![pool.delete(Holding::Claimed, lock)],
-                *claim,
+                Right::of(*claim),
             )),
             Some(State::Damaged(Damage::InBoth { .. })) => {
                 let both = [Holding::Claimed, Holding::Unclaimed]
@@ -487,7 +507,7 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
                     Verb::Removing,
                     std::slice::from_ref(lock),
                     both.into(),
-                    *claim,
+                    Right::of(*claim),
                 ))
             }
             Some(State::Unclaimed(_)) => Decision::Refuse(Refusal::NotClaimed(lock.clone())),
@@ -514,8 +534,8 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
     }
 }
 
-/// The answer for one whose claim does not stand; `None` when it does.
-fn without_claim(
+/// The answer for one whose claim does not stand, or not as he saw it; `None` when it does.
+fn without_right(
     pool: &Pool,
     operation: &Operation,
     lock: &LockName,
@@ -523,12 +543,35 @@ fn without_claim(
     fate: Fate,
 ) -> Option<Decision> {
     let state = pool.state(lock);
+    let stale_since = match operation {
+        Operation::Release {
+            right: Right::Stale { last_sign, .. },
+            ..
+        } => Some(*last_sign),
+        _ => None,
+    };
     match fate {
-        Fate::Stands => None,
+        Fate::Stands { last_sign } if stale_since.is_some_and(|since| since != last_sign) => {
+            Some(Decision::Refuse(Refusal::Renewed {
+                lock: lock.clone(),
+                claim,
+                by: last_sign,
+            }))
+        }
+        Fate::Stands { .. } => None,
         Fate::NotAClaim => Some(Decision::Refuse(Refusal::NotAClaim {
             lock: lock.clone(),
             claim,
         })),
+        // It was not ours, so that there is nothing that we could have done already.
+        Fate::Ended { by, .. } if stale_since.is_some() => {
+            Some(Decision::Refuse(Refusal::ClaimEnded {
+                lock: lock.clone(),
+                claim,
+                ended: by,
+                held: matches!(state, Some(State::Claimed(_))),
+            }))
+        }
         // Whoever ended it showed this very claim: it was us, in an earlier run. What is to be removed must be gone.
         Fate::Ended { by, proven: true }
             if matches!(operation, Operation::Release { .. })
@@ -556,7 +599,8 @@ fn without_claim(
 fn release(
     pool: &Pool,
     locks: &[LockName],
-    claim: Option<ClaimId>,
+    right: Right,
+    reason: Option<&str>,
     verdict: impl Fn(&LockName) -> Option<Decision>,
 ) -> Decision {
     let mut freed = Vec::new();
@@ -582,7 +626,8 @@ fn release(
         }
     }
     if !freed.is_empty() {
-        let mut change = pool.move_to(Holding::Unclaimed, &freed, claim);
+        let mut change = pool.move_to(Holding::Unclaimed, &freed, right);
+        change.reason = reason.map(str::to_owned);
         change.shortfall = refused;
         return Decision::Change(change);
     }
@@ -642,7 +687,7 @@ fn acquire(pool: &Pool, want: &Want, facts: &Facts, draw: u64) -> Decision {
         }
     };
     if taken.len() >= wanted {
-        return Decision::Change(pool.move_to(Holding::Claimed, &taken, None));
+        return Decision::Change(pool.move_to(Holding::Claimed, &taken, Right::Trust));
     }
     Decision::Wait(if taken.is_empty() {
         Wait::NoneFree { claimed, damaged }
@@ -674,7 +719,7 @@ fn update(
                 pool.write(Holding::Unclaimed, lock, mode, content),
                 pool.delete(Holding::Claimed, lock),
             ];
-            return Decision::Change(pool.change(Verb::Updating, locks, edits, claim));
+            return Decision::Change(pool.change(Verb::Updating, locks, edits, Right::of(claim)));
         }
         Some(State::Damaged(damage)) => return refuse_damaged(lock, damage),
     };
@@ -683,7 +728,7 @@ fn update(
     }
     let change = || {
         let edits = vec![pool.write(holding, lock, entry.mode, content)];
-        Decision::Change(pool.change(Verb::Updating, locks, edits, claim))
+        Decision::Change(pool.change(Verb::Updating, locks, edits, Right::of(claim)))
     };
     match holding {
         Holding::Claimed => change(),
@@ -712,8 +757,8 @@ pub fn claim_anew(
     let held: Vec<(&LockName, Entry)> = held.collect::<Result<_, _>>()?;
     if !matches!(operation, Operation::Add { .. }) {
         return Ok([
-            pool.move_to(Holding::Unclaimed, &held, Some(claim)),
-            pool.move_to(Holding::Claimed, &held, None),
+            pool.move_to(Holding::Unclaimed, &held, Right::Claim(claim)),
+            pool.move_to(Holding::Claimed, &held, Right::Trust),
         ]);
     }
     let remove = held
@@ -724,8 +769,8 @@ pub fn claim_anew(
         entry: *entry,
     });
     Ok([
-        pool.change(Verb::Removing, locks, remove.collect(), Some(claim)),
-        pool.change(Verb::AddingClaimed, locks, add.collect(), None),
+        pool.change(Verb::Removing, locks, remove.collect(), Right::Claim(claim)),
+        pool.change(Verb::AddingClaimed, locks, add.collect(), Right::Trust),
     ])
 }
 

@@ -67,7 +67,7 @@ impl Meter {
             return;
         }
         let begun = change.locks.iter().filter_map(|lock| {
-            let claim = match change.claim {
+            let claim = match change.right.claim() {
                 Some(ClaimId(claim)) => Some(claim),
                 None => ledger::last_claim(history, pool, lock).ok().flatten(),
             };

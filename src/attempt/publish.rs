@@ -1,7 +1,7 @@
 //! One commit of ours on its way to the branch.
 
 use std::cell::Cell;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::git::{
 use crate::marker::{Marked, Marker};
 use crate::message;
 use crate::object::Oid;
+use crate::operation::Right;
 use crate::pace::{FaultError, Faults, pause_unless_stopped, pauses};
 use crate::pool::Change;
 use crate::report;
@@ -191,11 +192,20 @@ impl Attempt<'_> {
         change: &Change,
     ) -> Result<(Oid, Vec<Oid>), StoreError> {
         let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
-        trailers.extend(
-            change
-                .claim
-                .map(|claim| (message::CLAIM, claim.to_string())),
-        );
+        trailers.extend(match change.right {
+            Right::Trust => None,
+            Right::Claim(claim) => Some((message::CLAIM, claim.to_string())),
+            // Not as one who shows his own claim: its holder is to find that somebody else ended it.
+            Right::Stale { claim, .. } => Some((message::REAPED, claim.to_string())),
+        });
+        let reason = change
+            .reason
+            .iter()
+            .map(|reason| (message::REASON, reason.clone()));
+        trailers.extend(reason);
+        let lease = self.lease.filter(|_| change.verb.takes_lease());
+        trailers
+            .extend(lease.map(|lasts| (message::LEASE, message::lease(SystemTime::now(), lasts))));
         let step = self.step.iter().filter(|_| change.verb.is_claim());
         trailers.extend(step.map(|step| (message::STEP, step.clone())));
         let message = message::compose(&self.origin, change.verb, &change.locks, &trailers);

@@ -14,7 +14,7 @@ use crate::lock::{ClaimId, LockName};
 use crate::marker::{Marked, Marker};
 use crate::message::{Verb, listed};
 use crate::object::Oid;
-use crate::operation::Operation;
+use crate::operation::{Operation, Right};
 use crate::pace::{Faults, pause_unless_stopped, pauses};
 use crate::pool::{Decision, Facts, Refusal, claim_anew, decide};
 use crate::report;
@@ -83,7 +83,11 @@ impl Attempt<'_> {
                 lock: lock.clone(),
                 claim,
             },
-            _ => Operation::Release { locks, claim },
+            _ => Operation::Release {
+                locks,
+                right: Right::of(claim),
+                reason: None,
+            },
         };
         let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
         loop {
@@ -111,7 +115,7 @@ impl Attempt<'_> {
                 HistoryError::Truncated => StoreError::Hole(commit),
             })?;
             let stand = back.claim_to_prove().map(|(locks, _)| {
-                let stands = |lock: &LockName| (lock.clone(), Fate::Stands);
+                let stands = |lock: &LockName| (lock.clone(), Fate::Stands { last_sign: commit });
                 locks.iter().map(stands).collect()
             });
             let facts = Facts {
@@ -242,7 +246,11 @@ impl Attempt<'_> {
             let history = self.remote.history(&snapshot);
             let claim = ClaimId(marked.commit);
             match self.fates(&history, &marked.locks, claim) {
-                Ok(fates) => return Ok(fates.values().any(|fate| *fate == Fate::Stands)),
+                Ok(fates) => {
+                    return Ok(fates
+                        .values()
+                        .any(|fate| matches!(fate, Fate::Stands { .. })));
+                }
                 Err(err) => depth = deeper(snapshot.depth, err)?,
             }
         }

@@ -12,7 +12,7 @@ use super::{RequestError, object_id};
 use crate::lock::{ClaimId, Holding, LockName};
 use crate::metadata;
 use crate::object::Content;
-use crate::operation::{Condition, Operation, Want};
+use crate::operation::{Condition, Operation, Right, Want};
 
 /// The most that a file with a name or an id may hold. More means that it is not such a file.
 const SMALL_FILE: u64 = 64 * 1024;
@@ -118,7 +118,8 @@ impl Params {
                 let folder = folder.within(source_dir);
                 Ok(Operation::Release {
                     locks: locks_in(&folder)?,
-                    claim: claim_in(&folder)?,
+                    right: Right::of(claim_in(&folder)?),
+                    reason: None,
                 })
             }
             Params::Add(folder) => add(folder, Holding::Unclaimed),

@@ -389,9 +389,14 @@ impl Store {
             .map_err(objects(format!("read the commit {parent}")))?;
         let mut made = Vec::new();
         let edits: Vec<(&str, &Edit)> = edits.iter().map(|edit| (edit.path(), edit)).collect();
-        let tree = match self.edit_tree(Some(parent.tree_id()), &edits, &mut made)? {
-            Some(tree) => tree,
-            None => self.write(ObjectType::Tree, b"", &mut made)?,
+        let tree = if edits.is_empty() {
+            // The very same, in whatever order its entries are.
+            parent.tree_id()
+        } else {
+            match self.edit_tree(Some(parent.tree_id()), &edits, &mut made)? {
+                Some(tree) => tree,
+                None => self.write(ObjectType::Tree, b"", &mut made)?,
+            }
         };
         let tree = self.tree(tree)?;
         let (name, email) = (in_header(&identity.name), in_header(&identity.email));

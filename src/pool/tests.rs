@@ -113,7 +113,27 @@ fn add(name: &str, text: &str, holding: Holding) -> Operation {
 fn release(name: &str, claim: Option<ClaimId>) -> Operation {
     Operation::Release {
         locks: vec![lock(name)],
-        claim,
+        right: Right::of(claim),
+        reason: None,
+    }
+}
+
+/// Frees `x` if the claim 1 is stale, of whose holder the commit 5 was the last sign.
+fn reap() -> Operation {
+    Operation::Release {
+        locks: vec![lock("x")],
+        right: Right::Stale {
+            claim: claim(1),
+            last_sign: claim(5).0,
+        },
+        reason: Some("its lease\nis over".to_owned()),
+    }
+}
+
+fn renew(name: &str) -> Operation {
+    Operation::Renew {
+        locks: vec![lock(name)],
+        claim: claim(1),
     }
 }
 
@@ -127,6 +147,11 @@ fn remove(name: &str) -> Operation {
         claim: None,
     }
 }
+
+/// What is known of a claim whose holder was last heard of at the commit 1.
+const STANDS: Fate = Fate::Stands {
+    last_sign: Oid::ZERO_SHA1,
+};
 
 const BOTH: [(&str, &str); 2] = [("aws/claimed/x", "1"), ("aws/unclaimed/x", "2")];
 
@@ -345,10 +370,11 @@ fn a_claim_is_asked_for_before_anything_is_done_with_it() {
         release("x", Some(claim(1))),
         remove,
         update("x", "2", Some(claim(1))),
+        renew("x"),
     ] {
         assert_eq!(held.decide(&operation, None), ask);
-        match held.decide(&operation, Some(Fate::Stands)) {
-            Decision::Change(change) => assert_eq!(change.claim, Some(claim(1))),
+        match held.decide(&operation, Some(STANDS)) {
+            Decision::Change(change) => assert_eq!(change.right, Right::Claim(claim(1))),
             other => panic!("{other:?}"),
         }
         let not_a_claim = held.decide(&operation, Some(Fate::NotAClaim));
@@ -363,8 +389,7 @@ fn a_claim_is_asked_for_before_anything_is_done_with_it() {
 fn a_holder_updates_what_it_holds_in_place() {
     let held = Files::with(&[("aws/claimed/x", "1")]);
 
-    let Decision::Change(change) =
-        held.decide(&update("x", "2", Some(claim(1))), Some(Fate::Stands))
+    let Decision::Change(change) = held.decide(&update("x", "2", Some(claim(1))), Some(STANDS))
     else {
         panic!()
     };
@@ -415,6 +440,116 @@ fn a_claim_that_ended_frees_nobody_elses_lock() {
     );
 }
 
+#[test]
+fn a_renewal_changes_no_file_and_only_of_a_claim_that_stands() {
+    // Another change would put a `.gitkeep` beside it.
+    let bare = Files([("aws/claimed/x".to_owned(), (Mode::File, id("1")))].into());
+    let by = Oid::from_bytes(&[7; 20]).unwrap();
+
+    let Decision::Change(change) = bare.decide(&renew("x"), Some(STANDS)) else {
+        panic!()
+    };
+
+    assert_eq!((change.verb, &change.edits[..]), (Verb::Renewing, &[][..]));
+    assert_eq!(change.right, Right::Claim(claim(1)));
+    for proven in [false, true] {
+        for (files, held) in [(&bare, true), (&Files::with(&[]), false)] {
+            assert_eq!(
+                files.decide(&renew("x"), Some(Fate::Ended { by, proven })),
+                Decision::Refuse(Refusal::ClaimEnded {
+                    lock: lock("x"),
+                    claim: claim(1),
+                    ended: by,
+                    held,
+                })
+            );
+        }
+    }
+}
+
+#[test]
+fn a_renewal_of_several_locks_is_refused_if_one_of_them_was_taken_away() {
+    let files = Files::with(&[("aws/claimed/x", "1"), ("aws/unclaimed/y", "1")]);
+    let renew = Operation::Renew {
+        locks: vec![lock("x"), lock("y")],
+        claim: claim(1),
+    };
+    let by = Oid::from_bytes(&[7; 20]).unwrap();
+    let fates = [
+        (lock("x"), STANDS),
+        (lock("y"), Fate::Ended { by, proven: false }),
+    ];
+    let facts = Facts {
+        fates: Some(fates.into()),
+        ..Facts::default()
+    };
+
+    assert!(matches!(
+        decide(&files.pool(), &renew, &facts, 0),
+        Decision::Refuse(Refusal::ClaimEnded { lock, .. }) if lock.as_str() == "y"
+    ));
+}
+
+#[test]
+fn a_stale_claim_is_ended_with_the_reason_as_long_as_its_holder_is_not_heard_of() {
+    let held = Files::with(&[("aws/claimed/x", "1")]);
+    let free = Files::with(&[("aws/unclaimed/x", "1")]);
+    let [by, last_sign] = [claim(7).0, claim(5).0];
+
+    assert_eq!(
+        held.decide(&reap(), None),
+        Decision::Ask(vec![lock("x")], claim(1))
+    );
+    let Decision::Change(change) = held.decide(&reap(), Some(Fate::Stands { last_sign })) else {
+        panic!()
+    };
+    assert_eq!(change.verb, Verb::Unclaiming);
+    assert_eq!(change.reason.as_deref(), Some("its lease\nis over"));
+    let mut files = held.clone();
+    files.apply(&change);
+    assert_eq!(files, free);
+
+    let renewed = held.decide(&reap(), Some(Fate::Stands { last_sign: by }));
+    assert_eq!(
+        renewed,
+        Decision::Refuse(Refusal::Renewed {
+            lock: lock("x"),
+            claim: claim(1),
+            by
+        })
+    );
+    // Released, released and claimed by somebody else, removed: it was not for us to end it.
+    for (files, is_held) in [(&free, false), (&held, true), (&Files::with(&[]), false)] {
+        for proven in [false, true] {
+            assert_eq!(
+                files.decide(&reap(), Some(Fate::Ended { by, proven })),
+                Decision::Refuse(Refusal::ClaimEnded {
+                    lock: lock("x"),
+                    claim: claim(1),
+                    ended: by,
+                    held: is_held,
+                })
+            );
+        }
+    }
+    assert!(matches!(
+        held.decide(&reap(), Some(Fate::NotAClaim)),
+        Decision::Refuse(Refusal::NotAClaim { .. })
+    ));
+}
+
+#[test]
+fn a_damaged_lock_is_not_freed_for_being_stale() {
+    let last_sign = claim(5).0;
+
+    let decision = Files::with(&BOTH).decide(&reap(), Some(Fate::Stands { last_sign }));
+
+    assert!(matches!(
+        decision,
+        Decision::Refuse(Refusal::Damaged { .. })
+    ));
+}
+
 fn operations() -> impl Strategy<Value = Operation> {
     let name = prop::sample::select(vec!["a", "b", "c", "ü \"d\""]).prop_map(lock);
     let text = prop::sample::select(vec!["", "1", "2"]).prop_map(|text| Content::new(text.into()));
@@ -424,7 +559,8 @@ fn operations() -> impl Strategy<Value = Operation> {
         1 => Operation::Claim(lock),
         2 => Operation::Release {
             locks: vec![lock],
-            claim: None,
+            right: Right::Trust,
+            reason: None,
         },
         3 => Operation::Add {
             lock,
@@ -477,6 +613,10 @@ proptest! {
                     (Some(State::Unclaimed(was)), Some(State::Unclaimed(is))) => prop_assert_ne!(was, is),
                     other => prop_assert!(false, "{other:?}"),
                 },
+                Verb::Renewing => {
+                    prop_assert!(matches!(was, Some(State::Claimed(_))));
+                    prop_assert_eq!(&before, &after);
+                }
             }
             prop_assert_eq!(&files.0["z/claimed/a"], &(Mode::File, id("z")));
             prop_assert_eq!(files.0.contains_key("aws/claimed/.gitkeep"), true);

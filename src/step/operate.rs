@@ -26,6 +26,8 @@ pub struct Order {
     pub priority: i32,
     /// The step that claims are made for (see [`crate::message::STEP`]), if it is to be known again by a later run.
     pub step: Option<String>,
+    /// For how long the holder need not be heard of, where a claim is made or renewed; `None` for ever.
+    pub lease: Option<Duration>,
     /// What tells this run and its reruns in the same container from all others; `None` when no run takes up what a run
     /// that vanished has left.
     pub rerun: Option<String>,
@@ -52,6 +54,7 @@ pub async fn operate(
         patience,
         priority,
         step,
+        lease,
         rerun,
     } = order;
     let markers = rerun.filter(|_| operation.claims()).map(|rerun| Markers {
@@ -81,6 +84,7 @@ pub async fn operate(
         )),
         paint: around.paint,
         step,
+        lease,
         markers,
         marker: None,
         stop,

@@ -39,6 +39,7 @@ pub async fn put(
         patience: request.patience,
         priority: request.priority,
         step,
+        lease: request.lease,
         rerun: Some(format!("{:?}", around.build.id())),
     };
     let respond = async |outcome: &Outcome| {

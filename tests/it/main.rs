@@ -31,6 +31,8 @@ mod host_keys;
 mod hostile;
 /// HTTPS: certificates, credentials and redirects, and the settings of Git for a web server.
 mod https;
+/// Leases of claims, their renewal, and the end of a claim by somebody else.
+mod leases;
 /// The claims that stand, as the history tells of them.
 mod ledger;
 /// The line of those who wait.

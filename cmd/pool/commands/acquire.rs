@@ -41,6 +41,7 @@ async fn take(context: &Context, operation: Operation, wait: &WaitArgs) -> Resul
         patience: wait.patience(),
         priority: wait.priority,
         step: None,
+        lease: None,
         rerun: None,
     };
     let answer = async |outcome: &Outcome| {

@@ -218,7 +218,8 @@ fn release_remove_and_update_bring_the_claim_if_there_is_one() {
             operation(json!({"release": "in"}), files).unwrap(),
             Operation::Release {
                 locks: vec![lock("x")],
-                claim
+                right: Right::of(claim),
+                reason: None,
             }
         );
         assert_eq!(
