@@ -107,6 +107,13 @@ impl Maker {
             })
         };
 
+        // Names come to mean something else, ids never do; but only the link tells of which Concourse the id is.
+        let id = message::trailer(message, message::BUILD).filter(|id| is_id(id) && home.is_some());
+        let named = |build: BuildRef| match id.clone() {
+            Some(id) => by_id(id, AsWell::Named(build)),
+            None => named(build),
+        };
+
         let (job, one_off) = subject
             .map(|subject| (subject.build, subject.one_off))
             .unwrap_or_default();

@@ -23,6 +23,9 @@ pub const CLAIM: &str = "Pool-Claim";
 /// The trailer with the step that a claim was made for, by which a later run of it knows the claim again: the build's id
 /// and the name that the step gave itself.
 pub const STEP: &str = "Pool-Step";
+/// The trailer of a claim with the id of the build that made it, by which its Concourse has it whatever becomes of its
+/// names. A one-off build has it in the subject.
+pub const BUILD: &str = "Pool-Build";
 /// The trailer with the end of a claim's lease, as RFC 3339 has a time in UTC.
 pub const LEASE: &str = "Pool-Lease";
 /// The trailer with the claim that was taken away from its holder, who did not show any sign of life.
@@ -42,6 +45,8 @@ pub struct Origin {
     pub prefix: String,
     /// The build's page.
     pub url: Option<String>,
+    /// The id of the build of a job.
+    pub build_id: Option<String>,
     /// The instance vars of the build's pipeline, as JSON.
     pub instance_vars: Option<String>,
 }

@@ -206,6 +206,9 @@ impl Attempt<'_> {
         let lease = self.lease.filter(|_| change.verb.takes_lease());
         trailers
             .extend(lease.map(|lasts| (message::LEASE, message::lease(SystemTime::now(), lasts))));
+        let build = self.origin.build_id.iter();
+        let build = build.filter(|_| change.verb.is_claim());
+        trailers.extend(build.map(|id| (message::BUILD, id.clone())));
         let step = self.step.iter().filter(|_| change.verb.is_claim());
         trailers.extend(step.map(|step| (message::STEP, step.clone())));
         let message = message::compose(&self.origin, change.verb, &change.locks, &trailers);

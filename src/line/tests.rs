@@ -108,6 +108,7 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
         prefix: "ops/web/deploy build 12".to_owned(),
         url: Some("https://ci.example.com/builds/4711".to_owned()),
         instance_vars: Some("{\"a\": 1}".to_owned()),
+        ..Origin::default()
     };
     let conditions = vec![
         Condition {

@@ -57,6 +57,27 @@ fn query(pairs: &[(&str, &str)]) -> InstanceVars {
 const PAGE: &str = "https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/12";
 
 #[test]
+fn the_id_in_a_claim_of_ours_is_what_is_asked_for_where_its_concourse_is_known() {
+    let home = || url("https://ci.example.com");
+    let subject = "ops/web/deploy build 12 claiming: env-1";
+    let trailers = "Pool-Request: 1\nPool-Build: 4711\nPool-Instance-Vars: {\"a\":1}";
+
+    let linked = format!("{subject}\n\nBuild URL: {PAGE}?vars.a=1\n\n{trailers}");
+    assert_eq!(
+        read(&linked),
+        by_id("4711", AsWell::Named(deploy()), home())
+    );
+    let vars = || InstanceVars::Json("{\"a\":1}".to_owned());
+    let bare = format!("{subject}\n\n{trailers}");
+    assert_eq!(read(&bare), named(deploy(), vars(), None));
+    let odd = linked.replace("4711", "47 11");
+    assert_eq!(read(&odd), named(deploy(), vars(), home()));
+    // It does not make one of two builds that are named.
+    let other = linked.replace("build 12", "build 13");
+    assert!(matches!(read(&other), Maker::Unknown(_)));
+}
+
+#[test]
 fn claims_of_the_tool_in_use_today_are_understood() {
     let home = || url("https://ci.example.com");
     let table = [
@@ -298,6 +319,7 @@ proptest! {
             prefix: names.to_string(),
             url: with_link.then(|| link.to_string()),
             instance_vars: vars.clone(),
+            ..Origin::default()
         };
         let message = compose(&origin, Verb::Claiming, &[LockName::new("env-1").unwrap()], &[(REQUEST, "1".into())]);
 

@@ -44,6 +44,7 @@ fn a_message_says_who_what_where_and_which_request() {
         prefix: "ops/web/deploy build 12".into(),
         url: Some("https://ci.example.com/builds/1".into()),
         instance_vars: Some(r#"{"branch":"x"}"#.into()),
+        ..Origin::default()
     };
 
     let message = compose(
@@ -100,6 +101,7 @@ fn no_value_can_forge_a_line() {
         prefix: forged.into(),
         url: Some(forged.into()),
         instance_vars: Some(forged.into()),
+        ..Origin::default()
     };
 
     let message = compose(
@@ -279,7 +281,7 @@ proptest! {
             (_, Some(id)) => format!("one-off build {id}"),
             _ => String::new(),
         };
-        let origin = Origin { prefix, url, instance_vars: None };
+        let origin = Origin { prefix, url, ..Origin::default() };
 
         let message = compose(&origin, verb, std::slice::from_ref(&lock), &[(REQUEST, request.clone())]);
 

@@ -34,7 +34,7 @@ fn in_job<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
 fn a_build_of_a_job_is_named_with_team_pipeline_and_job() {
     assert_eq!(
         said_with(&in_job(&[])),
-        "ops/web/deploy build 12 claiming: env-1\n\nPool-Request: ID"
+        "ops/web/deploy build 12 claiming: env-1\n\nPool-Request: ID\nPool-Build: 4711"
     );
 }
 
@@ -55,12 +55,17 @@ fn every_operation_names_the_build() {
     ] {
         let version = step.put_with(params, &files).version();
 
+        // Only a claim is asked about later.
+        let id = match verb {
+            "claiming" | "adding claimed" => "\nPool-Build: 4711",
+            _ => "",
+        };
         assert_eq!(
             remote.said(&version),
             format!(
                 "ops/web/deploy build 12 {verb}: env-2\n\n\
                  Build URL: https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/12\n\n\
-                 Pool-Request: ID"
+                 Pool-Request: ID{id}"
             )
         );
     }
@@ -113,7 +118,7 @@ fn the_address_of_the_server_is_enough_for_the_build_s_page() {
             said_with(&in_job(&[("ATC_EXTERNAL_URL", server)])),
             "ops/web/deploy build 12 claiming: env-1\n\n\
              Build URL: https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/12\n\n\
-             Pool-Request: ID"
+             Pool-Request: ID\nPool-Build: 4711"
         );
     }
 }
@@ -130,7 +135,7 @@ fn the_build_s_own_address_wins() {
         said_with(&job),
         "ops/web/deploy build 12 claiming: env-1\n\n\
          Build URL: https://other.example.com/b/1?x=y z\n\n\
-         Pool-Request: ID"
+         Pool-Request: ID\nPool-Build: 4711"
     );
     assert_eq!(
         said_with(&one_off),
@@ -153,7 +158,7 @@ fn each_part_of_a_composed_address_is_percent_encoded() {
         said,
         "100%/über web/a/b?c#d build 12.1 claiming: env-1\n\n\
          Build URL: https://ci.example.com/sub/teams/100%25/pipelines/%C3%BCber%20web/jobs/a%2Fb%3Fc%23d/builds/12.1\n\n\
-         Pool-Request: ID"
+         Pool-Request: ID\nPool-Build: 4711"
     );
 }
 
@@ -165,7 +170,8 @@ fn instance_vars_are_in_a_trailer_and_in_a_composed_address() {
     assert_eq!(
         said_with(&in_job(&[instance])),
         format!(
-            "ops/web/deploy build 12 claiming: env-1\n\nPool-Request: ID\nPool-Instance-Vars: {vars}"
+            "ops/web/deploy build 12 claiming: env-1\n\n\
+             Pool-Request: ID\nPool-Build: 4711\nPool-Instance-Vars: {vars}"
         )
     );
 
@@ -189,7 +195,8 @@ fn instance_vars_are_in_a_trailer_and_in_a_composed_address() {
             pair("vars.nested", r#"{"a":true}"#),
         ]
     );
-    assert!(said.ends_with(&format!("\n\nPool-Request: ID\nPool-Instance-Vars: {vars}")));
+    let end = format!("\n\nPool-Request: ID\nPool-Build: 4711\nPool-Instance-Vars: {vars}");
+    assert!(said.ends_with(&end), "{said}");
 }
 
 #[test]
@@ -266,7 +273,15 @@ fn no_variable_can_forge_a_line() {
         .collect();
     assert_eq!(
         starts,
-        ["x", "", "Build", "", "Pool-Request:", "Pool-Instance-Vars:"]
+        [
+            "x",
+            "",
+            "Build",
+            "",
+            "Pool-Request:",
+            "Pool-Build:",
+            "Pool-Instance-Vars:"
+        ]
     );
     assert!(said.lines().next().unwrap().ends_with(" claiming: env-1"));
     assert!(!said.contains('\u{1b}'));
@@ -286,7 +301,7 @@ fn what_a_shell_would_run_is_taken_literally() {
 
     assert_eq!(
         remote.said(&version),
-        format!("{hostile} build 1 claiming: env-1\n\nPool-Request: ID")
+        format!("{hostile} build 1 claiming: env-1\n\nPool-Request: ID\nPool-Build: 1")
     );
     assert!(!marker.exists());
 }
@@ -300,6 +315,7 @@ fn broken_variables_do_not_stop_a_put() {
 
     assert_eq!(
         said,
-        "ops/web/deploy build 12 claiming: env-1\n\nPool-Request: ID\nPool-Instance-Vars: not json"
+        "ops/web/deploy build 12 claiming: env-1\n\n\
+         Pool-Request: ID\nPool-Build: 4711\nPool-Instance-Vars: not json"
     );
 }
