@@ -147,6 +147,28 @@ pub fn moved_by(
     Ok(Vec::new())
 }
 
+/// The last version of a pool at which no lock was claimed, so that whatever becomes of its locks, a get of it succeeds;
+/// else the last one at all. `None` when nothing ever touched the pool.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn settled_version(
+    history: &History<'_>,
+    pool: &PoolName,
+) -> Result<Option<Oid>, HistoryError> {
+    let latest = versions(history, pool, None)?.first().copied();
+    let mut next = latest;
+    while let Some(version) = next {
+        let moved = moved_by(history, pool, version)?;
+        let Some(first) = moved.first() else { break };
+        if !matches!(first.now, Some((Holding::Claimed, _))) {
+            return Ok(Some(first.commit));
+        }
+        next = history.parents(first.commit)?.first().copied();
+    }
+    Ok(latest)
+}
+
 /// The last commit that touched a lock's file, in either folder; `None` when none did.
 ///
 /// # Errors

@@ -15,6 +15,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::lock::LockName;
+use crate::report::one_line;
 
 /// The trailer with the id of the attempt, which makes every commit unique.
 pub const REQUEST: &str = "Pool-Request";
@@ -37,6 +38,9 @@ pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
 
 /// The longest name of a lock, in bytes: subjects with more behind the verb are someone else's.
 const LONGEST_LOCK: usize = 255;
+
+/// How much is shown of what somebody else's commit says of who made it, in characters.
+const WHO_SHOWN: usize = 200;
 
 /// Who is acting; by default nothing is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -292,6 +296,26 @@ pub fn read_subject(message: &[u8]) -> Option<Subject> {
         unknown_actor.get_or_insert(subject);
     }
     unknown_actor
+}
+
+/// Who made a commit, in as few words as possible, fit for a log: its build, else its whole first line.
+pub fn who(message: &[u8]) -> String {
+    let shown = |text: &str| one_line(&text.chars().take(WHO_SHOWN).collect::<String>());
+    let subject = read_subject(message);
+    let (build, one_off) = subject
+        .map(|subject| (subject.build, subject.one_off))
+        .unwrap_or_default();
+    match (build, one_off) {
+        (Some(build), _) => shown(&build.to_string()),
+        (None, Some(id)) => format!("one-off build {}", shown(&id)),
+        (None, None) => format!("`{}`", shown(&first_line(message))),
+    }
+}
+
+/// The first line of a message, as it stands.
+pub fn first_line(message: &[u8]) -> String {
+    let text = String::from_utf8_lossy(message);
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Splits off the verb at the end of `head`, with the space before it.

@@ -40,6 +40,12 @@ pub fn time(seconds: i64) -> Option<String> {
     Some(humantime::format_rfc3339_seconds(time).to_string())
 }
 
+/// A moment, for people; `None` when no calendar has it.
+pub fn moment(time: SystemTime) -> Option<String> {
+    let since = time.duration_since(UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok().and_then(self::time)
+}
+
 /// A text from outside as it may stand in a message: it cannot break the line or act on the terminal.
 pub fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());

@@ -10,12 +10,14 @@ mod get;
 mod operate;
 mod put;
 mod ready;
+mod reap;
 
 pub use check::check;
 pub use get::get;
 pub use operate::{Order, operate};
 pub use put::put;
 pub use ready::Proxies;
+pub use reap::{Became, Decided, Reaping, reap};
 
 use ready::Ready;
 
@@ -28,7 +30,7 @@ use crate::concourse::{Build, RequestError};
 use crate::git::{
     Depth, History, HistoryError, LocationError, Remote, RemoteError, Snapshot, StoreError,
 };
-use crate::lock::PoolName;
+use crate::lock::{LockName, PoolName};
 use crate::metrics::push::PushError;
 use crate::object::Oid;
 use crate::pace::{FaultError, Pace};
@@ -103,6 +105,14 @@ pub enum StepError {
         /// The pool.
         pool: PoolName,
     },
+    /// Some of the claims that should have been ended could not be.
+    #[error("could not free {}, as told above{}", quoted(.failed), if .freed.is_empty() { String::new() } else { format!("; freed {}", quoted(.freed)) })]
+    NotFreed {
+        /// The locks of those.
+        failed: Vec<LockName>,
+        /// The locks that were freed.
+        freed: Vec<LockName>,
+    },
     /// The words are those that pipelines know.
     #[error("lock instance is no longer acquired")]
     NoLongerAcquired,
@@ -115,6 +125,11 @@ pub enum StepError {
         #[source]
         source: std::io::Error,
     },
+}
+
+fn quoted(locks: &[LockName]) -> String {
+    let names: Vec<String> = locks.iter().map(|lock| format!("`{lock}`")).collect();
+    names.join(", ")
 }
 
 impl From<AttemptError> for StepError {

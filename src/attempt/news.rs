@@ -11,7 +11,7 @@ use crate::git::{Commit, History, HistoryError};
 use crate::ledger;
 use crate::line::Standing;
 use crate::lock::{LockName, PoolName};
-use crate::message::{self, BuildRef};
+use crate::message;
 use crate::object::Oid;
 use crate::pace::whole_seconds;
 use crate::pool::Wait;
@@ -61,19 +61,10 @@ impl Holder {
     }
 
     fn read(lock: &LockName, claim: Oid, commit: &Commit) -> Holder {
-        let text = String::from_utf8_lossy(&commit.message);
-        let subject = text.lines().next().unwrap_or_default();
+        let subject = message::first_line(&commit.message);
         let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
         let subject = report::one_line(&subject);
-        let who = match message::read_subject(&commit.message) {
-            Some(message::Subject {
-                build: Some(build), ..
-            }) => report::one_line(&BuildRef::to_string(&build)),
-            Some(message::Subject {
-                one_off: Some(id), ..
-            }) => format!("one-off build {}", report::one_line(&id)),
-            _ => format!("`{subject}`"),
-        };
+        let who = message::who(&commit.message);
         Holder {
             lock: lock.clone(),
             claim,

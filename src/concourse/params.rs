@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::keys::{Keys, kind};
-use super::{RequestError, object_id};
+use super::{Reap, RequestError, object_id};
 use crate::lock::{ClaimId, Holding, LockName};
 use crate::metadata;
 use crate::object::Content;
@@ -21,7 +21,7 @@ const SMALL_FILE: u64 = 64 * 1024;
 pub const LOCKS: &str = "locks";
 
 /// The operations, in the order in which they are listed when there is none.
-const OPERATIONS: [&str; 9] = [
+const OPERATIONS: [&str; 10] = [
     "acquire",
     "release",
     "remove",
@@ -31,6 +31,7 @@ const OPERATIONS: [&str; 9] = [
     "update",
     "check",
     "check_unclaimed",
+    "reap",
 ];
 
 /// What a put step asks for.
@@ -54,6 +55,8 @@ pub enum Params {
     Check(Folder),
     /// `check_unclaimed: FOLDER`.
     CheckUnclaimed(Folder),
+    /// `reap: {...}`.
+    Reap(Reap),
 }
 
 /// A folder among the inputs of a put step: a relative path that does not lead out of them.
@@ -94,58 +97,61 @@ impl Params {
             "update" => Ok(Params::Update(folder()?)),
             "check" => Ok(Params::Check(folder()?)),
             "check_unclaimed" => Ok(Params::CheckUnclaimed(folder()?)),
+            "reap" => Ok(Params::Reap(Reap::read(params)?)),
             _ => Err(RequestError::NoOperation),
         }
     }
 
-    /// Reads from the step's inputs in `source_dir` what the operation needs.
+    /// Reads from the step's inputs in `source_dir` what the operation needs; `None` when it takes more than one.
     ///
     /// # Errors
     /// [`RequestError`], with the path of the file that is missing or does not hold what it should.
-    pub fn operation(&self, source_dir: &Path) -> Result<Operation, RequestError> {
+    pub fn operation(&self, source_dir: &Path) -> Result<Option<Operation>, RequestError> {
         let add = |folder: &Folder, holding| {
             let folder = folder.within(source_dir);
-            Ok(Operation::Add {
+            Ok::<_, RequestError>(Operation::Add {
                 lock: lock_in(&folder)?,
                 content: content_in(&folder)?,
                 holding,
             })
         };
-        match self {
-            Params::Acquire(want) => Ok(Operation::Acquire(want.clone())),
-            Params::Claim(lock) => Ok(Operation::Claim(lock.clone())),
+        let operation = match self {
+            Params::Acquire(want) => Operation::Acquire(want.clone()),
+            Params::Claim(lock) => Operation::Claim(lock.clone()),
             Params::Release(folder) => {
                 let folder = folder.within(source_dir);
-                Ok(Operation::Release {
+                Operation::Release {
                     locks: locks_in(&folder)?,
                     right: Right::of(claim_in(&folder)?),
                     reason: None,
-                })
+                }
             }
-            Params::Add(folder) => add(folder, Holding::Unclaimed),
-            Params::AddClaimed(folder) => add(folder, Holding::Claimed),
+            Params::Add(folder) => add(folder, Holding::Unclaimed)?,
+            Params::AddClaimed(folder) => add(folder, Holding::Claimed)?,
             Params::Remove(folder) => {
                 let folder = folder.within(source_dir);
-                Ok(Operation::Remove {
+                Operation::Remove {
                     lock: lock_in(&folder)?,
                     claim: claim_in(&folder)?,
-                })
+                }
             }
             Params::Update(folder) => {
                 let folder = folder.within(source_dir);
-                Ok(Operation::Update {
+                Operation::Update {
                     lock: lock_in(&folder)?,
                     content: content_in(&folder)?,
                     claim: claim_in(&folder)?,
-                })
+                }
             }
-            Params::Check(folder) => Ok(Operation::AwaitUnclaimed(lock_in(
-                &folder.within(source_dir),
-            )?)),
-            Params::CheckUnclaimed(folder) => Ok(Operation::AwaitClaimed(lock_in(
-                &folder.within(source_dir),
-            )?)),
-        }
+            Params::Check(folder) => {
+                Operation::AwaitUnclaimed(lock_in(&folder.within(source_dir))?)
+            }
+            Params::CheckUnclaimed(folder) => {
+                Operation::AwaitClaimed(lock_in(&folder.within(source_dir))?)
+            }
+            Params::Reap(_) => return Ok(None),
+        };
+        Ok(Some(operation))
     }
 }
 

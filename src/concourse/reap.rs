@@ -42,21 +42,14 @@ pub enum Login {
 }
 
 impl Reap {
-    /// Reads the key `reap` of the params; `None` when it is not set.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for the put step, once it can reap")
-    )]
-    pub(super) fn read(params: &Keys<'_>) -> Result<Option<Reap>, RequestError> {
-        if params.set("reap").is_none() {
-            return Ok(None);
-        }
+    /// Reads the key `reap` of the params.
+    pub(super) fn read(params: &Keys<'_>) -> Result<Reap, RequestError> {
         let reap = params.object("reap")?;
-        Ok(Some(Reap {
+        Ok(Reap {
             stale_after: reap.duration("stale_after")?,
             concourse: server(&reap)?,
             dry_run: reap.flag("dry_run")?,
-        }))
+        })
     }
 }
 
@@ -144,7 +137,7 @@ mod tests {
 
     use super::*;
 
-    fn read(reap: Value) -> Result<Option<Reap>, RequestError> {
+    fn read(reap: Value) -> Result<Reap, RequestError> {
         let document = json!({"params": {"reap": reap}});
         Reap::read(&Keys::of(&document)?.object("params")?)
     }
@@ -158,22 +151,10 @@ mod tests {
     }
 
     fn login(concourse: Value) -> Login {
-        read(with(concourse))
-            .unwrap()
-            .unwrap()
-            .concourse
-            .unwrap()
-            .login
+        read(with(concourse)).unwrap().concourse.unwrap().login
     }
 
     const URL: &str = "https://ci.example.com";
-
-    #[test]
-    fn nothing_is_reaped_unless_it_is_asked_for() {
-        for nothing in [json!(null), json!(false), json!("")] {
-            assert_eq!(read(nothing).unwrap(), None);
-        }
-    }
 
     #[test]
     fn every_setting_may_be_left_out() {
@@ -188,7 +169,7 @@ mod tests {
             json!({"stale_after": "", "concourse": null, "dry_run": false}),
             json!({"stale_after": 0, "more": 1}),
         ] {
-            assert_eq!(read(reap).unwrap(), Some(least.clone()));
+            assert_eq!(read(reap).unwrap(), least);
         }
     }
 
@@ -202,7 +183,7 @@ mod tests {
 
         assert_eq!(
             read(reap).unwrap(),
-            Some(Reap {
+            Reap {
                 stale_after: Some(Duration::from_secs(24 * 3600)),
                 concourse: Some(Server {
                     url: Url::parse(URL).unwrap(),
@@ -212,7 +193,7 @@ mod tests {
                     },
                 }),
                 dry_run: true,
-            })
+            }
         );
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Ready, StepError, Surroundings};
 use crate::attempt::{Attempt, InLine, Markers, Meter, Outcome};
 use crate::concourse::Source;
-use crate::git::Store;
+use crate::git::{Remote, Store};
 use crate::message::Origin;
 use crate::metrics::{Place, Reporter};
 use crate::operation::Operation;
@@ -64,31 +64,57 @@ pub async fn operate(
             ready.location, source.branch, source.pool
         ),
     });
-    let mut attempt = Attempt {
-        remote: ready.remote(&source.branch, Store::temporary(&around.temporary)?)?,
+    let remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    let place = Place {
         pool: source.pool.clone(),
-        origin,
-        identity: ready.identity.clone(),
-        pace: ready.pace,
+        branch: source.branch.clone(),
+    };
+    let reporter = Reporter::new(ready.gateway.take(), place);
+    let mut attempt = Attempt {
         patience,
         in_line: source.in_line.then_some(InLine {
             priority,
             renewal: source.ticket_renewal,
         }),
-        meter: Meter::new(Reporter::new(
-            ready.gateway.take(),
-            Place {
-                pool: source.pool.clone(),
-                branch: source.branch.clone(),
-            },
-        )),
-        paint: around.paint,
+        meter: Meter::new(reporter),
         step,
         lease,
         markers,
+        ..attempt(source, &ready, remote, origin, around, stop, log)
+    };
+    Ok(attempt.run(&operation, answer).await?)
+}
+
+/// What it takes to carry out an operation that does not wait, claims nothing, and is not told to a Pushgateway.
+pub(super) fn attempt<'a>(
+    source: &Source,
+    ready: &Ready,
+    remote: Remote,
+    origin: Origin,
+    around: &Surroundings,
+    stop: CancellationToken,
+    log: &'a mut dyn Write,
+) -> Attempt<'a> {
+    let pool = source.pool.clone();
+    let place = Place {
+        pool: pool.clone(),
+        branch: source.branch.clone(),
+    };
+    Attempt {
+        remote,
+        pool,
+        origin,
+        identity: ready.identity.clone(),
+        pace: ready.pace,
+        patience: None,
+        in_line: None,
+        meter: Meter::new(Reporter::new(None, place)),
+        paint: around.paint,
+        step: None,
+        lease: None,
+        markers: None,
         marker: None,
         stop,
         log,
-    };
-    Ok(attempt.run(&operation, answer).await?)
+    }
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{Order, StepError, Surroundings, operate};
-use crate::attempt::Outcome;
-use crate::concourse::{PutRequest, Response};
+use super::{Became, Order, StepError, Surroundings, operate, reap};
+use crate::attempt::{AttemptError, Outcome};
+use crate::concourse::{Params, PutRequest, Response};
+use crate::message;
 use crate::pace::whole_seconds;
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
@@ -33,8 +34,11 @@ pub async fn put(
         (Some(name), Some(build)) => Some(format!("{build} {name}")),
         (Some(_), None) => return Err(StepError::NoBuild),
     };
+    let Some(operation) = request.params.operation(source_dir)? else {
+        return reap_and_answer(request, around, stop, answer, log).await;
+    };
     let order = Order {
-        operation: request.params.operation(source_dir)?,
+        operation,
         origin: around.build.origin(),
         patience: request.patience,
         priority: request.priority,
@@ -60,4 +64,43 @@ pub async fn put(
     };
     operate(source, order, around, stop, respond, log).await?;
     Ok(())
+}
+
+/// Carries out a put with `reap`.
+async fn reap_and_answer(
+    request: &PutRequest,
+    around: &Surroundings,
+    stop: CancellationToken,
+    mut answer: impl AsyncWrite + Unpin,
+    log: &mut dyn Write,
+) -> Result<(), StepError> {
+    let Params::Reap(settings) = &request.params else {
+        return Ok(());
+    };
+    let source = &request.source;
+    let reaping = reap(source, settings, around.build.origin(), around, stop, log).await?;
+    let (freed, failed) = (reaping.freed(), reaping.failed());
+    if !failed.is_empty() {
+        return Err(StepError::NotFreed { failed, freed });
+    }
+    let would_be = reaping.with(|became| matches!(became, Became::WouldBeFreed));
+    let kept = reaping.decided.len() - freed.len() - would_be.len();
+    let pair = |name: &str, value: String| (name.to_owned(), value);
+    let mut metadata = vec![
+        pair("pool_name", source.pool.to_string()),
+        pair("freed", message::listed(&freed)),
+        pair("kept", kept.to_string()),
+    ];
+    if settings.dry_run {
+        metadata.push(pair("would_be_freed", message::listed(&would_be)));
+    }
+    let response = Response {
+        version: reaping.version,
+        metadata,
+    };
+    let told = async {
+        answer.write_all(&response.to_json()?).await?;
+        answer.flush().await
+    };
+    Ok(told.await.map_err(AttemptError::Unanswered)?)
 }

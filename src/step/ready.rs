@@ -11,7 +11,7 @@ use crate::git::{
     Access, Credentials, Header, HostKeys, Identity, Limits, Location, Proxy, Remote, RemoteError,
     SshAccess,
 };
-use crate::git::{Store, Trust};
+use crate::git::{Store, Trust, http_client};
 use crate::metrics::push::Gateway;
 use crate::pace::Pace;
 use crate::report;
@@ -135,6 +135,23 @@ impl Ready {
                 fault_limit: source.fault_timeout,
             },
         })
+    }
+
+    /// A client for another server, at `url`: reached as the source's own, and without what proves to that who we are.
+    pub fn http_client(
+        &self,
+        source: &Source,
+        around: &Surroundings,
+        url: &Url,
+    ) -> Result<reqwest::Client, StepError> {
+        let settings = Settings::read(source);
+        let access = Access {
+            limits: self.access.limits,
+            trust: self.access.trust.clone(),
+            proxy: proxy(source, &settings, around, &Location::Http(url.clone()))?,
+            ..Access::default()
+        };
+        Ok(http_client(url, &access)?)
     }
 
     /// The branch, with `store` for its objects.

@@ -80,6 +80,8 @@ fn values() -> impl Strategy<Value = Value> {
         "update",
         "check",
         "check_unclaimed",
+        "reap",
+        "lease",
         "timeout",
         "try",
         "request",
@@ -204,12 +206,12 @@ fn assert_sound(request: &PutRequest) -> Result<(), TestCaseError> {
     ] {
         prop_assert!(!time.is_zero() && time <= Duration::from_nanos(i64::MAX.unsigned_abs()));
     }
-    // Without a folder to read there is no operation but these two; whatever else it is, it looks inside of the inputs.
+    // Without a folder to read there is no operation but these three; whatever else it is, it looks inside of the inputs.
     let nowhere = std::path::Path::new("/nonexistent/inputs");
     match request.params.operation(nowhere) {
         Ok(operation) => prop_assert!(matches!(
             operation,
-            Operation::Acquire(_) | Operation::Claim(_)
+            Some(Operation::Acquire(_) | Operation::Claim(_)) | None
         )),
         Err(err) => {
             let RequestError::Unreadable { path, .. } = &err else {

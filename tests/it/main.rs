@@ -53,6 +53,8 @@ mod proxies;
 mod put;
 /// Several at once.
 mod races;
+/// Claims that nobody will give back any more.
+mod reap;
 /// Steps that are run again after their process vanished.
 mod reruns;
 /// Where a password must not be: a log, an answer, a commit, the disk.

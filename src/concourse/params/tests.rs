@@ -29,7 +29,8 @@ fn inputs(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 }
 
 fn operation(params: Value, files: &[(&str, &[u8])]) -> Result<Operation, RequestError> {
-    read(params).unwrap().operation(inputs(files).path())
+    let operation = read(params).unwrap().operation(inputs(files).path())?;
+    Ok(operation.unwrap())
 }
 
 fn lock(name: &str) -> LockName {
