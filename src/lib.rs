@@ -17,7 +17,7 @@
 //! ```text
 //! cmd/{check,in,out}   wiring: arguments, environment, streams, exit codes
 //!   |
-//! step                 one function for each step of Concourse; what is kept between checks
+//! step                 one function for each step of Concourse, and for reaping; what is kept between checks
 //!   |
 //! attempt              the loop: read, decide, publish, wait, undo; pace: when to try again
 //!   |
@@ -94,6 +94,11 @@
 //! **One after the other publishes.** A branch takes one push at a time. Who is served together with others lets those
 //! before him push first, and sleeps for about as long as that takes; after a lost race one takes a place in line even
 //! though locks are free. So thirty who come at once do not make thirty pushes for each lock.
+//!
+//! **A lease is renewed by a commit that changes no file.** On the branch, and not in a ref of its own: so a renewal and
+//! the end of the claim as a stale one exclude each other by the same compare-and-swap as everything else, and whoever
+//! comes second sees the first ([`operation::Right::Stale`]). It touches no pool, and so is no version and triggers no
+//! check; tools that know nothing of it do not list it.
 //!
 //! **A claim that is taken over is made anew.** Another run of the same step may be alive, or its release on its way; both
 //! find the claim ended that they know of. See `attempt::undo`.
