@@ -353,9 +353,14 @@ impl TestRemote {
         self.git(&["fsck", "--strict", "--no-dangling"]);
     }
 
-    /// A repository with one pool `aws` of ten free locks and `commits` commits, in which the locks were claimed and
-    /// released in turn. Packed, as a server that is cared for has it.
+    /// A repository with one pool `aws` of ten locks and `commits` commits, in which the locks were claimed and released
+    /// in turn. Packed, as a server that is cared for has it.
     pub fn with_history(commits: usize) -> TestRemote {
+        TestRemote::with_history_of(commits, 10)
+    }
+
+    /// The same with so many locks. Where the number of commits is even, the last one is a claim.
+    pub fn with_history_of(commits: usize, locks: usize) -> TestRemote {
         let remote = TestRemote::empty("main");
         let mut stream = String::new();
         let data = |text: &str| format!("data {}\n{text}\n", text.len());
@@ -372,11 +377,11 @@ impl TestRemote {
         stream.push_str(&start(0));
         stream.push_str(&data("pool aws"));
         stream.push_str("M 100644 :2 aws/claimed/.gitkeep\nM 100644 :2 aws/unclaimed/.gitkeep\n");
-        for lock in 0..10 {
+        for lock in 0..locks {
             writeln!(stream, "M 100644 :1 aws/unclaimed/env-{lock}").unwrap();
         }
         for n in 1..commits {
-            let lock = (n - 1) / 2 % 10;
+            let lock = (n - 1) / 2 % locks;
             let (verb, from, to) = if n % 2 == 1 {
                 ("claiming", "unclaimed", "claimed")
             } else {
