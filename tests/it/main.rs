@@ -47,6 +47,7 @@ mod metrics;
 mod names;
 /// `timeout` and `try`: waits that end by themselves.
 mod patience;
+mod pipelines;
 /// HTTP proxies, for SSH and HTTP.
 mod proxies;
 /// What each operation of a put does to the repository, and what it answers.
