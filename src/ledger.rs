@@ -276,6 +276,9 @@ pub struct Held {
     pub lease_end: Option<SystemTime>,
 }
 
+/// The claims of several pools, by their locks.
+pub type Claims = BTreeMap<PoolName, BTreeMap<LockName, Held>>;
+
 /// The claims that stand at the head in each of these pools, by their locks: all locks in `claimed/`, damaged ones as well.
 ///
 /// One walk back from the head finds them all, whatever the number of the pools; it ends with the oldest of the claims.
@@ -284,11 +287,22 @@ pub struct Held {
 ///
 /// # Errors
 /// [`HistoryError`].
-pub fn claims(
+pub fn claims(history: &History<'_>, pools: &[PoolName]) -> Result<Claims, HistoryError> {
+    match claims_here(history, pools)? {
+        (claims, true) => Ok(claims),
+        (_, false) => Err(HistoryError::Truncated),
+    }
+}
+
+/// As [`claims`], as far as the history is here; and whether that is all of them. The others are older.
+///
+/// # Errors
+/// [`HistoryError::Store`].
+pub fn claims_here(
     history: &History<'_>,
     pools: &[PoolName],
-) -> Result<BTreeMap<PoolName, BTreeMap<LockName, Held>>, HistoryError> {
-    let mut found: BTreeMap<PoolName, BTreeMap<LockName, Held>> = BTreeMap::new();
+) -> Result<(Claims, bool), HistoryError> {
+    let mut found = Claims::new();
     let mut on_the_way = Folder::default();
     for pool in pools {
         found.entry(pool.clone()).or_default();
@@ -305,7 +319,10 @@ pub fn claims(
     let (mut id, mut commit) = (history.head(), history.commit(history.head())?);
     on_the_way.back_to(history, Some(commit.tree), &mut |_, _| {})?;
     while !on_the_way.is_empty() {
-        let before = history.before(id, &commit)?;
+        let before = match history.before(id, &commit) {
+            Err(HistoryError::Truncated) => return Ok((found, false)),
+            before => before?,
+        };
         if before
             .as_ref()
             .is_some_and(|(_, before)| before.tree == commit.tree)
@@ -338,7 +355,7 @@ pub fn claims(
         let Some(before) = before else { break };
         (id, commit) = before;
     }
-    Ok(found)
+    Ok((found, true))
 }
 
 /// What is known of a claim's holder, gathered from the newest commit back.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use pool_resource::git::{Access, Depth, HistoryError, Location, Remote, Store};
-use pool_resource::ledger::{Held, claims};
+use pool_resource::ledger::{Held, claims, claims_here};
 use pool_resource::lock::PoolName;
+use proptest::prelude::*;
+use proptest::test_runner::Config;
 
 use crate::support::TestRemote;
 use crate::support::remote::Hand;
@@ -223,6 +225,32 @@ async fn no_more_of_the_history_is_read_than_to_the_oldest_claim() {
 }
 
 #[tokio::test]
+async fn of_a_part_of_the_history_the_claims_in_it_are_told() {
+    let remote = TestRemote::with_pool("aws", &["new", "old"]);
+    remote.claim_by_hand("aws", "old");
+    for n in 0..60 {
+        say(&remote, &n.to_string());
+    }
+    let new = remote.claim_by_hand("aws", "new");
+    let (location, _) = Location::parse(&remote.uri()).unwrap();
+    let store = Store::temporary(&std::env::temp_dir()).unwrap();
+    let mut read = Remote::new(&location, &Access::default(), "main", store).unwrap();
+    let pools = [PoolName::new("aws").unwrap()];
+
+    let mut shown = Vec::new();
+    for depth in [Depth::RECENT, Depth::RECENT.deeper().unwrap()] {
+        let snapshot = read.snapshot(depth).await.unwrap();
+        let (claims, is_all) = claims_here(&read.history(&snapshot), &pools).unwrap();
+        let claims = claims[&pools[0]].iter();
+        let claims = claims.map(|(lock, held)| (lock.to_string(), held.claim.to_string()));
+        shown.push((claims.collect::<Vec<_>>(), is_all));
+    }
+
+    assert_eq!(shown[0], (vec![("new".to_owned(), new)], false));
+    assert_eq!((shown[1].0.len(), shown[1].1), (2, true));
+}
+
+#[tokio::test]
 async fn a_lock_that_was_there_from_the_beginning_was_claimed_then() {
     let remote = TestRemote::empty("main");
     let first = remote.commit("all", &[Hand::Put("aws/claimed/a", "100644", b"1")]);
@@ -247,4 +275,123 @@ async fn a_lock_that_came_by_a_merge_was_claimed_by_it() {
 
     assert_eq!(signs["a"].0, merge);
     assert_eq!(signs["b"].0, b);
+}
+
+/// One commit of a generated history, on a lock of one of the pools.
+#[derive(Debug, Clone)]
+enum Act {
+    Claim(usize),
+    Release(usize),
+    Remove(usize),
+    Add(usize),
+    Edit(usize),
+    /// Of the claim that stands, or of the first that ever was.
+    Renew(usize, bool),
+    Elsewhere,
+}
+
+const PLACES: [(&str, &str); 6] = [
+    ("aws", "a"),
+    ("aws", "b"),
+    ("gcp", "a"),
+    ("gcp", "b"),
+    ("aws/claimed/in", "a"),
+    ("team/aws", "a"),
+];
+
+fn acts() -> impl Strategy<Value = Act> {
+    let place = 0..PLACES.len();
+    prop_oneof![
+        6 => place.clone().prop_map(Act::Claim),
+        4 => place.clone().prop_map(Act::Release),
+        1 => place.clone().prop_map(Act::Remove),
+        1 => place.clone().prop_map(Act::Add),
+        1 => place.clone().prop_map(Act::Edit),
+        3 => (place, any::<bool>()).prop_map(|(place, now)| Act::Renew(place, now)),
+        2 => Just(Act::Elsewhere),
+    ]
+}
+
+/// A lock of the model: its content, and the claim that stands, with the last sign of its holder.
+type Lock = (String, Option<(String, String)>);
+
+proptest! {
+    #![proptest_config(Config { cases: 24, max_shrink_iters: 64, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn the_claims_of_any_history_are_those_of_who_wrote_it(acts in prop::collection::vec(acts(), 1..30)) {
+        let remote = TestRemote::empty("main");
+        let mut locks: BTreeMap<(&str, &str), Lock> = BTreeMap::new();
+        let mut first: BTreeMap<(&str, &str), String> = BTreeMap::new();
+        remote.commit("begin", &[Hand::Put("note", "100644", b"")]);
+        for (n, act) in acts.iter().enumerate() {
+            let number = n.to_string();
+            let place = match act {
+                Act::Claim(n) | Act::Release(n) | Act::Remove(n) | Act::Add(n) | Act::Edit(n) | Act::Renew(n, _) => PLACES[*n],
+                Act::Elsewhere => {
+                    remote.commit("else", &[Hand::Put("note", "100644", number.as_bytes())]);
+                    continue;
+                }
+            };
+            let claimed = format!("{}/claimed/{}", place.0, place.1);
+            let unclaimed = format!("{}/unclaimed/{}", place.0, place.1);
+            let now = locks.get(&place).cloned();
+            match (act, now) {
+                (Act::Claim(_), Some((content, None))) => {
+                    let claim = remote.commit("x", &[Hand::Move(&unclaimed, &claimed)]);
+                    first.entry(place).or_insert(claim.clone());
+                    locks.insert(place, (content, Some((claim.clone(), claim))));
+                }
+                // One that is added claimed is claimed by that.
+                (Act::Claim(_), None) => {
+                    let claim = remote.commit("x", &[Hand::Put(&claimed, "100644", number.as_bytes())]);
+                    first.entry(place).or_insert(claim.clone());
+                    locks.insert(place, (number, Some((claim.clone(), claim))));
+                }
+                (Act::Release(_), Some((content, Some(_)))) => {
+                    remote.commit("x", &[Hand::Move(&claimed, &unclaimed)]);
+                    locks.insert(place, (content, None));
+                }
+                (Act::Remove(_), Some((_, Some(_)))) => {
+                    remote.commit("x", &[Hand::Delete(&claimed)]);
+                    locks.remove(&place);
+                }
+                (Act::Add(_), None) => {
+                    remote.commit("x", &[Hand::Put(&unclaimed, "100644", number.as_bytes())]);
+                    locks.insert(place, (number, None));
+                }
+                (Act::Edit(_), Some((_, claim))) => {
+                    let path = if claim.is_some() { &claimed } else { &unclaimed };
+                    remote.commit("x", &[Hand::Put(path, "100755", number.as_bytes())]);
+                    locks.insert(place, (number, claim));
+                }
+                (Act::Renew(_, true), Some((content, Some((claim, _))))) => {
+                    let sign = say(&remote, &renewal(&claim, "2026-01-01T10:00:00Z"));
+                    locks.insert(place, (content, Some((claim, sign))));
+                }
+                (Act::Renew(_, false), now) => {
+                    let Some(old) = first.get(&place) else { continue };
+                    let sign = say(&remote, &renewal(old, "2026-01-01T10:00:00Z"));
+                    if let Some((content, Some((claim, _)))) = now && claim == *old {
+                        locks.insert(place, (content, Some((claim, sign))));
+                    }
+                }
+                _ => {}
+            }
+        }
+
+        let mut pools: Vec<&str> = PLACES.iter().map(|(pool, _)| *pool).collect();
+        pools.dedup();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (found, _) = runtime.block_on(read(&remote, &pools));
+
+        let found: BTreeMap<(&str, &str), (String, String)> = found
+            .iter()
+            .flat_map(|(pool, claims)| claims.iter().map(move |(lock, held)| {
+                ((pool.as_str(), lock.as_str()), (held.claim.to_string(), held.last_sign.to_string()))
+            }))
+            .collect();
+        let expected = locks.into_iter().filter_map(|(place, (_, claim))| Some((place, claim?)));
+        prop_assert_eq!(found, expected.collect::<BTreeMap<_, _>>());
+    }
 }
