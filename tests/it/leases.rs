@@ -9,6 +9,8 @@ use pool_resource::message::{self, Origin};
 use pool_resource::operation::{Operation, Right};
 use pool_resource::pool::Refusal;
 use pool_resource::step::{Order, Proxies, StepError, Surroundings, operate};
+use proptest::prelude::*;
+use proptest::test_runner::Config;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -303,4 +305,105 @@ async fn a_stale_claim_is_ended_only_as_long_as_its_holder_is_not_heard_of() {
     remote.claim_by_hand("aws", "a");
     step.put_folder("release", &folder)
         .assert_failed(&["has ended", "someone else holds it now"]);
+}
+
+/// What somebody does in a generated sequence; numbers choose among what is known.
+#[derive(Debug, Clone)]
+enum Act {
+    Claim(usize),
+    /// With a claim that was made once.
+    Release(usize),
+    /// With a claim that was made once.
+    Renew(usize),
+    /// Looks at the claims that stand.
+    Look,
+    /// Ends a claim as it was seen once.
+    Reap(usize),
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..2_usize).prop_map(Act::Claim),
+        2 => (0..8_usize).prop_map(Act::Release),
+        4 => (0..8_usize).prop_map(Act::Renew),
+        3 => Just(Act::Look),
+        4 => (0..8_usize).prop_map(Act::Reap),
+    ]
+}
+
+const NAMES: [&str; 2] = ["a", "b"];
+
+proptest! {
+    #![proptest_config(Config { cases: 12, max_shrink_iters: 32, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn whatever_is_done_a_claim_is_ended_only_by_its_holder_or_as_it_was_last_seen(acts in prop::collection::vec(acts(), 4..18)) {
+        let remote = TestRemote::with_pool("aws", &NAMES);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let run = |operation| runtime.block_on(carry_out(&remote, operation, Some(HOUR)));
+        // For each lock the claim that stands, and the last sign of its holder.
+        let mut now: [Option<(String, String)>; 2] = [None, None];
+        let mut claims: Vec<(usize, String)> = Vec::new();
+        let mut looks: Vec<(usize, String, String)> = Vec::new();
+        for act in acts {
+            let before = remote.head();
+            // What is to be carried out, on which lock, and what that lock is afterwards; `None` when nothing may change.
+            let (lock, operation, after) = match act {
+                Act::Look => {
+                    let standing = now.iter().enumerate();
+                    looks.extend(standing.filter_map(|(lock, held)| {
+                        let (claim, sign) = held.clone()?;
+                        Some((lock, claim, sign))
+                    }));
+                    continue;
+                }
+                Act::Claim(lock) if now[lock].is_some() => continue,
+                Act::Claim(lock) => (lock, Operation::Claim(locks(&[NAMES[lock]]).remove(0)), Some(None)),
+                Act::Release(n) | Act::Renew(n) => {
+                    let Some((lock, claim)) = claims.get(n.min(claims.len().saturating_sub(1))).cloned() else { continue };
+                    let stands = now[lock].as_ref().is_some_and(|(standing, _)| *standing == claim);
+                    let id = ClaimId(claim.parse().unwrap());
+                    match act {
+                        Act::Renew(_) => (lock, renewal(NAMES[lock], &claim), stands.then_some(Some(claim))),
+                        _ => {
+                            let right = Right::Claim(id);
+                            let release = Operation::Release { locks: locks(&[NAMES[lock]]), right, reason: None };
+                            (lock, release, stands.then_some(None))
+                        }
+                    }
+                }
+                Act::Reap(n) => {
+                    let Some((lock, claim, last_sign)) = looks.get(n.min(looks.len().saturating_sub(1))).cloned() else { continue };
+                    let as_seen = now[lock] == Some((claim.clone(), last_sign.clone()));
+                    let right = Right::Stale { claim: ClaimId(claim.parse().unwrap()), last_sign: last_sign.parse().unwrap() };
+                    let reap = Operation::Release { locks: locks(&[NAMES[lock]]), right, reason: Some("seen".to_owned()) };
+                    (lock, reap, as_seen.then_some(None))
+                }
+            };
+
+            let is_claim = matches!(operation, Operation::Claim(_));
+            let done = run(operation);
+
+            match after {
+                None => prop_assert_eq!(&remote.head(), &before),
+                Some(renewed) => {
+                    prop_assert_eq!(done.unwrap().commit.to_string(), remote.head());
+                    prop_assert_eq!(remote.back(1), before);
+                    let head = remote.head();
+                    now[lock] = match renewed {
+                        Some(claim) => Some((claim, head)),
+                        None if is_claim => {
+                            claims.push((lock, head.clone()));
+                            Some((head.clone(), head))
+                        }
+                        None => None,
+                    };
+                }
+            }
+            let held = NAMES.iter().zip(&now).filter(|(_, held)| held.is_some());
+            let held: Vec<&str> = held.map(|(name, _)| *name).collect();
+            prop_assert_eq!(remote.list("aws/claimed"), held);
+        }
+        remote.fsck();
+    }
 }
