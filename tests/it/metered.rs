@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::support::remote::Hand;
 use crate::support::server::faulty::Faulty;
 use crate::support::server::http::HttpServer;
 use crate::support::server::prometheus::Prometheus;
@@ -197,4 +198,30 @@ fn a_gateway_may_be_given_as_a_host_and_a_port() {
         gateway.groups()[POOL]["resource_pool_num_claimed_locks"],
         "1"
     );
+}
+
+#[test]
+fn after_a_reaping_the_pool_is_told_as_it_is_then() {
+    let remote = TestRemote::with_pool("aws", &["a", "b", "c"]);
+    for lock in ["a", "b", "c"] {
+        let moved = [Hand::Move(
+            &format!("aws/unclaimed/{lock}"),
+            &format!("aws/claimed/{lock}"),
+        )];
+        let lease = match lock {
+            "b" => "2999-01-01T00:00:00Z",
+            _ => "2025-01-01T00:00:00Z",
+        };
+        remote.commit(&format!("claiming: {lock}\n\nPool-Lease: {lease}"), &moved);
+    }
+    let gateway = Pushgateway::start();
+
+    let answer = build(&remote, &remote.uri(), &gateway.url(), "1").put(json!({"reap": {}}));
+
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    assert_eq!(remote.list("aws/claimed"), ["b"]);
+    let groups = gateway.groups();
+    assert_eq!(groups[POOL]["resource_pool_num_claimed_locks"], "1");
+    assert_eq!(groups[POOL]["resource_pool_num_available_locks"], "2");
+    assert!(groups.contains_key(&format!("{POOL},operation=release_lock")));
 }
