@@ -131,7 +131,7 @@ fn steps<'a>(step: &'a Value, found: &mut Vec<&'a Value>) {
     list(&step["in_parallel"], "steps").for_each(|step| steps(step, found));
 }
 
-fn steps_of<'a>(pipeline: &'a Value) -> Vec<&'a Value> {
+fn steps_of(pipeline: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
     for job in list(pipeline, "jobs") {
         list(job, "plan").for_each(|step| steps(step, &mut found));
