@@ -200,10 +200,12 @@ impl From<FaultError> for AttemptError {
 }
 
 pub use meter::Meter;
+pub use news::Usual;
 use news::{Holder, News};
 use publish::Published;
 pub use queue::InLine;
 use queue::Queue;
+pub(crate) use queue::{component, refs_of_branch};
 
 impl Attempt<'_> {
     /// Carries out `operation`, waiting for as long as it takes, and hands the outcome to `answer`.

@@ -37,6 +37,15 @@ pub fn http_client(url: &Url, access: &Access) -> Result<reqwest::Client, Remote
     client::client(url, access, agent)
 }
 
+/// Makes ready for reading very many objects once each, in this whole process: libgit2 then neither keeps what was read,
+/// nor hashes it anew. What came over the wire has been hashed as it came; only what is kept on the disk from one run to
+/// the next needs that a second time, so that this is not for those who keep something.
+pub fn read_much_once() {
+    git2::opts::strict_hash_verification(false);
+    // It has no other way to fail than that libgit2 does not know the option.
+    git2::opts::enable_caching(false);
+}
+
 /// Failures between us and the remote repository. Losing a race is not one of them.
 ///
 /// No message has credentials in it: a location prints itself without them.

@@ -26,11 +26,13 @@
 //! metadata             what a lock's metadata says, where it is JSON or YAML
 //! reap                 the rules: which claims nobody will give back any more, and on what evidence
 //! ledger               what the history says: which lock a commit moved, how a claim ended
+//! past                 who held what, from when to when: all pools of a branch in one walk back
 //! git                  a branch as a compare-and-swap register: snapshot, look, push, history; its transports
 //! concourse            the resource protocol: requests, answers, the build's environment; a client for the API
 //! metrics              what is measured, in which group, and how it is pushed (by the HTTP client of git's transports)
 //! message              commit messages, both ways
 //! maker                who made a claim, as its commit tells, and what a Concourse can say of such a build
+//! show                 what people read of it: tables of a given width
 //! marker               what a run leaves on disk for a run after it, in case it vanishes
 //!   |
 //! operation, lock, object   values: what is asked, names, what Git's trees are made of
@@ -120,9 +122,11 @@ pub mod metrics;
 pub mod object;
 pub mod operation;
 pub mod pace;
+pub mod past;
 pub mod pool;
 pub mod reap;
 pub mod report;
+pub mod show;
 pub mod step;
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 
 mod cache;
 mod check;
+mod far;
 mod get;
 mod operate;
 mod put;
 mod ready;
 mod reap;
+mod status;
 
 pub use check::check;
 pub use get::get;
@@ -18,6 +20,7 @@ pub use operate::{Order, operate};
 pub use put::put;
 pub use ready::Proxies;
 pub use reap::{Became, Decided, Reaping, reap};
+pub use status::{LockView, Overview, PoolView, Standing, Viewer, Waiter, Which};
 
 use ready::Ready;
 

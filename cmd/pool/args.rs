@@ -49,6 +49,21 @@ pub enum Command {
     Acquire(AcquireArgs),
     /// Claim one lock by its name, waiting until it is free
     Claim(ClaimArgs),
+    /// Show each lock: free or held, by whom, since when; and who waits for what
+    Status(StatusArgs),
+}
+
+/// What a status shows.
+#[derive(Group, Debug)]
+pub struct StatusArgs {
+    /// Only these locks
+    pub locks: Vec<String>,
+    /// Every pool on the branch, as without a configured pool
+    #[arg(long)]
+    pub all: bool,
+    /// Go on looking, every two seconds: on a terminal drawn anew, else printed when something has changed
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// What an acquire needs.

@@ -1,6 +1,7 @@
 //! The commands, each in a module of its own, and what they have in common.
 
 mod acquire;
+mod status;
 
 use std::process::ExitCode;
 
@@ -8,7 +9,7 @@ use anyhow::{Error, Result};
 use pool_resource::attempt::AttemptError;
 use pool_resource::concourse::Source;
 use pool_resource::message::Origin;
-use pool_resource::step::{StepError, Surroundings};
+use pool_resource::step::{StepError, Surroundings, Which};
 
 use crate::args::{Args, Command, PlaceArgs, WaitArgs};
 use crate::{holder, resource, settings};
@@ -31,6 +32,10 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Acquire(given) => acquire::acquire(&context(&args.place)?, &given).await,
         Command::Claim(given) => acquire::claim(&context(&args.place)?, &given).await,
+        Command::Status(given) => {
+            let (context, which) = of_one_or_all(&args.place, given.all)?;
+            status::status(&context, which, &given).await
+        }
     }
 }
 
@@ -47,6 +52,26 @@ fn context(place: &PlaceArgs) -> Result<Context> {
         around: resource::surroundings(),
         json: place.json,
     })
+}
+
+/// The context of a command that can be about all pools: about all if that is asked for, or no pool is set.
+fn of_one_or_all(place: &PlaceArgs, all: bool) -> Result<(Context, Which)> {
+    let any = PlaceArgs {
+        pool: Some("any".to_owned()),
+        ..place.clone()
+    };
+    if all {
+        return Ok((context(&any)?, Which::All));
+    }
+    match (context(place), &place.pool) {
+        (Ok(context), _) => Ok((context, Which::One)),
+        (Err(err), Some(_)) => Err(err),
+        // If it is only the pool that is missing.
+        (Err(err), None) => match context(&any) {
+            Ok(context) => Ok((context, Which::All)),
+            Err(_) => Err(err),
+        },
+    }
 }
 
 impl WaitArgs {

@@ -90,7 +90,8 @@ impl Holder {
 
 /// How long holds take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Usual {
+pub struct Usual {
+    /// Half of them are over by then.
     pub median: Duration,
     /// Nine of ten are over by then.
     pub ninety: Duration,

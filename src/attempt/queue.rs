@@ -101,7 +101,7 @@ pub(super) enum Kept {
 impl Queue {
     pub fn new(branch: &str, pool: &PoolName, need: Need, settings: InLine) -> Queue {
         Queue {
-            start: format!("{REFS}/{}/{}/", component(branch), component(pool.as_str())),
+            start: format!("{}{}/", refs_of_branch(branch), component(pool.as_str())),
             need,
             settings,
             arrived: Instant::now(),
@@ -601,8 +601,14 @@ fn count(need: &Need) -> usize {
     }
 }
 
+/// What the names of the tickets of all pools on a branch start with; behind it come the pool, as [`component`] has it, a
+/// slash and the place.
+pub(crate) fn refs_of_branch(branch: &str) -> String {
+    format!("{REFS}/{}/", component(branch))
+}
+
 /// A text as one part of a ref's name: Git forbids some characters there, and file systems long names.
-fn component(text: &str) -> String {
+pub(crate) fn component(text: &str) -> String {
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
     const LONGEST: usize = 200;
     let encoded = utf8_percent_encode(text, KEPT).to_string();

@@ -108,6 +108,14 @@ impl<'a> History<'a> {
         Ok(self.store.names(folder, names)?)
     }
 
+    /// What is in a folder that a commit of the history has.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn folder(&self, tree: Oid) -> Result<Vec<Named>, HistoryError> {
+        Ok(self.store.list(tree)?)
+    }
+
     /// What stands at `path` in a commit.
     ///
     /// # Errors

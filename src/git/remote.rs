@@ -626,7 +626,77 @@ impl Remote {
         }
         packet::push(&mut request, b"done\n");
         talk.send(request).await?;
+        self.receive(talk, &self.store).await
+    }
 
+    /// Fetches into another store than our own: these commits (the head, if none is named) and all before them, or only
+    /// these; and of their files what `filter` leaves (see `git-rev-list(1)`). Nothing of it is taken for a part of our copy.
+    ///
+    /// `None` when the server cannot leave anything out, or gives nothing but what its refs point to; else the head.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn fetch_some(
+        &self,
+        into: &Store,
+        commits: &[Oid],
+        filter: &str,
+    ) -> Result<Option<Oid>, RemoteError> {
+        self.within_limit(async {
+            let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
+            let head = self.head_in(&advertisement)?;
+            let known = advertisement.capabilities();
+            let gives_any = known.can("allow-reachable-sha1-in-want");
+            if !known.can("filter") || !commits.is_empty() && !gives_any {
+                let _ = talk.leave().await;
+                return Ok(None);
+            }
+            let mut capabilities = vec!["side-band-64k", "shallow", "filter"];
+            for capability in &capabilities {
+                self.require(known, capability)?;
+            }
+            capabilities.extend(
+                ["ofs-delta", "no-progress"]
+                    .iter()
+                    .filter(|optional| known.can(optional)),
+            );
+            if known.value("agent").is_some() {
+                capabilities.push(AGENT);
+            }
+            let capabilities = capabilities.join(" ");
+            let wants = if commits.is_empty() {
+                std::slice::from_ref(&head)
+            } else {
+                commits
+            };
+            let mut request = Vec::new();
+            for (n, want) in wants.iter().enumerate() {
+                let line = match n {
+                    0 => format!("want {want} {capabilities}\n"),
+                    _ => format!("want {want}\n"),
+                };
+                packet::push(&mut request, line.as_bytes());
+            }
+            if !commits.is_empty() {
+                packet::push(&mut request, b"deepen 1\n");
+            }
+            packet::push(&mut request, format!("filter {filter}\n").as_bytes());
+            packet::push_flush(&mut request);
+            packet::push(&mut request, b"done\n");
+            talk.send(request).await?;
+            if commits.is_empty() {
+                // Without a depth no cuts are told.
+                self.receive_pack(&mut talk, into).await?;
+            } else {
+                self.receive(&mut talk, into).await?;
+            }
+            Ok(Some(head))
+        })
+        .await
+    }
+
+    /// Takes in what follows a request: the cuts in the history, and a pack.
+    async fn receive(&self, talk: &mut Talk, into: &Store) -> Result<Vec<Oid>, RemoteError> {
         let mut cuts = Vec::new();
         talk.reader.allow("list of cuts", MOST_CUTS);
         loop {
@@ -646,9 +716,13 @@ impl Remote {
                 }
             }
         }
-        let talk = &mut *talk;
+        self.receive_pack(talk, into).await?;
+        Ok(cuts)
+    }
+
+    async fn receive_pack(&self, talk: &mut Talk, into: &Store) -> Result<(), RemoteError> {
         talk.reader.allow("pack", MOST_PACK);
-        self.store
+        into
             .take_pack(async move |write: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>| -> Result<(), RemoteError> {
                 let mut words = Vec::new();
                 loop {
@@ -668,8 +742,7 @@ impl Remote {
                     }
                 }
             })
-            .await?;
-        Ok(cuts)
+            .await
     }
 
     async fn next(&self, talk: &mut Talk) -> Result<Packet, RemoteError> {

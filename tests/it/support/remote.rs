@@ -405,4 +405,91 @@ impl TestRemote {
         remote.git(&["repack", "-a", "-d", "-q"]);
         remote
     }
+
+    /// A repository with 20 pools of 50 locks each and `commits` commits. Each commit claims or releases a lock, as tools
+    /// do, at random but always the same; in the end about half of them are claimed, two of each pool from the beginning.
+    /// Packed, and served with the parts left out that a client does not want, as the large hosts do.
+    pub fn with_many_pools(commits: usize) -> TestRemote {
+        const POOLS: usize = 20;
+        let remote = TestRemote::empty("main");
+        let mut stream = String::new();
+        let data = |text: &str| format!("data {}\n{text}\n", text.len());
+        let start = |n: usize| {
+            let time = 1_700_000_000 + n * 60;
+            format!("commit refs/heads/main\ncommitter Hand <hand@example.com> {time} +0000\n")
+        };
+        stream.push_str("blob\nmark :1\n");
+        stream.push_str(&data("metadata"));
+        stream.push_str("blob\nmark :2\n");
+        stream.push_str(&data(""));
+        stream.push_str(&start(0));
+        stream.push_str(&data("pools"));
+        let pools: Vec<String> = (0..POOLS)
+            .map(|n| format!("team-{}/pool-{n:02}", n % 4))
+            .collect();
+        let mut free = Vec::new();
+        for pool in &pools {
+            for folder in ["claimed", "unclaimed"] {
+                writeln!(stream, "M 100644 :2 {pool}/{folder}/.gitkeep").unwrap();
+            }
+            for lock in 0..50 {
+                writeln!(stream, "M 100644 :1 {pool}/unclaimed/env-{lock:02}").unwrap();
+                free.push((pool.as_str(), lock));
+            }
+        }
+        // The first two of each pool come first, to be claimed for ever.
+        free.sort_by_key(|(_, lock)| *lock);
+        let mut forever = free.drain(..2 * POOLS).collect::<Vec<_>>().into_iter();
+        let mut held = Vec::new();
+        let mut draw: u64 = 7;
+        let mut drawn = |n: usize| {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(draw >> 33).unwrap() % n
+        };
+        for n in 1..commits {
+            let release = held.len() >= 460;
+            let (pool, lock) = if let Some(lock) = forever.next() {
+                lock
+            } else if release {
+                let lock = held.swap_remove(drawn(held.len()));
+                free.push(lock);
+                lock
+            } else {
+                let lock = free.swap_remove(drawn(free.len()));
+                held.push(lock);
+                lock
+            };
+            let (verb, from, to) = if release {
+                ("unclaiming", "claimed", "unclaimed")
+            } else {
+                ("claiming", "unclaimed", "claimed")
+            };
+            stream.push_str(&start(n));
+            stream.push_str(&data(&format!(
+                "ops/web/deploy build {n} {verb}: env-{lock:02}\n\n\
+                 Build URL: https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/{n}\n\n\
+                 Pool-Request: 7c0e4a3e-0000-4000-8000-{n:012}\n"
+            )));
+            writeln!(
+                stream,
+                "R {pool}/{from}/env-{lock:02} {pool}/{to}/env-{lock:02}"
+            )
+            .unwrap();
+        }
+        let output = run(
+            &remote.path,
+            &["fast-import", "--quiet"],
+            stream.as_bytes(),
+            &[],
+        );
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        remote.git(&["repack", "-a", "-d", "-q"]);
+        remote.git(&["config", "uploadpack.allowFilter", "true"]);
+        remote.git(&["config", "uploadpack.allowReachableSHA1InWant", "true"]);
+        remote
+    }
 }

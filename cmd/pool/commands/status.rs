@@ -1,0 +1,137 @@
+//! `pool status`.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context as _, Result, bail};
+use pool_resource::git;
+use pool_resource::lock::LockName;
+use pool_resource::object::Oid;
+use pool_resource::report::Paint;
+use pool_resource::show::{self, Style, USUAL_WIDTH};
+use pool_resource::step::{Overview, Viewer, Which};
+
+use super::Context;
+use crate::args::StatusArgs;
+use crate::output;
+
+/// How often a watch looks.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Shows the pools.
+pub async fn status(context: &Context, which: Which, args: &StatusArgs) -> Result<ExitCode> {
+    let only = args
+        .locks
+        .iter()
+        .map(|lock| {
+            LockName::new(lock).with_context(|| format!("{lock:?} is not the name of a lock"))
+        })
+        .collect::<Result<BTreeSet<LockName>>>()?;
+    git::read_much_once();
+    let mut viewer = Viewer::new(&context.source, which, &context.around, &mut io::stderr())?;
+    let redraws = args.watch && !context.json && io::stdout().is_terminal();
+    let mut shown: Option<Overview> = None;
+    loop {
+        let overview = viewer.look(&mut io::stderr()).await?;
+        let overview = narrowed(overview, &only)?;
+        let now = SystemTime::now();
+        let changed = shown.as_ref().is_none_or(|shown| !same(shown, &overview));
+        if changed || redraws {
+            let text = if context.json {
+                output::status::json(&overview, now)?
+            } else {
+                let text = show::status::text(&overview, now, style(context));
+                match (redraws, shown.is_some() && args.watch) {
+                    (true, _) => screen(&text),
+                    (false, true) => format!("\n{text}"),
+                    (false, false) => text,
+                }
+            };
+            if !print(&text)? {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        if !args.watch {
+            return Ok(ExitCode::SUCCESS);
+        }
+        shown = Some(overview);
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// How a text is to look on our standard output: with colours only where somebody sees them.
+pub fn style(context: &Context) -> Style {
+    let is_terminal = io::stdout().is_terminal();
+    let size = terminal_size::terminal_size();
+    Style {
+        width: size.map_or(USUAL_WIDTH, |(width, _)| usize::from(width.0)),
+        paint: if is_terminal {
+            context.around.paint
+        } else {
+            Paint::Plain
+        },
+    }
+}
+
+/// Writes an answer; says whether there is still somebody who reads it.
+pub fn print(text: &str) -> Result<bool> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        // `pool status | head` has seen enough.
+        Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(err) => Err(err).context("cannot write the answer"),
+    }
+}
+
+/// The text in place of what is on the screen, and no longer than that.
+fn screen(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let height =
+        terminal_size::terminal_size().map_or(usize::MAX, |(_, height)| usize::from(height.0));
+    let room = height.saturating_sub(1).max(2);
+    let shown = if lines.len() <= room {
+        lines.join("\n")
+    } else {
+        let kept = &lines[..room - 1];
+        let more = lines.len() - kept.len();
+        format!("{}\n… {more} more lines", kept.join("\n"))
+    };
+    format!("\u{1b}[H\u{1b}[2J{shown}\n")
+}
+
+/// Whether two looks found the same, however long ago everything was.
+fn same(a: &Overview, b: &Overview) -> bool {
+    let told = |overview: &Overview| {
+        let mut overview = overview.clone();
+        // A commit that is about something else is no news.
+        overview.head = Oid::ZERO_SHA1;
+        let waiters = overview.pools.iter_mut().flat_map(|pool| &mut pool.line);
+        for waiter in waiters {
+            waiter.silent = waiter.silent.map(|_| Duration::ZERO);
+        }
+        overview
+    };
+    told(a) == told(b)
+}
+
+/// What of it is about these locks.
+fn narrowed(mut overview: Overview, only: &BTreeSet<LockName>) -> Result<Overview> {
+    if only.is_empty() {
+        return Ok(overview);
+    }
+    for pool in &mut overview.pools {
+        pool.locks.retain(|lock| only.contains(&lock.name));
+    }
+    overview.pools.retain(|pool| !pool.locks.is_empty());
+    let missing = only.iter().find(|name| {
+        let mut there = overview.pools.iter().flat_map(|pool| &pool.locks);
+        !there.any(|lock| lock.name == **name)
+    });
+    if let Some(missing) = missing {
+        bail!("there is no lock `{missing}`");
+    }
+    Ok(overview)
+}

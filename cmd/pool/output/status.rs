@@ -1,0 +1,168 @@
+//! The pools as JSON.
+
+use std::io;
+use std::time::SystemTime;
+
+use pool_resource::ledger::Held;
+use pool_resource::line::Need;
+use pool_resource::message;
+use pool_resource::past::who;
+use pool_resource::report;
+use pool_resource::show::at;
+use pool_resource::step::{LockView, Overview, PoolView, Standing, Waiter};
+use serde::Serialize;
+
+use super::document;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    repository: &'a str,
+    branch: &'a str,
+    commit: String,
+    pools: Vec<Pool<'a>>,
+}
+
+#[derive(Serialize)]
+struct Pool<'a> {
+    pool: &'a str,
+    locks: Vec<Lock<'a>>,
+    line: Vec<Waits<'a>>,
+    usual_hold: Option<Usual>,
+}
+
+#[derive(Serialize)]
+struct Lock<'a> {
+    lock: &'a str,
+    /// `free`, `claimed` or `damaged`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<String>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    held: Option<Holder>,
+}
+
+#[derive(Serialize)]
+struct Holder {
+    holder: String,
+    claim: String,
+    since: Option<String>,
+    held_seconds: u64,
+    last_sign: String,
+    last_sign_at: Option<String>,
+    lease_end: Option<String>,
+    url: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Waits<'a> {
+    place: usize,
+    holder: &'a str,
+    #[serde(flatten)]
+    need: Wanted<'a>,
+    since: Option<String>,
+    priority: i32,
+    silent_seconds: Option<u64>,
+    url: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Wanted<'a> {
+    Lock {
+        lock: &'a str,
+    },
+    Any {
+        count: usize,
+        #[serde(rename = "match")]
+        conditions: Vec<String>,
+    },
+    Untold {},
+}
+
+#[derive(Serialize)]
+struct Usual {
+    median_seconds: u64,
+    ninety_percent_within_seconds: u64,
+}
+
+/// The pools in one document on one line.
+pub fn json(overview: &Overview, now: SystemTime) -> io::Result<String> {
+    document(&Document {
+        repository: &overview.remote,
+        branch: &overview.branch,
+        commit: overview.head.to_string(),
+        pools: overview.pools.iter().map(|one| pool(one, now)).collect(),
+    })
+}
+
+fn pool(pool: &PoolView, now: SystemTime) -> Pool<'_> {
+    let line = pool.line.iter().enumerate();
+    Pool {
+        pool: pool.name.as_str(),
+        locks: pool.locks.iter().map(|one| lock(one, now)).collect(),
+        line: line.map(|(n, one)| waits(n + 1, one)).collect(),
+        usual_hold: pool.usual.map(|usual| Usual {
+            median_seconds: usual.median.as_secs(),
+            ninety_percent_within_seconds: usual.ninety.as_secs(),
+        }),
+    }
+}
+
+fn lock(lock: &LockView, now: SystemTime) -> Lock<'_> {
+    let (state, damage, held) = match &lock.standing {
+        Standing::Free => ("free", None, None),
+        Standing::Held(held) => ("claimed", None, held.as_ref()),
+        Standing::Damaged(damage, held) => ("damaged", Some(damage.to_string()), held.as_ref()),
+    };
+    Lock {
+        lock: lock.name.as_str(),
+        state,
+        damage,
+        held: held.map(|held| holder(held, now)),
+    }
+}
+
+fn holder(held: &Held, now: SystemTime) -> Holder {
+    Holder {
+        holder: who(&held.message),
+        claim: held.claim.to_string(),
+        since: time(held.made),
+        held_seconds: now.duration_since(held.made).unwrap_or_default().as_secs(),
+        last_sign: held.last_sign.to_string(),
+        last_sign_at: time(held.last_sign_at),
+        lease_end: held.lease_end.and_then(time),
+        url: message::build_url(&held.message),
+    }
+}
+
+fn waits(place: usize, waiter: &Waiter) -> Waits<'_> {
+    let since = waiter.since.and_then(|since| i64::try_from(since).ok());
+    Waits {
+        place,
+        holder: &waiter.who,
+        need: match &waiter.need {
+            Some(Need::Lock(lock)) => Wanted::Lock {
+                lock: lock.as_str(),
+            },
+            Some(Need::Any(want)) => Wanted::Any {
+                count: want.count.get(),
+                conditions: want
+                    .conditions
+                    .iter()
+                    .map(|condition| format!("{}={}", condition.path, condition.value))
+                    .collect(),
+            },
+            None => Wanted::Untold {},
+        },
+        since: since.map(at).and_then(time),
+        priority: waiter.priority,
+        silent_seconds: waiter.silent.map(|silent| silent.as_secs()),
+        url: waiter.url.as_deref(),
+    }
+}
+
+/// A moment as RFC 3339; `None` when no calendar has it.
+pub fn time(time: SystemTime) -> Option<String> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    report::time(i64::try_from(since.as_secs()).ok()?)
+}
