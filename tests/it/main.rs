@@ -66,5 +66,7 @@ mod sequences;
 mod several;
 /// SSH: uris, keys and the agent.
 mod ssh;
+/// `pool status`: who holds what, and who waits for what.
+mod status;
 /// Paths, `file://`, `git://` and `http://`: what works by each, its credentials and hooks, and what ends at once.
 mod transports;

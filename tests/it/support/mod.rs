@@ -1,11 +1,13 @@
 //! What the tests share: lock repositories to act on, servers to reach them by, and the programs as Concourse runs them.
 
+pub mod cli;
 pub mod fuzz;
 pub mod git;
 pub mod remote;
 pub mod server;
 pub mod step;
 
+pub use cli::Cli;
 pub use remote::TestRemote;
 pub use step::{Answer, Step};
 
