@@ -42,7 +42,6 @@ pub fn http_client(url: &Url, access: &Access) -> Result<reqwest::Client, Remote
 /// the next needs that a second time, so that this is not for those who keep something.
 pub fn read_much_once() {
     git2::opts::strict_hash_verification(false);
-    // It has no other way to fail than that libgit2 does not know the option.
     git2::opts::enable_caching(false);
 }
 

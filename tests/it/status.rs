@@ -189,7 +189,6 @@ fn those_who_wait_are_shown_in_their_order_with_what_they_wait_for() {
         .unwrap()
         .iter()
         .map(|waiter| (&waiter["lock"], &waiter["count"], &waiter["priority"]))
-        .map(|(lock, count, priority)| (lock, count, priority))
         .collect();
     let none = &Value::Null;
     assert_eq!(
