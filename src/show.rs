@@ -3,6 +3,8 @@
 //! Pure: the time and the width are given, so that tests read what users do. Names come from a repository that anyone may
 //! have written to; none of them can break a line, act on the terminal, or push a column out of its place.
 
+pub mod doctor;
+pub mod log;
 pub mod status;
 
 use std::time::{Duration, SystemTime};

@@ -6,8 +6,10 @@
 
 mod cache;
 mod check;
+mod doctor;
 mod far;
 mod get;
+mod log;
 mod operate;
 mod put;
 mod ready;
@@ -15,7 +17,9 @@ mod reap;
 mod status;
 
 pub use check::check;
+pub use doctor::{Finding, Health, Settings, doctor};
 pub use get::get;
+pub use log::{LogQuery, log};
 pub use operate::{Order, operate};
 pub use put::put;
 pub use ready::Proxies;

@@ -51,6 +51,37 @@ pub enum Command {
     Claim(ClaimArgs),
     /// Show each lock: free or held, by whom, since when; and who waits for what
     Status(StatusArgs),
+    /// Show who held what, from when to when, and how it ended; the newest first
+    Log(LogArgs),
+    /// Check that everything is in order: settings, server, rights, pools, clock
+    Doctor(DoctorArgs),
+}
+
+/// What a log shows.
+#[derive(Group, Debug)]
+pub struct LogArgs {
+    /// Only these locks
+    pub locks: Vec<String>,
+    /// Every pool on the branch, as without a configured pool
+    #[arg(long)]
+    pub all: bool,
+    /// Only claims that are not older than this, such as 7d
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub since: Option<Duration>,
+    /// Only holders with this text in their name
+    #[arg(long, value_name = "TEXT")]
+    pub by: Option<String>,
+    /// At most so many, the newest; with `--since` all, unless it is given
+    #[arg(short = 'n', long = "number", value_name = "N")]
+    pub number: Option<NonZeroUsize>,
+}
+
+/// What a doctor does.
+#[derive(Group, Debug)]
+pub struct DoctorArgs {
+    /// Find out as well whether the branch may be pushed to, by a commit that changes nothing
+    #[arg(long)]
+    pub push: bool,
 }
 
 /// What a status shows.

@@ -1,6 +1,8 @@
 //! The commands, each in a module of its own, and what they have in common.
 
 mod acquire;
+mod doctor;
+mod log;
 mod status;
 
 use std::process::ExitCode;
@@ -36,6 +38,11 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             let (context, which) = of_one_or_all(&args.place, given.all)?;
             status::status(&context, which, &given).await
         }
+        Command::Log(given) => {
+            let (context, which) = of_one_or_all(&args.place, given.all)?;
+            log::log(&context, which, &given).await
+        }
+        Command::Doctor(given) => doctor::doctor(&args.place, &given).await,
     }
 }
 

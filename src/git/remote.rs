@@ -463,6 +463,19 @@ impl Remote {
         .await
     }
 
+    /// Asks whether the server lets us in to push, and whether it can then change several refs as one. Changes nothing.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn may_begin_push(&self) -> Result<bool, RemoteError> {
+        self.within_limit(async {
+            let (talk, advertisement) = self.open(Service::ReceivePack).await?;
+            let _ = talk.leave().await;
+            Ok(advertisement.capabilities().can("atomic"))
+        })
+        .await
+    }
+
     /// The commands of a push, with the objects that they need.
     fn commands(
         &self,

@@ -146,6 +146,30 @@ impl Gateway {
         self.attempt(push, start, end).await
     }
 
+    /// Asks the gateway whether it is there; nothing is pushed.
+    ///
+    /// # Errors
+    /// [`PushError`].
+    pub async fn reach(&self) -> Result<(), PushError> {
+        let mut url = self.url.clone();
+        let base = self.url.path().trim_end_matches('/');
+        url.set_path(&format!("{base}/-/ready"));
+        let mut request = self.client.get(url);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let end = Instant::now() + LIMIT;
+        match timeout_at(end, request.send()).await {
+            Err(_) => Err(self.silent(LIMIT)),
+            Ok(Err(err)) => Err(PushError::Unreachable {
+                gateway: self.shown(),
+                source: err.without_url(),
+            }),
+            Ok(Ok(response)) if response.status().is_success() => Ok(()),
+            Ok(Ok(response)) => Err(self.refused(response).await),
+        }
+    }
+
     async fn attempt(&self, push: &Push, start: Instant, end: Instant) -> Result<(), PushError> {
         match timeout_at(end, self.send(push)).await {
             Ok(result) => result,

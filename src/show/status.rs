@@ -43,7 +43,7 @@ pub fn text(overview: &Overview, now: SystemTime, style: Style) -> String {
 
 fn of_pool(pool: &PoolView, now: SystemTime, style: Style) -> Vec<String> {
     let columns = style.columns();
-    let mut lines = vec![title(pool, style)];
+    let mut lines = title(pool, style);
     let free: Vec<&str> = pool
         .locks
         .iter()
@@ -59,7 +59,8 @@ fn of_pool(pool: &PoolView, now: SystemTime, style: Style) -> Vec<String> {
         .iter()
         .map(|label| label.len())
         .chain(others().map(|lock| columns_of(lock.name.as_str())));
-    let name = labels.max().unwrap_or_default().min(WIDEST_NAME);
+    let name = labels.max().unwrap_or_default();
+    let name = name.min(WIDEST_NAME).min(columns / 3);
     let layout = Layout::new(columns, name);
 
     for lock in others() {
@@ -91,7 +92,7 @@ fn of_pool(pool: &PoolView, now: SystemTime, style: Style) -> Vec<String> {
     lines
 }
 
-fn title(pool: &PoolView, style: Style) -> String {
+fn title(pool: &PoolView, style: Style) -> Vec<String> {
     let count = |is: fn(&Standing) -> bool| {
         let those = pool.locks.iter().filter(|lock| is(&lock.standing));
         those.count()
@@ -110,8 +111,14 @@ fn title(pool: &PoolView, style: Style) -> String {
         said.push(format!("{} waiting", pool.line.len()));
     }
     let said = said.join(", ");
-    let room = style.columns().saturating_sub(columns_of(&said) + 2);
-    format!("{}  {said}", style.strong(&fit(pool.name.as_str(), room)))
+    let (name, columns) = (pool.name.as_str(), style.columns());
+    let room = columns.saturating_sub(columns_of(&said) + 2);
+    if room >= columns_of(name).min(WIDEST_NAME) {
+        vec![format!("{}  {said}", style.strong(&fit(name, room)))]
+    } else {
+        let name = style.strong(&fit(name, columns));
+        vec![name, format!("  {}", fit(&said, columns - 2))]
+    }
 }
 
 /// Where the columns are: two spaces, the name, the holder, how long, since when; two spaces between them.
@@ -201,28 +208,37 @@ fn of_lock(lock: &LockView, now: SystemTime, style: Style, layout: Layout) -> Ve
     lines
 }
 
-/// The end of the lease and the build's page, if there is one of them.
-fn details(held: &Held, now: SystemTime, style: Style, layout: Layout) -> Option<String> {
-    let lease = held.lease_end.map(|end| match end.duration_since(now) {
-        Ok(left) => format!("lease ends in {}", length(left)),
-        Err(over) => format!("lease over since {}", length(over.duration())),
-    });
-    let url = message::build_url(&held.message);
-    let mut shown = Vec::new();
-    let mut room = layout.rest();
-    if let Some(lease) = lease {
-        let lease = fit(&lease, room);
-        room = room.saturating_sub(columns_of(&lease) + 2);
-        shown.push(match held.lease_end {
-            Some(end) if end < now => style.bad(&lease),
-            _ => style.dim(&lease),
-        });
-    }
-    if let Some(url) = url {
-        shown.push(style.link(&url, &fit(&url, room)));
-    }
+/// The end of the lease and the build's page, as far as there are such: on one line if that leaves enough of the page.
+fn details(held: &Held, now: SystemTime, style: Style, layout: Layout) -> Vec<String> {
+    /// `https://ci.example.com`
+    const ENOUGH: usize = 22;
     let indent = " ".repeat(layout.name + 4);
-    (!shown.is_empty()).then(|| format!("{indent}{}", shown.join("  ")))
+    let mut lines = Vec::new();
+    let mut room = layout.rest();
+    if let Some(end) = held.lease_end {
+        let line = match end.duration_since(now) {
+            Ok(left) => format!("lease ends in {}", length(left)),
+            Err(over) => format!("lease over since {}", length(over.duration())),
+        };
+        let line = fit(&line, room);
+        room = room.saturating_sub(columns_of(&line) + 2);
+        let line = if end < now {
+            style.bad(&line)
+        } else {
+            style.dim(&line)
+        };
+        lines.push(format!("{indent}{line}"));
+    }
+    if let Some(url) = message::build_url(&held.message) {
+        match lines.last_mut().filter(|_| room >= ENOUGH) {
+            Some(line) => *line += &format!("  {}", style.link(&url, &fit(&url, room))),
+            None => {
+                let shown = fit(&url, layout.rest());
+                lines.push(format!("{indent}{}", style.link(&url, &shown)));
+            }
+        }
+    }
+    lines
 }
 
 fn of_waiter(
@@ -281,5 +297,152 @@ pub fn wanted(need: &Need) -> String {
                 format!("{count} with {}", conditions.join(", "))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::attempt::Usual;
+    use crate::lock::{ClaimId, LockName, PoolName};
+    use crate::object::Oid;
+    use crate::operation::Want;
+    use crate::report::Paint;
+
+    const NOW: u64 = 1_763_718_067;
+
+    fn before(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(NOW - seconds)
+    }
+
+    fn held(seconds: u64, message: &str, lease_end: Option<SystemTime>) -> Standing {
+        Standing::Held(Some(Held {
+            claim: ClaimId(Oid::ZERO_SHA1),
+            made: before(seconds),
+            message: Arc::from(message.as_bytes()),
+            last_sign: Oid::ZERO_SHA1,
+            last_sign_at: before(seconds),
+            lease_end,
+        }))
+    }
+
+    fn overview(locks: Vec<(&str, Standing)>) -> Overview {
+        let lock = |(name, standing): (&str, Standing)| LockView {
+            name: LockName::new(name).unwrap(),
+            standing,
+        };
+        Overview {
+            remote: "https://git.example.com/ops/locks.git".to_owned(),
+            branch: "main".to_owned(),
+            head: Oid::ZERO_SHA1,
+            pools: vec![PoolView {
+                name: PoolName::new("aws").unwrap(),
+                locks: locks.into_iter().map(lock).collect(),
+                line: vec![Waiter {
+                    who: "ops/web/deploy build 13".to_owned(),
+                    url: None,
+                    need: Some(Need::Any(Want::default())),
+                    since: Some(NOW - 240),
+                    priority: 0,
+                    silent: None,
+                }],
+                usual: Some(Usual {
+                    median: Duration::from_secs(720),
+                    ninety: Duration::from_secs(2400),
+                }),
+            }],
+        }
+    }
+
+    fn some() -> Overview {
+        let claim = "ops/web/deploy build 12 claiming: env-2\n\nBuild URL: https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/12\n";
+        overview(vec![
+            ("env-1", Standing::Free),
+            ("env-2", held(7500, claim, Some(before(300)))),
+            ("env-3", Standing::Free),
+            (
+                "env-4",
+                held(
+                    60,
+                    "ann@laptop claiming: env-4",
+                    Some(before(0) + Duration::from_secs(1500)),
+                ),
+            ),
+        ])
+    }
+
+    fn shown(overview: &Overview, width: usize, paint: Paint) -> String {
+        text(overview, before(0), Style { width, paint })
+    }
+
+    #[test]
+    fn a_pool_at_a_glance() {
+        assert_eq!(
+            shown(&some(), 100, Paint::Plain),
+            "\
+https://git.example.com/ops/locks.git main at 00000000, 2025-11-21 09:41 UTC
+
+aws  4 locks: 2 free, 2 claimed, 1 waiting
+  env-2  ops/web/deploy build 12                                            2h 05m  2025-11-21 07:36
+         lease over since 5m  https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/12
+  env-4  ann@laptop                                                             1m  2025-11-21 09:40
+         lease ends in 25m
+  free   env-1  env-3
+  line   1. ops/web/deploy build 13 for any lock                                4m  2025-11-21 09:37
+  a hold usually takes 12m (median), nine of ten up to 40m
+"
+        );
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_terminal_whatever_the_names_are() {
+        let long = "x".repeat(200);
+        let wide = "環境".repeat(40);
+        let odd = format!("{wide} \u{1b}[2J\u{202e} claiming: a");
+        let url = format!("{long} claiming: b\n\nBuild URL: https://ci.example.com/{long}\n");
+        let overview = overview(vec![
+            ("a", held(90_000, &odd, None)),
+            (&long, held(5, &url, Some(before(0)))),
+            (&wide, Standing::Free),
+            (
+                "both",
+                Standing::Damaged(
+                    Damage::InBoth {
+                        mode: crate::object::Mode::File,
+                    },
+                    None,
+                ),
+            ),
+        ]);
+
+        for width in [40, 41, 60, 79, 80, 100, 200] {
+            for line in shown(&overview, width, Paint::Plain).lines() {
+                assert!(columns_of(line) <= width, "{width}: {line:?}");
+                assert!(!line.contains(['\u{1b}', '\u{202e}']), "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn colours_and_links_are_added_only_where_they_are_wanted_and_change_no_text() {
+        let plain = shown(&some(), 60, Paint::Plain);
+        let coloured = shown(&some(), 60, Paint::Colours);
+        // A link is a sequence that ends with ESC and a backslash, a colour one that ends with m.
+        let mut rest = coloured.as_str();
+        let mut stripped = String::new();
+        while let Some((text, after)) = rest.split_once('\u{1b}') {
+            stripped.push_str(text);
+            rest = match after.strip_prefix(']') {
+                Some(link) => link.split_once("\u{1b}\\").map_or("", |(_, rest)| rest),
+                None => after.split_once('m').map_or("", |(_, rest)| rest),
+            };
+        }
+        stripped.push_str(rest);
+
+        assert_eq!(stripped, plain);
+        assert!(coloured.contains("builds/12\u{1b}\\"), "the link is whole");
     }
 }

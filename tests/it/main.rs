@@ -15,6 +15,8 @@ mod chaos;
 mod check;
 /// What the dashboard and the alerts say, by a real Prometheus.
 mod dashboard;
+/// `pool doctor`: what is wrong is found, and nothing is left behind.
+mod doctor;
 /// Each operation, killed, cut off or aborted at each step of its transaction, and what the pool and the next run then are.
 mod fault_points;
 /// Servers that are silent, slow, broken or away.
@@ -37,6 +39,8 @@ mod leases;
 mod ledger;
 /// The line of those who wait.
 mod line;
+/// `pool log`: who held what, from when to when, and how it ended.
+mod log;
 /// What commits say of the build that made them.
 mod messages;
 /// What the steps tell a Pushgateway.

@@ -1,0 +1,77 @@
+//! `pool doctor`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use pool_resource::step::{Finding, Health, Settings, Which, doctor as examine};
+use pool_resource::{report, show};
+
+use super::status::{print, style};
+use super::{Context, of_one_or_all};
+use crate::args::{DoctorArgs, PlaceArgs};
+use crate::output;
+
+/// Looks whether everything is in order.
+pub async fn doctor(place: &PlaceArgs, args: &DoctorArgs) -> Result<ExitCode> {
+    let (context, which) = of_one_or_all(place, false)?;
+    let mut findings = vec![settings(place, &context, &which)];
+    let wanted = Settings {
+        has_pool: which == Which::One,
+        push: args.push,
+        origin: context.origin.clone(),
+    };
+    findings.extend(examine(&context.source, &wanted, &context.around).await);
+    let text = if context.json {
+        output::doctor::json(&findings)?
+    } else {
+        show::doctor::text(&findings, style(&context))
+    };
+    print(&text)?;
+    let is_problem = findings
+        .iter()
+        .any(|finding| finding.health == Health::Problem);
+    Ok(if is_problem {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+/// Where the settings come from: names, and no values of which one could be a secret.
+fn settings(place: &PlaceArgs, context: &Context, which: &Which) -> Finding {
+    let flags = [
+        ("--uri", &place.uri),
+        ("--branch", &place.branch),
+        ("--pool", &place.pool),
+    ];
+    let flags = flags
+        .iter()
+        .filter(|(_, value)| value.is_some())
+        .map(|(name, _)| (*name).to_owned());
+    let mut variables: Vec<String> = std::env::vars_os()
+        .filter(|(_, value)| !value.is_empty())
+        .filter_map(|(name, _)| name.into_string().ok())
+        .filter(|name| name.starts_with("POOL_"))
+        .collect();
+    variables.sort();
+    let from: Vec<String> = flags.chain(variables).collect();
+    let from = if from.is_empty() {
+        "neither flags nor the environment say anything".to_owned()
+    } else {
+        format!("from {}", from.join(", "))
+    };
+    let pool = match which {
+        Which::One => format!("the pool `{}`", context.source.pool),
+        Which::All => "all pools".to_owned(),
+    };
+    let found = format!(
+        "{pool} on the branch `{}`, as `{}`; {from}",
+        context.source.branch, context.origin.prefix
+    );
+    Finding {
+        about: "settings",
+        health: Health::Fine,
+        found: report::one_line(&found),
+        advice: None,
+    }
+}

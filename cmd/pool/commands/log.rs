@@ -1,0 +1,57 @@
+//! `pool log`.
+
+use std::io;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use pool_resource::lock::LockName;
+use pool_resource::step::{LogQuery, Which};
+use pool_resource::{git, show, step};
+
+use super::Context;
+use super::status::{print, style};
+use crate::args::LogArgs;
+use crate::output;
+
+/// How many are shown when nothing else is said.
+const USUAL_NUMBER: usize = 20;
+
+/// Shows who held what.
+pub async fn log(context: &Context, which: Which, args: &LogArgs) -> Result<ExitCode> {
+    let now = SystemTime::now();
+    let since = args.since.map(|since| {
+        let since = now.checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
+        let since = since.duration_since(SystemTime::UNIX_EPOCH);
+        i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
+    });
+    let usual = since.is_none().then_some(USUAL_NUMBER);
+    let query = LogQuery {
+        locks: args
+            .locks
+            .iter()
+            .map(|lock| {
+                LockName::new(lock).with_context(|| format!("{lock:?} is not the name of a lock"))
+            })
+            .collect::<Result<_>>()?,
+        holder: args.by.clone(),
+        since,
+        most: args.number.map(|number| number.get()).or(usual),
+    };
+    git::read_much_once();
+    let holds = step::log(
+        &context.source,
+        which.clone(),
+        &query,
+        &context.around,
+        &mut io::stderr(),
+    )
+    .await?;
+    let text = if context.json {
+        output::log::json(&holds, now)?
+    } else {
+        show::log::text(&holds, which == Which::All, now, style(context))
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
