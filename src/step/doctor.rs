@@ -11,8 +11,8 @@ use super::{Ready, StepError, Surroundings};
 use crate::attempt::{component, refs_of_branch};
 use crate::concourse::Source;
 use crate::git::{
-    Depth, History, HostKeys, Identity, Location, PushAnswer, RefUpdate, Remote, RemoteError,
-    Snapshot, Store,
+    Depth, History, HostKeys, Identity, Interest, Location, PushAnswer, RefUpdate, Remote,
+    RemoteError, Snapshot, Store,
 };
 use crate::lock::{Holding, LockName, PoolName};
 use crate::message::{self, Origin};
@@ -199,7 +199,7 @@ async fn reach(ready: &Ready, remote: &mut Remote, findings: &mut Findings) -> O
     match seen {
         Ok(snapshot) => {
             let again = Instant::now();
-            let _ = remote.head().await;
+            let _ = remote.look(false, &|_| Interest::Nothing).await;
             findings.fine(
                 "server",
                 format!(
