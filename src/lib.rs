@@ -17,6 +17,8 @@
 //! ```text
 //! cmd/{check,in,out}   wiring: arguments, environment, streams, exit codes
 //!   |
+//! show                 what people read on a terminal: tables of a given width
+//!   |
 //! step                 one function for each step of Concourse, and for reaping; what is kept between checks
 //!   |
 //! attempt              the loop: read, decide, publish, wait, undo; pace: when to try again
@@ -32,7 +34,6 @@
 //! metrics              what is measured, in which group, and how it is pushed (by the HTTP client of git's transports)
 //! message              commit messages, both ways
 //! maker                who made a claim, as its commit tells, and what a Concourse can say of such a build
-//! show                 what people read of it: tables of a given width
 //! marker               what a run leaves on disk for a run after it, in case it vanishes
 //!   |
 //! operation, lock, object   values: what is asked, names, what Git's trees are made of
@@ -40,8 +41,8 @@
 //!
 //! # Invariants
 //!
-//! - `object`, `lock`, `operation`, `message`, `maker`, `line`, `metadata`, `pool` and `reap` do no I/O, and read no clock and
-//!   no environment.
+//! - `object`, `lock`, `operation`, `message`, `maker`, `line`, `metadata`, `pool`, `reap` and `show` do no I/O, and read no clock
+//!   and no environment.
 //! - `git` knows commits, paths and refs, not locks. Only `git::link::local` starts processes.
 //! - Only `concourse` knows the wire's JSON: what can be serialized is a promise to someone outside. `metadata` reads what
 //!   users write into their locks.
@@ -77,7 +78,8 @@
 //! Redirects are followed by us, because where credentials go is our business.
 //!
 //! **The history is fetched as deep as the question goes.** A walk that comes to the end of what is here says so, and is
-//! asked again ten times deeper. What a killed process left behind, or a damaged copy, shows as a hole in the history,
+//! asked again ten times deeper. Who asks only to show something, and is served by a server that can leave out folders, gets
+//! all commits without them, and those few folders that matter (`step::far`). What a killed process left behind, or a damaged copy, shows as a hole in the history,
 //! never as its beginning.
 //!
 //! **What nobody was told of is given back.** From the moment that a claim may be on the branch until its answer has been

@@ -46,6 +46,30 @@ pub fn moment(time: SystemTime) -> Option<String> {
     i64::try_from(since.as_secs()).ok().and_then(self::time)
 }
 
+/// The moment that is given in seconds since 1970; 1970 itself when no clock gets there.
+pub fn at(seconds: i64) -> SystemTime {
+    let since = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        UNIX_EPOCH.checked_sub(since)
+    } else {
+        UNIX_EPOCH.checked_add(since)
+    };
+    time.unwrap_or(UNIX_EPOCH)
+}
+
+/// A length of time in its two largest units: `45s`, `12m`, `2h 05m`, `3d 04h`.
+pub fn length(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        ..=59 => format!("{seconds}s"),
+        60..=3599 => format!("{minutes}m"),
+        3600..=86_399 => format!("{hours}h {:02}m", minutes % 60),
+        86_400..=8_639_999 => format!("{days}d {:02}h", hours % 24),
+        _ => format!("{days}d"),
+    }
+}
+
 /// A text from outside as it may stand in a message: it cannot break the line or act on the terminal.
 pub fn one_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -135,5 +159,22 @@ mod tests {
         );
 
         assert_eq!(chain(&err), "cannot talk: refused");
+    }
+
+    #[test]
+    fn a_length_of_time_has_its_two_largest_units() {
+        for (seconds, shown) in [
+            (0, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (3599, "59m"),
+            (3600, "1h 00m"),
+            (7500, "2h 05m"),
+            (86_400, "1d 00h"),
+            (86_400 * 99 + 3600 * 5, "99d 05h"),
+            (86_400 * 1400 + 3600 * 5, "1400d"),
+        ] {
+            assert_eq!(length(Duration::from_secs(seconds)), shown);
+        }
     }
 }

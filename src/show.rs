@@ -134,19 +134,6 @@ fn wrapped<'a>(names: impl Iterator<Item = &'a str>, columns: usize) -> Vec<Stri
     lines
 }
 
-/// A length of time in its two largest units: `45s`, `12m`, `2h 05m`, `3d 04h`.
-pub fn length(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        ..=59 => format!("{seconds}s"),
-        60..=3599 => format!("{minutes}m"),
-        3600..=86_399 => format!("{hours}h {:02}m", minutes % 60),
-        86_400..=8_639_999 => format!("{days}d {:02}h", hours % 24),
-        _ => format!("{days}d"),
-    }
-}
-
 /// A moment to the minute, in UTC: `2026-11-21 09:41`.
 pub fn moment(time: SystemTime) -> String {
     let text = seconds_of(time).and_then(report::time);
@@ -166,17 +153,6 @@ fn seconds_of(time: SystemTime) -> Option<i64> {
     i64::try_from(since.as_secs()).ok()
 }
 
-/// A moment in seconds since 1970.
-pub fn at(seconds: i64) -> SystemTime {
-    let since = Duration::from_secs(seconds.unsigned_abs());
-    let time = if seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(since)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(since)
-    };
-    time.unwrap_or(SystemTime::UNIX_EPOCH)
-}
-
 /// `1 lock`, `2 locks`.
 fn counted(n: usize, what: &str) -> String {
     match n {
@@ -188,6 +164,7 @@ fn counted(n: usize, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::at;
 
     #[test]
     fn what_is_too_long_is_cut_to_the_columns_that_there_are() {
@@ -210,23 +187,6 @@ mod tests {
         let lines = wrapped(["one", "two", "three", "a-very-long-one"].into_iter(), 10);
 
         assert_eq!(lines, ["one  two", "three", "a-very-lo…"]);
-    }
-
-    #[test]
-    fn a_length_of_time_has_its_two_largest_units() {
-        for (seconds, shown) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m"),
-            (3599, "59m"),
-            (3600, "1h 00m"),
-            (7500, "2h 05m"),
-            (86_400, "1d 00h"),
-            (86_400 * 99 + 3600 * 5, "99d 05h"),
-            (86_400 * 1400 + 3600 * 5, "1400d"),
-        ] {
-            assert_eq!(length(Duration::from_secs(seconds)), shown);
-        }
     }
 
     #[test]

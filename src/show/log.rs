@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Style, ago, at, cell, columns_of, fit, length, moment, right};
+use super::{Style, ago, cell, columns_of, fit, moment, right};
 use crate::past::{Hold, How, who};
+use crate::report::{at, length};
 
 const WIDEST_NAME: usize = 24;
 

@@ -2,12 +2,13 @@
 
 use std::time::SystemTime;
 
-use super::{Style, ago, at, cell, columns_of, counted, fit, length, moment, right, wrapped};
+use super::{Style, ago, cell, columns_of, counted, fit, moment, right, wrapped};
 use crate::ledger::Held;
 use crate::line::Need;
 use crate::message;
 use crate::past::who;
 use crate::pool::Damage;
+use crate::report::{at, length};
 use crate::step::{LockView, Overview, PoolView, Standing, Waiter};
 
 /// The widest that the column of the names gets.
@@ -331,7 +332,7 @@ mod tests {
 
     fn overview(locks: Vec<(&str, Standing)>) -> Overview {
         let lock = |(name, standing): (&str, Standing)| LockView {
-            name: LockName::new(name).unwrap(),
+            name: LockName::new(name).expect("a name"),
             standing,
         };
         Overview {
@@ -339,7 +340,7 @@ mod tests {
             branch: "main".to_owned(),
             head: Oid::ZERO_SHA1,
             pools: vec![PoolView {
-                name: PoolName::new("aws").unwrap(),
+                name: PoolName::new("aws").expect("a name"),
                 locks: locks.into_iter().map(lock).collect(),
                 line: vec![Waiter {
                     who: "ops/web/deploy build 13".to_owned(),

@@ -19,8 +19,7 @@ use crate::message::{self, Origin};
 use crate::object::{Mode, Named};
 use crate::past;
 use crate::pool::{Pool, State};
-use crate::report::{chain, one_line};
-use crate::show::{at, length};
+use crate::report::{at, chain, length, one_line};
 
 /// A clock may be wrong by so much before it is worth a word.
 const CLOCK: Duration = Duration::from_secs(60);

@@ -17,7 +17,7 @@ use crate::ledger::Held;
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message;
 use crate::object::Oid;
-use crate::show::at;
+use crate::report::at;
 
 /// All commits, and none of their folders.
 const COMMITS: &str = "tree:0";

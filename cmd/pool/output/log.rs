@@ -5,8 +5,7 @@ use std::time::SystemTime;
 
 use pool_resource::message;
 use pool_resource::past::{Hold, who};
-use pool_resource::report;
-use pool_resource::show::at;
+use pool_resource::report::{self, at};
 use serde::Serialize;
 
 use super::document;
