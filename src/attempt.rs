@@ -350,9 +350,9 @@ impl Attempt<'_> {
             }
             let (decision, standing) = match self.decide(&snapshot, operation, queue.as_ref()) {
                 Ok(decided) => decided,
-                Err(Undecided::NoPool) => {
+                Err(Undecided::NoPool(pool)) => {
                     return Err(AttemptError::NoPool {
-                        pool: self.pool.clone(),
+                        pool,
                         branch: self.remote.branch().to_owned(),
                         remote: self.remote.name().to_owned(),
                     });
@@ -528,14 +528,19 @@ impl Attempt<'_> {
         queue: Option<&Queue>,
     ) -> Result<(Decision, Option<Standing>), Undecided> {
         let history = self.remote.history(snapshot);
-        let pool = read_pool(&self.remote, snapshot, &self.pool)?.ok_or(Undecided::NoPool)?;
+        let pool = read_pool(&self.remote, snapshot, &self.pool)?
+            .ok_or_else(|| Undecided::NoPool(self.pool.clone()))?;
         let fits = self.fitting(&pool);
         let mut facts = Facts::default();
         if let Operation::Acquire(want) = operation
-            && !want.conditions.is_empty()
+            && !want.takes_any()
         {
             let fitting = pool.locks().filter(|(lock, _)| fits(want, lock));
             facts.fitting = Some(fitting.map(|(lock, _)| lock.clone()).collect());
+        }
+        if let Operation::Move { to, .. } = operation {
+            let there = read_pool(&self.remote, snapshot, to)?;
+            facts.destination = Some(there.ok_or_else(|| Undecided::NoPool(to.clone()))?);
         }
         let standing = queue.map(|queue| {
             let (line, me) = queue.line();
@@ -566,6 +571,12 @@ impl Attempt<'_> {
         move |want, lock| {
             let wanted = |Condition { path, value }: &Condition| format!("{path}={value}");
             let wanted: Vec<String> = want.conditions.iter().map(wanted).collect();
+            if !want.among.is_empty() && !want.among.contains(lock) {
+                return false;
+            }
+            if want.conditions.is_empty() {
+                return true;
+            }
             let key = (lock.clone(), wanted.join("\n"));
             if let Some(fits) = known.borrow().get(&key) {
                 return *fits;
@@ -805,7 +816,7 @@ impl Waiting {
 
 /// Why there is no decision yet, or none at all.
 enum Undecided {
-    NoPool,
+    NoPool(PoolName),
     History(HistoryError),
 }
 

@@ -18,7 +18,7 @@ pub use access::{Access, Credentials, Header, HostKeys, Limits, Proxy, SshAccess
 pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};
 pub use remote::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
-pub use store::{Commit, Identity, Store, StoreError};
+pub use store::{Commit, Identity, Store, StoreError, make_repository};
 
 pub(crate) use link::client;
 pub(crate) use location::without_credentials;

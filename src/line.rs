@@ -64,6 +64,7 @@ impl Need {
             | Operation::Renew { .. }
             | Operation::Add { .. }
             | Operation::Remove { .. }
+            | Operation::Move { .. }
             | Operation::AwaitUnclaimed(_)
             | Operation::AwaitClaimed(_) => None,
         }
@@ -137,7 +138,7 @@ pub fn standing(
                 count: 1,
                 takes: Takes::Only(index.get(lock).copied().into_iter().collect()),
             },
-            Need::Any(want) if want.conditions.is_empty() => Demand {
+            Need::Any(want) if want.takes_any() => Demand {
                 count: want.count.get(),
                 takes: Takes::Anything,
             },

@@ -311,6 +311,7 @@ pub fn operation_name(operation: &operation::Operation) -> &'static str {
         } => "add_claimed_lock",
         Operation::Remove { .. } => "remove_lock",
         Operation::Update { .. } => "update_lock",
+        Operation::Move { .. } => "move_lock",
         Operation::AwaitUnclaimed { .. } => "check_lock",
         Operation::AwaitClaimed { .. } => "check_unclaimed_lock",
     }

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::lock::{ClaimId, Holding, LockName};
+use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::object::{Content, Oid};
 
 /// Which locks an acquire will do with, and how many of them.
@@ -12,6 +12,26 @@ pub struct Want {
     pub count: NonZeroUsize,
     /// What each lock's metadata must say.
     pub conditions: Vec<Condition>,
+    /// The only locks that will do; empty where any will.
+    pub among: Vec<LockName>,
+}
+
+impl Want {
+    /// Exactly these locks, all of them or none.
+    pub fn exactly(mut locks: Vec<LockName>) -> Want {
+        locks.sort();
+        locks.dedup();
+        Want {
+            count: NonZeroUsize::new(locks.len()).unwrap_or(NonZeroUsize::MIN),
+            conditions: Vec::new(),
+            among: locks,
+        }
+    }
+
+    /// Whether any lock will do.
+    pub fn takes_any(&self) -> bool {
+        self.conditions.is_empty() && self.among.is_empty()
+    }
 }
 
 /// One thing that a lock's metadata must say.
@@ -29,6 +49,7 @@ impl Default for Want {
         Want {
             count: NonZeroUsize::MIN,
             conditions: Vec::new(),
+            among: Vec::new(),
         }
     }
 }
@@ -114,6 +135,13 @@ pub enum Operation {
         /// The claim that the caller says is his.
         claim: Option<ClaimId>,
     },
+    /// Takes a free lock to another pool, where it is free as well.
+    Move {
+        /// Which lock.
+        lock: LockName,
+        /// Where to.
+        to: PoolName,
+    },
     /// Waits until the lock is free; changes nothing.
     AwaitUnclaimed(LockName),
     /// Waits until the lock is held; changes nothing.
@@ -141,7 +169,8 @@ impl Operation {
             | Operation::Release { .. }
             | Operation::Renew { .. }
             | Operation::Add { .. }
-            | Operation::Remove { .. } => false,
+            | Operation::Remove { .. }
+            | Operation::Move { .. } => false,
         }
     }
 
@@ -176,6 +205,7 @@ impl Operation {
             Operation::Acquire(_)
             | Operation::Claim(_)
             | Operation::Add { .. }
+            | Operation::Move { .. }
             | Operation::AwaitUnclaimed(_)
             | Operation::AwaitClaimed(_) => None,
         }

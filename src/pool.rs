@@ -55,6 +55,8 @@ pub struct Facts {
     pub fitting: Option<BTreeSet<LockName>>,
     /// Whose turn it is.
     pub turn: Turn,
+    /// The pool that a lock is to be moved to, at the same commit.
+    pub destination: Option<Pool>,
 }
 
 /// Whether somebody in the line is to be served before us.
@@ -162,6 +164,20 @@ pub enum Refusal {
         /// The lock.
         lock: LockName,
         /// The pool.
+        pool: PoolName,
+    },
+    /// The lock is held, and only a free one can be moved.
+    #[error("the lock `{lock}` is claimed, and only a free one can be moved")]
+    Claimed {
+        /// The lock.
+        lock: LockName,
+    },
+    /// There is a lock of that name already where it is to be moved to.
+    #[error("there is a lock `{lock}` in the pool `{pool}` already")]
+    ThereAlready {
+        /// The lock.
+        lock: LockName,
+        /// Where.
         pool: PoolName,
     },
     /// The lock is free, and only a claimed one can be released or removed.
@@ -349,13 +365,36 @@ impl Pool {
         self.locks.get(lock).copied()
     }
 
-    fn change(&self, verb: Verb, locks: &[LockName], mut edits: Vec<Edit>, right: Right) -> Change {
-        // Without its `.gitkeep` a folder is gone with its last lock, and tools that expect it fail.
-        edits.extend(self.unkept.iter().map(|holding| Edit::Write {
+    /// A pool that is not there yet.
+    pub fn missing_altogether(name: PoolName) -> Pool {
+        Pool::new(name, &[], &[])
+    }
+
+    /// What makes the pool complete: its folders with what keeps them, and these locks, free, where there are none of
+    /// their names. What is there stays as it is. Gives the locks that are new as well.
+    pub fn completed(&self, locks: &BTreeMap<LockName, Content>) -> (Vec<Edit>, Vec<LockName>) {
+        let mut edits = self.keeps();
+        let new = locks.iter().filter(|(lock, _)| self.state(lock).is_none());
+        let mut added = Vec::new();
+        for (lock, content) in new {
+            edits.push(self.write(Holding::Unclaimed, lock, Mode::File, content));
+            added.push(lock.clone());
+        }
+        (edits, added)
+    }
+
+    /// Without its `.gitkeep` a folder is gone with its last lock, and tools that expect it fail.
+    fn keeps(&self) -> Vec<Edit> {
+        let missing = self.unkept.iter().map(|holding| Edit::Write {
             path: format!("{}/{KEEP}", self.name.folder(*holding)),
             mode: Mode::File,
             content: Content::new(Vec::new()),
-        }));
+        });
+        missing.collect()
+    }
+
+    fn change(&self, verb: Verb, locks: &[LockName], mut edits: Vec<Edit>, right: Right) -> Change {
+        edits.extend(self.keeps());
         Change {
             verb,
             locks: locks.to_vec(),
@@ -519,6 +558,7 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
             content,
             claim,
         } => update(pool, lock, content, *claim, &facts.turn),
+        Operation::Move { lock, to } => move_to_pool(pool, lock, to, facts.destination.as_ref()),
         Operation::AwaitUnclaimed(lock) => match pool.state(lock) {
             Some(State::Unclaimed(_)) => Decision::Done(vec![lock.clone()], Since::LastTouch),
             Some(State::Claimed(_)) => Decision::Wait(Wait::Held(lock.clone())),
@@ -638,6 +678,43 @@ fn release(
     }
 }
 
+/// Takes a free lock to another pool. Its subject is that of an addition, which is what whoever reads the other pool's
+/// versions has to know of it; the versions of this one are read from the tree, in which the lock is gone.
+fn move_to_pool(
+    pool: &Pool,
+    lock: &LockName,
+    to: &PoolName,
+    destination: Option<&Pool>,
+) -> Decision {
+    let entry = match pool.state(lock) {
+        Some(State::Unclaimed(entry)) => entry,
+        Some(State::Claimed(_)) => {
+            return Decision::Refuse(Refusal::Claimed { lock: lock.clone() });
+        }
+        Some(State::Damaged(damage)) => return refuse_damaged(lock, damage),
+        None => return pool.missing(lock),
+    };
+    let there = destination.is_some_and(|pool| pool.state(lock).is_some());
+    if there || *to == pool.name {
+        return Decision::Refuse(Refusal::ThereAlready {
+            lock: lock.clone(),
+            pool: to.clone(),
+        });
+    }
+    let mut edits = vec![
+        Edit::Set {
+            path: to.file(Holding::Unclaimed, lock),
+            entry,
+        },
+        pool.delete(Holding::Unclaimed, lock),
+    ];
+    edits.extend(destination.map(Pool::keeps).unwrap_or_default());
+    let locks = std::slice::from_ref(lock);
+    let mut change = pool.change(Verb::AddingUnclaimed, locks, edits, Right::Trust);
+    change.reason = Some(format!("moved from the pool {} to {to}", pool.name));
+    Decision::Change(change)
+}
+
 fn acquire(pool: &Pool, want: &Want, facts: &Facts, draw: u64) -> Decision {
     let fits = |lock: &LockName| {
         let fitting = facts.fitting.as_ref();
@@ -651,6 +728,13 @@ fn acquire(pool: &Pool, want: &Want, facts: &Facts, draw: u64) -> Decision {
             State::Claimed(_) => claimed.push(lock.clone()),
             State::Damaged(Damage::InBoth { .. }) => damaged.push(lock.clone()),
             State::Damaged(Damage::NotAFile(_)) => {}
+        }
+    }
+    for lock in &want.among {
+        match pool.state(lock) {
+            None => return pool.missing(lock),
+            Some(State::Damaged(damage)) => return refuse_damaged(lock, damage),
+            Some(State::Claimed(_) | State::Unclaimed(_)) => {}
         }
     }
     let wanted = want.count.get();

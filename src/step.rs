@@ -10,20 +10,24 @@ mod doctor;
 mod far;
 mod get;
 mod log;
+mod init;
 mod operate;
 mod put;
 mod ready;
 mod reap;
+mod standing;
 mod status;
 
 pub use check::check;
 pub use doctor::{Finding, Health, Settings, doctor};
 pub use get::get;
 pub use log::{LogQuery, log};
+pub use init::{Initiated, Plan, init, init_local};
 pub use operate::{Order, operate};
 pub use put::put;
 pub use ready::Proxies;
 pub use reap::{Became, Decided, Reaping, reap};
+pub use standing::{Seen, Watch, standing};
 pub use status::{LockView, Overview, PoolView, Standing, Viewer, Waiter, Which};
 
 use ready::Ready;

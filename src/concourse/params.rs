@@ -199,7 +199,11 @@ fn want(params: &Keys<'_>) -> Result<Want, RequestError> {
             conditions_below(params, key, value, &mut conditions)?;
         }
     }
-    Ok(Want { count, conditions })
+    Ok(Want {
+        count,
+        conditions,
+        among: Vec::new(),
+    })
 }
 
 /// The conditions in a value of `match`: an object in it says the same as keys with dots.

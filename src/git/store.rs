@@ -122,6 +122,15 @@ pub struct Identity {
     pub email: String,
 }
 
+impl Default for Identity {
+    fn default() -> Identity {
+        Identity {
+            name: "CI Pool Resource".to_owned(),
+            email: "ci-pool@localhost".to_owned(),
+        }
+    }
+}
+
 impl Store {
     /// Makes an empty store that goes away with the value; `parent` is the folder for temporary files.
     ///
@@ -383,20 +392,48 @@ impl Store {
         message: &str,
         identity: &Identity,
     ) -> Result<(Oid, Vec<Oid>), StoreError> {
+        self.make_commit_on(Some(parent), edits, message, identity)
+    }
+
+    /// Makes the first commit of a branch, with what `edits` put into it; see [`Store::make_commit`].
+    ///
+    /// # Errors
+    /// As [`Store::make_commit`].
+    pub fn make_first_commit(
+        &self,
+        edits: &[Edit],
+        message: &str,
+        identity: &Identity,
+    ) -> Result<(Oid, Vec<Oid>), StoreError> {
+        self.make_commit_on(None, edits, message, identity)
+    }
+
+    fn make_commit_on(
+        &self,
+        parent: Option<Oid>,
+        edits: &[Edit],
+        message: &str,
+        identity: &Identity,
+    ) -> Result<(Oid, Vec<Oid>), StoreError> {
         let repository = &self.repository;
-        let parent = repository
-            .find_commit(parent)
-            .map_err(objects(format!("read the commit {parent}")))?;
+        let parent = match parent {
+            Some(parent) => Some(
+                repository
+                    .find_commit(parent)
+                    .map_err(objects(format!("read the commit {parent}")))?,
+            ),
+            None => None,
+        };
+        let tree_before = parent.as_ref().map(git2::Commit::tree_id);
         let mut made = Vec::new();
         let edits: Vec<(&str, &Edit)> = edits.iter().map(|edit| (edit.path(), edit)).collect();
-        let tree = if edits.is_empty() {
+        let tree = match tree_before {
             // The very same, in whatever order its entries are.
-            parent.tree_id()
-        } else {
-            match self.edit_tree(Some(parent.tree_id()), &edits, &mut made)? {
+            Some(tree) if edits.is_empty() => tree,
+            before => match self.edit_tree(before, &edits, &mut made)? {
                 Some(tree) => tree,
                 None => self.write(ObjectType::Tree, b"", &mut made)?,
-            }
+            },
         };
         let tree = self.tree(tree)?;
         let (name, email) = (in_header(&identity.name), in_header(&identity.email));
@@ -406,7 +443,13 @@ impl Store {
             })
             .map_err(objects(format!("commit as `{name} <{email}>`")))?;
         let commit = repository
-            .commit_create_buffer(&who, &who, message, &tree, &[&parent])
+            .commit_create_buffer(
+                &who,
+                &who,
+                message,
+                &tree,
+                &parent.iter().collect::<Vec<_>>(),
+            )
             .map_err(objects("make a commit"))?;
         let commit = self.write(ObjectType::Commit, &commit, &mut made)?;
 
@@ -586,6 +629,62 @@ impl Store {
             folder: self.folder.clone(),
             source,
         })
+    }
+}
+
+/// Makes a bare repository at `folder` whose branch has one commit with what `edits` put into it, if there is nothing yet;
+/// says whether it did. Two who do so at once both find a whole one there afterwards.
+///
+/// # Errors
+/// [`StoreError`] when the folder above cannot be written to.
+pub fn make_repository(
+    folder: &Path,
+    branch: &str,
+    edits: &[Edit],
+    message: &str,
+    identity: &Identity,
+) -> Result<bool, StoreError> {
+    if folder.exists() {
+        return Ok(false);
+    }
+    let failed = |source| StoreError::Folder {
+        folder: folder.to_owned(),
+        source,
+    };
+    let above = folder.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(above).map_err(failed)?;
+    let new = tempfile::Builder::new()
+        .prefix(".new-")
+        .tempdir_in(above)
+        .map_err(failed)?;
+    let mut options = RepositoryInitOptions::new();
+    options
+        .bare(true)
+        .external_template(false)
+        .initial_head(branch);
+    let doing = || objects(format!("make a repository in `{}`", new.path().display()));
+    let repository = Repository::init_opts(new.path(), &options).map_err(doing())?;
+    let store = Store {
+        repository,
+        folder: new.path().to_owned(),
+        temporary: None,
+        state: State::default(),
+    };
+    let (commit, _) = store.make_first_commit(edits, message, identity)?;
+    let reference = format!("refs/heads/{branch}");
+    store
+        .repository
+        .reference(&reference, commit, false, message)
+        .map_err(doing())?;
+    drop(store);
+    // In one step, and not over one that is there.
+    match fs::rename(new.path(), folder) {
+        Ok(()) => {
+            let _ = new.keep();
+            Ok(true)
+        }
+        Err(_) if folder.join("HEAD").exists() => Ok(false),
+        Err(err) => Err(failed(err)),
     }
 }
 

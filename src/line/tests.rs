@@ -31,6 +31,7 @@ fn some(count: usize) -> Need {
     Need::Any(Want {
         count: NonZeroUsize::new(count).unwrap(),
         conditions: Vec::new(),
+        among: Vec::new(),
     })
 }
 
@@ -123,8 +124,11 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
     let want = Want {
         count: NonZeroUsize::new(3).unwrap(),
         conditions,
+        among: Vec::new(),
     };
+    let named = ['b', 'a'].map(|name| LockName::new(&name.to_string()).unwrap());
     for (need, subject) in [
+        (Need::Any(Want::exactly(named.to_vec())), "waiting for a, b"),
         (some(1), "waiting for any lock"),
         (only("ü \"x\""), "waiting for ü \"x\""),
         (Need::Any(want), "waiting for any 3 locks"),
@@ -256,6 +260,7 @@ fn conditions_leave_the_locks_that_fit() {
             path: "gpu".into(),
             value: "true".into(),
         }],
+        among: Vec::new(),
     };
     let fits = |want: &Want, lock: &LockName| {
         want.conditions.is_empty() || lock.as_str().starts_with("gpu")

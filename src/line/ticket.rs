@@ -81,6 +81,7 @@ pub struct TicketText {
 const LOCK: &str = "Pool-Waits-For";
 const COUNT: &str = "Pool-Count";
 const MATCH: &str = "Pool-Match";
+const AMONG: &str = "Pool-Among";
 const SINCE: &str = "Pool-Since";
 const RENEWAL: &str = "Pool-Renewal";
 const TURN: &str = "Pool-Renewed";
@@ -104,7 +105,9 @@ impl TicketText {
                 for Condition { path, value } in &want.conditions {
                     trailers.push((MATCH, format!("{path}={value}")));
                 }
+                trailers.extend(want.among.iter().map(|lock| (AMONG, lock.to_string())));
                 match number {
+                    _ if want.among.len() == number => message::listed(&want.among),
                     1 => "any lock".to_owned(),
                     number => format!("any {number} locks"),
                 }
@@ -136,6 +139,10 @@ impl TicketText {
                             value: value.to_owned(),
                         })
                     })
+                    .collect::<Option<_>>()?,
+                among: message::trailers(text, AMONG)
+                    .iter()
+                    .map(|lock| LockName::new(lock).ok())
                     .collect::<Option<_>>()?,
             }),
         };

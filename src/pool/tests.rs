@@ -550,6 +550,96 @@ fn a_damaged_lock_is_not_freed_for_being_stale() {
     ));
 }
 
+/// What becomes of a lock that is to be moved to a pool with these files in it.
+fn moved(from: &Files, there: &[(&str, &str)]) -> Decision {
+    let destination = Files::with(there);
+    let facts = Facts {
+        destination: Some(Pool {
+            name: PoolName::new("db").unwrap(),
+            ..destination.pool()
+        }),
+        ..Facts::default()
+    };
+    let operation = Operation::Move {
+        lock: lock("a"),
+        to: PoolName::new("db").unwrap(),
+    };
+    decide(&from.pool(), &operation, &facts, 0)
+}
+
+#[test]
+fn a_free_lock_is_moved_to_a_pool_that_has_none_of_its_name_as_it_is() {
+    let mut files = Files::with(&[("aws/unclaimed/a", "a"), ("aws/unclaimed/b", "b")]);
+
+    let Decision::Change(change) = moved(&files, &[("aws/claimed/b", "other")]) else {
+        panic!("it can be moved");
+    };
+    files.apply(&change);
+
+    assert_eq!(change.verb, Verb::AddingUnclaimed);
+    assert_eq!(files.0["db/unclaimed/a"], (Mode::File, id("a")));
+    assert_eq!(files.pool().state(&lock("a")), None);
+    assert!(files.pool().state(&lock("b")).is_some());
+}
+
+#[test]
+fn a_lock_is_not_moved_while_it_is_held_nor_over_another() {
+    let held = Files::with(&[("aws/claimed/a", "a")]);
+    let free = Files::with(&[("aws/unclaimed/a", "a")]);
+
+    assert_eq!(
+        moved(&held, &[]),
+        Decision::Refuse(Refusal::Claimed { lock: lock("a") })
+    );
+    for there in [[("aws/claimed/a", "b")], [("aws/unclaimed/a", "a")]] {
+        assert!(matches!(
+            moved(&free, &there),
+            Decision::Refuse(Refusal::ThereAlready { .. })
+        ));
+    }
+    assert!(matches!(
+        moved(&Files::with(&[]), &[]),
+        Decision::Refuse(Refusal::NoSuchLock { .. })
+    ));
+}
+
+#[test]
+fn several_locks_by_name_are_claimed_together_or_waited_for() {
+    let want = Want::exactly(vec![lock("c"), lock("a"), lock("a")]);
+    let operation = Operation::Acquire(want.clone());
+    let decide = |files: &Files| {
+        let facts = Facts {
+            fitting: Some(want.among.iter().cloned().collect()),
+            ..Facts::default()
+        };
+        decide(&files.pool(), &operation, &facts, 0)
+    };
+    let all = [
+        ("aws/unclaimed/a", "a"),
+        ("aws/unclaimed/b", "b"),
+        ("aws/unclaimed/c", "c"),
+    ];
+
+    let Decision::Change(change) = decide(&Files::with(&all)) else {
+        panic!("all are free");
+    };
+    assert_eq!(change.locks, [lock("a"), lock("c")]);
+
+    let one_held = [("aws/unclaimed/a", "a"), ("aws/claimed/c", "c")];
+    assert_eq!(
+        decide(&Files::with(&one_held)),
+        Decision::Wait(Wait::TooFewFree {
+            free: 1,
+            wanted: 2,
+            claimed: vec![lock("c")]
+        })
+    );
+    let refused = decide(&Files::with(&all[..2]));
+    assert!(
+        matches!(refused, Decision::Refuse(Refusal::NoSuchLock { lock: missing, .. }) if missing == lock("c"))
+    );
+}
+
 fn operations() -> impl Strategy<Value = Operation> {
     let name = prop::sample::select(vec!["a", "b", "c", "ü \"d\""]).prop_map(lock);
     let text = prop::sample::select(vec!["", "1", "2"]).prop_map(|text| Content::new(text.into()));

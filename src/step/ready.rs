@@ -126,9 +126,12 @@ impl Ready {
             location,
             access,
             gateway,
-            identity: Identity {
-                name: settings.name.unwrap_or("CI Pool Resource".to_owned()),
-                email: settings.email.unwrap_or("ci-pool@localhost".to_owned()),
+            identity: {
+                let usual = Identity::default();
+                Identity {
+                    name: settings.name.unwrap_or(usual.name),
+                    email: settings.email.unwrap_or(usual.email),
+                }
             },
             pace: Pace {
                 retry_delay: source.retry_delay,

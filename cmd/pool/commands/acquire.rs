@@ -22,6 +22,7 @@ pub async fn acquire(context: &Context, args: &AcquireArgs) -> Result<ExitCode> 
             .iter()
             .map(|text| condition(text))
             .collect::<Result<_>>()?,
+        ..Want::default()
     };
     take(context, Operation::Acquire(want), &args.wait).await
 }
