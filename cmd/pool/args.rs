@@ -1,12 +1,15 @@
 //! What can be said on the command line.
 
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as Group, Parser, Subcommand};
+use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
 /// Locks in a Git repository: claim one, hold it, give it back, and see who holds what.
+///
+/// Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error. `run` has that of its command.
 #[derive(Parser, Debug)]
 #[command(name = "pool", version)]
 pub struct Args {
@@ -25,7 +28,7 @@ pub struct PlaceArgs {
     /// The Git repository; without any setting a repository of your own on this machine [env: POOL_URI]
     #[arg(long, global = true, value_name = "URI")]
     pub uri: Option<String>,
-    /// The branch in it [env: POOL_BRANCH]
+    /// The branch in it; else `main` [env: POOL_BRANCH]
     #[arg(long, global = true, value_name = "BRANCH")]
     pub branch: Option<String>,
     /// The pool, a folder on that branch [env: POOL_NAME]
@@ -45,6 +48,8 @@ pub struct PlaceArgs {
 /// The commands.
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Run a command while holding locks: wait for them, run it, give them back whatever happens
+    Run(RunArgs),
     /// Claim any free locks that will do, waiting until there are enough
     Acquire(AcquireArgs),
     /// Claim one lock by its name, waiting until it is free
@@ -55,6 +60,24 @@ pub enum Command {
     Log(LogArgs),
     /// Check that everything is in order: settings, server, rights, pools, clock
     Doctor(DoctorArgs),
+    /// Give locks back: your own, by the name of their holder or by the id of their claim
+    Release(ReleaseArgs),
+    /// Make the branch, the pool and locks in it, as far as they are not there yet
+    Init(InitArgs),
+    /// Put a new lock into the pool
+    Add(AddArgs),
+    /// Take a lock that you hold out of the pool
+    Remove(RemoveArgs),
+    /// Give a free lock new metadata, waiting while it is held
+    Update(UpdateArgs),
+    /// Take a free lock to another pool
+    Move(MoveArgs),
+    /// Free a lock that somebody else holds, saying why
+    Unlock(UnlockArgs),
+    /// Free the locks that nobody will give back any more
+    Reap(ReapArgs),
+    /// Print a script that completes this command line in a shell
+    Completions(CompletionsArgs),
 }
 
 /// What a log shows.
@@ -100,15 +123,26 @@ pub struct StatusArgs {
 /// What an acquire needs.
 #[derive(Group, Debug)]
 pub struct AcquireArgs {
-    /// Only locks whose metadata says so: KEY=VALUE, with dots in KEY for what is nested
-    #[arg(long = "match", value_name = "KEY=VALUE")]
-    pub conditions: Vec<String>,
-    /// How many, all of them or none
-    #[arg(long, default_value = "1", value_name = "N")]
-    pub count: NonZeroUsize,
+    /// What is wanted.
+    #[command(flatten)]
+    pub want: WantArgs,
+    /// How long the claim may go unrenewed before `pool reap` frees it, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub lease: Option<Duration>,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
+}
+
+/// Which locks are wanted, where it is not by name.
+#[derive(Group, Debug)]
+pub struct WantArgs {
+    /// Only locks whose metadata says so: KEY=VALUE, with dots in KEY for what is nested
+    #[arg(long = "match", value_name = "KEY=VALUE")]
+    pub conditions: Vec<String>,
+    /// How many, all of them or none [default: 1]
+    #[arg(long, value_name = "N")]
+    pub count: Option<NonZeroUsize>,
 }
 
 /// What a claim needs.
@@ -116,6 +150,9 @@ pub struct AcquireArgs {
 pub struct ClaimArgs {
     /// The lock
     pub lock: String,
+    /// How long the claim may go unrenewed before `pool reap` frees it, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub lease: Option<Duration>,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -133,4 +170,151 @@ pub struct WaitArgs {
     /// Higher goes first; from -1000 to 1000
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(i32).range(-1000..=1000))]
     pub priority: i32,
+}
+
+/// What a run needs.
+#[derive(Group, Debug)]
+pub struct RunArgs {
+    /// The locks, all of them in one claim; without one any that will do
+    #[arg(value_name = "LOCK", conflicts_with_all = ["conditions", "count"])]
+    pub locks: Vec<String>,
+    /// What is wanted.
+    #[command(flatten)]
+    pub want: WantArgs,
+    /// How long the claim may go unrenewed before `pool reap` frees it; it is renewed while the command runs
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub lease: Duration,
+    /// What to do when the claim is taken away while the command runs
+    #[arg(long, value_name = "WHAT", default_value = "tell")]
+    pub on_lost: OnLost,
+    /// How to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+    /// The command
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// What to do when a claim is taken away.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnLost {
+    /// Say so
+    Tell,
+    /// End the command as well
+    Kill,
+}
+
+/// What a release needs.
+#[derive(Group, Debug)]
+pub struct ReleaseArgs {
+    /// The locks
+    #[arg(value_name = "LOCK", required_unless_present = "claim")]
+    pub locks: Vec<String>,
+    /// The claim by which they are yours; without a lock, all that it holds
+    #[arg(long, value_name = "ID")]
+    pub claim: Option<String>,
+}
+
+/// What is to be there.
+#[derive(Group, Debug)]
+pub struct InitArgs {
+    /// A lock in the pool; may be given several times
+    #[arg(long = "lock", value_name = "NAME")]
+    pub locks: Vec<String>,
+    /// A list of pools with their locks, as YAML
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// A new lock.
+#[derive(Group, Debug)]
+pub struct AddArgs {
+    /// Its name
+    pub lock: String,
+    /// A file with its metadata; `-` reads it from the standard input
+    #[arg(long, value_name = "FILE")]
+    pub metadata: Option<PathBuf>,
+    /// Hold it at once
+    #[arg(long)]
+    pub claimed: bool,
+    /// How long that claim may go unrenewed before `pool reap` frees it, such as 2h
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "claimed")]
+    pub lease: Option<Duration>,
+}
+
+/// What a removal needs.
+#[derive(Group, Debug)]
+pub struct RemoveArgs {
+    /// The lock
+    pub lock: String,
+    /// The claim by which it is yours
+    #[arg(long, value_name = "ID")]
+    pub claim: Option<String>,
+}
+
+/// What an update needs.
+#[derive(Group, Debug)]
+pub struct UpdateArgs {
+    /// The lock; it is added if there is none
+    pub lock: String,
+    /// A file with its metadata; `-` reads it from the standard input
+    #[arg(long, value_name = "FILE")]
+    pub metadata: PathBuf,
+    /// How to wait.
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// What a move needs.
+#[derive(Group, Debug)]
+pub struct MoveArgs {
+    /// The lock
+    pub lock: String,
+    /// The pool to take it to
+    #[arg(long, value_name = "POOL")]
+    pub to: String,
+}
+
+/// What an unlock needs.
+#[derive(Group, Debug)]
+pub struct UnlockArgs {
+    /// The lock
+    pub lock: String,
+    /// Why; it goes into the history
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// What a reaping needs.
+#[derive(Group, Debug)]
+pub struct ReapArgs {
+    /// The age from which on a claim is stale of which nothing else is known, such as 12h
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub stale_after: Option<Duration>,
+    /// The Concourse that knows what has become of the builds that made claims; with POOL_CONCOURSE_TOKEN, or the user's
+    /// POOL_CONCOURSE_PASSWORD, in the environment
+    #[arg(long, value_name = "URL")]
+    pub concourse_url: Option<String>,
+    /// Who you are there
+    #[arg(long, value_name = "USER", requires = "concourse_url")]
+    pub concourse_username: Option<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What completions need.
+#[derive(Group, Debug)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// A time that is not zero.
+fn time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
+        Ok(time) => Ok(time),
+        Err(err) => Err(err.to_string()),
+    }
 }

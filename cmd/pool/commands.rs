@@ -1,17 +1,30 @@
 //! The commands, each in a module of its own, and what they have in common.
 
 mod acquire;
+mod change;
+mod completions;
 mod doctor;
+mod init;
 mod log;
+mod reap;
+mod release;
+mod run;
 mod status;
 
+use std::io::{self, Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Error, Result};
-use pool_resource::attempt::AttemptError;
+use anyhow::{Context as _, Error, Result};
+use pool_resource::attempt::{AttemptError, Outcome};
 use pool_resource::concourse::Source;
+use pool_resource::lock::{ClaimId, LockName, PoolName};
 use pool_resource::message::Origin;
-use pool_resource::step::{StepError, Surroundings, Which};
+use pool_resource::object::Content;
+use pool_resource::operation::Operation;
+use pool_resource::step::{self, Order, Plan, StepError, Surroundings, Which};
+use tokio_util::sync::CancellationToken;
 
 use crate::args::{Args, Command, PlaceArgs, WaitArgs};
 use crate::{holder, resource, settings};
@@ -20,6 +33,8 @@ use crate::{holder, resource, settings};
 pub struct Context {
     /// Where the locks are.
     pub source: Source,
+    /// Whether that is a repository of one's own on this machine, where locks need not be added before they are claimed.
+    pub is_local: bool,
     /// Who we are.
     pub origin: Origin,
     /// What is around.
@@ -32,6 +47,7 @@ pub struct Context {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let context = |place: &PlaceArgs| context(place);
     match args.command {
+        Command::Run(given) => run::run(&context(&args.place)?, &given).await,
         Command::Acquire(given) => acquire::acquire(&context(&args.place)?, &given).await,
         Command::Claim(given) => acquire::claim(&context(&args.place)?, &given).await,
         Command::Status(given) => {
@@ -43,6 +59,15 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             log::log(&context, which, &given).await
         }
         Command::Doctor(given) => doctor::doctor(&args.place, &given).await,
+        Command::Release(given) => release::release(&context(&args.place)?, &given).await,
+        Command::Init(given) => init::init(&args.place, &given).await,
+        Command::Add(given) => change::add(&context(&args.place)?, &given).await,
+        Command::Remove(given) => change::remove(&context(&args.place)?, &given).await,
+        Command::Update(given) => change::update(&context(&args.place)?, &given).await,
+        Command::Move(given) => change::move_to(&context(&args.place)?, &given).await,
+        Command::Unlock(given) => release::unlock(&context(&args.place)?, &given).await,
+        Command::Reap(given) => reap::reap(&context(&args.place)?, &given).await,
+        Command::Completions(given) => completions::completions(&given),
     }
 }
 
@@ -53,10 +78,17 @@ pub fn is_not_now(err: &Error) -> bool {
 
 fn context(place: &PlaceArgs) -> Result<Context> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let origin = holder::origin(place.holder.as_deref(), &env);
+    let settings = settings::read(place, &env, &origin)?;
+    let mut around = resource::surroundings();
+    if !io::IsTerminal::is_terminal(&io::stderr()) {
+        around.paint = pool_resource::report::Paint::Plain;
+    }
     Ok(Context {
-        source: settings::source(place, &env)?,
-        origin: holder::origin(place.holder.as_deref(), &env),
-        around: resource::surroundings(),
+        source: settings.source,
+        is_local: settings.is_local,
+        origin,
+        around,
         json: place.json,
     })
 }
@@ -81,11 +113,117 @@ fn of_one_or_all(place: &PlaceArgs, all: bool) -> Result<(Context, Which)> {
     }
 }
 
+impl Context {
+    /// Carries out an operation, and hands the outcome to `answer`.
+    pub async fn operate(
+        &self,
+        order: Order,
+        stop: CancellationToken,
+        answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
+        log: &mut dyn Write,
+    ) -> Result<Outcome, StepError> {
+        step::operate(&self.source, order, &self.around, stop, answer, log).await
+    }
+
+    /// An order for an operation that does not wait.
+    pub fn order(&self, operation: Operation) -> Order {
+        Order {
+            operation,
+            origin: self.origin.clone(),
+            patience: None,
+            priority: 0,
+            step: None,
+            lease: None,
+            rerun: None,
+        }
+    }
+
+    /// An order for an operation that may have to wait.
+    pub fn waiting_order(
+        &self,
+        operation: Operation,
+        wait: &WaitArgs,
+        lease: Option<Duration>,
+    ) -> Order {
+        Order {
+            patience: wait.patience(),
+            priority: wait.priority,
+            lease,
+            ..self.order(operation)
+        }
+    }
+
+    /// Adds locks that are to be claimed by their names, where nobody else would have done so.
+    pub async fn provide(&self, locks: &[LockName]) -> Result<(), StepError> {
+        if !self.is_local {
+            return Ok(());
+        }
+        let nothing = || Content::new(Vec::new());
+        let locks = locks.iter().map(|lock| (lock.clone(), nothing()));
+        let plan = Plan::from([(self.source.pool.clone(), locks.collect())]);
+        let stop = CancellationToken::new();
+        let log = &mut io::stderr();
+        step::init(&self.source, &plan, &self.origin, &self.around, stop, log).await?;
+        Ok(())
+    }
+}
+
+/// Writes an answer.
+pub fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+/// Reads the name of a lock.
+pub fn lock(name: &str) -> Result<LockName> {
+    LockName::new(name).with_context(|| format!("{name:?} is not the name of a lock"))
+}
+
+/// Reads the names of locks.
+pub fn locks(names: &[String]) -> Result<Vec<LockName>> {
+    names.iter().map(|name| lock(name)).collect()
+}
+
+/// Reads the name of a pool.
+pub fn pool(name: &str) -> Result<PoolName> {
+    PoolName::new(name).with_context(|| format!("{name:?} is not the name of a pool"))
+}
+
+/// Reads the id of a claim.
+pub fn claim_id(text: &str) -> Result<ClaimId> {
+    let whole = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = text.parse().ok().filter(|_| whole);
+    let id = id.with_context(|| {
+        format!("{text:?} is not the id of a claim: 40 digits and letters from a to f")
+    })?;
+    Ok(ClaimId(id))
+}
+
+/// Reads what a lock's metadata is to be; `-` is the standard input.
+pub fn metadata(file: &Path) -> Result<Content> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(file).map(|read| bytes = read)
+    };
+    read.with_context(|| format!("cannot read the metadata in `{}`", file.display()))?;
+    if bytes.len() > Content::MOST {
+        anyhow::bail!(
+            "the metadata has {} bytes, and {} is the most",
+            bytes.len(),
+            Content::MOST
+        );
+    }
+    Ok(Content::new(bytes))
+}
+
 impl WaitArgs {
     /// How long to wait: zero for not at all, `None` for as long as it takes.
-    pub fn patience(&self) -> Option<std::time::Duration> {
+    pub fn patience(&self) -> Option<Duration> {
         if self.try_once {
-            Some(std::time::Duration::ZERO)
+            Some(Duration::ZERO)
         } else {
             self.timeout
         }

@@ -4,9 +4,15 @@ pub mod doctor;
 pub mod log;
 pub mod status;
 
+use std::fmt::Write as _;
 use std::io;
 
 use pool_resource::attempt::Outcome;
+use pool_resource::lock::LockName;
+use pool_resource::object::Oid;
+use pool_resource::reap::Verdict;
+use pool_resource::report;
+use pool_resource::step::{Became, Initiated, Plan, Reaping};
 use serde::Serialize;
 
 /// The locks that were claimed.
@@ -18,7 +24,7 @@ pub fn claimed(outcome: &Outcome, pool: &str, json: bool) -> io::Result<String> 
         claim: String,
         waited_seconds: Option<u64>,
     }
-    let locks: Vec<&str> = outcome.locks.iter().map(|lock| lock.as_str()).collect();
+    let locks: Vec<&str> = outcome.locks.iter().map(LockName::as_str).collect();
     if !json {
         return Ok(locks.iter().map(|lock| format!("{lock}\n")).collect());
     }
@@ -27,6 +33,161 @@ pub fn claimed(outcome: &Outcome, pool: &str, json: bool) -> io::Result<String> 
         locks,
         claim: outcome.commit.to_string(),
         waited_seconds: outcome.waited.map(|waited| waited.as_secs()),
+    })
+}
+
+/// Locks to which something was done.
+pub fn changed(
+    locks: &[LockName],
+    commit: Oid,
+    done: &str,
+    pool: &str,
+    json: bool,
+) -> io::Result<String> {
+    #[derive(Serialize)]
+    struct Changed<'a> {
+        pool: &'a str,
+        locks: Vec<&'a str>,
+        done: &'a str,
+        commit: String,
+    }
+    let locks: Vec<&str> = locks.iter().map(LockName::as_str).collect();
+    if !json {
+        return Ok(locks
+            .iter()
+            .map(|lock| format!("{done} {lock}\n"))
+            .collect());
+    }
+    document(&Changed {
+        pool,
+        locks,
+        done,
+        commit: commit.to_string(),
+    })
+}
+
+/// A lock that was taken from its holder.
+pub fn unlocked(
+    lock: &LockName,
+    commit: Oid,
+    holder: &str,
+    pool: &str,
+    json: bool,
+) -> io::Result<String> {
+    #[derive(Serialize)]
+    struct Unlocked<'a> {
+        pool: &'a str,
+        locks: [&'a str; 1],
+        done: &'a str,
+        commit: String,
+        held_by: &'a str,
+    }
+    if !json {
+        return Ok(format!("unlocked {lock}, which was held by {holder}\n"));
+    }
+    document(&Unlocked {
+        pool,
+        locks: [lock.as_str()],
+        done: "unlocked",
+        commit: commit.to_string(),
+        held_by: holder,
+    })
+}
+
+/// What was made.
+pub fn initiated(made: &Initiated, plan: &Plan, branch: &str, json: bool) -> io::Result<String> {
+    #[derive(Serialize)]
+    struct Lock<'a> {
+        pool: &'a str,
+        lock: &'a str,
+    }
+    #[derive(Serialize)]
+    struct Made<'a> {
+        branch: &'a str,
+        branch_is_new: bool,
+        pools: Vec<&'a str>,
+        added: Vec<Lock<'a>>,
+        commit: Option<String>,
+    }
+    if json {
+        let added = made.locks.iter().map(|(pool, lock)| Lock {
+            pool: pool.as_str(),
+            lock: lock.as_str(),
+        });
+        return document(&Made {
+            branch,
+            branch_is_new: made.branch,
+            pools: plan.keys().map(|pool| pool.as_str()).collect(),
+            added: added.collect(),
+            commit: made.commit.map(|commit| commit.to_string()),
+        });
+    }
+    if made.commit.is_none() {
+        return Ok("everything is there already\n".to_owned());
+    }
+    let mut text = String::new();
+    if made.branch {
+        let _ = writeln!(text, "made the branch {branch}");
+    }
+    for pool in plan.keys() {
+        let added: Vec<&str> = made
+            .locks
+            .iter()
+            .filter(|(of, _)| of == pool)
+            .map(|(_, lock)| lock.as_str())
+            .collect();
+        let _ = match added.is_empty() {
+            true => writeln!(text, "pool {pool} is there"),
+            false => writeln!(text, "pool {pool}: added {}", added.join(", ")),
+        };
+    }
+    Ok(text)
+}
+
+/// What became of the claims of a pool.
+pub fn reaped(reaping: &Reaping, pool: &str, json: bool) -> io::Result<String> {
+    #[derive(Serialize)]
+    struct Decision<'a> {
+        lock: &'a str,
+        holder: &'a str,
+        since: Option<String>,
+        stale: bool,
+        why: &'a str,
+        became: &'static str,
+        commit: Option<String>,
+        details: Option<&'a str>,
+    }
+    #[derive(Serialize)]
+    struct Reaped<'a> {
+        pool: &'a str,
+        decided: Vec<Decision<'a>>,
+    }
+    if !json {
+        let freed = reaping.freed();
+        return Ok(freed.iter().map(|lock| format!("freed {lock}\n")).collect());
+    }
+    let decided = reaping.decided.iter().map(|decided| {
+        let (became, commit, details) = match &decided.became {
+            Became::Kept => ("kept", None, None),
+            Became::WouldBeFreed => ("would_be_freed", None, None),
+            Became::Freed(by) => ("freed", Some(by.to_string()), None),
+            Became::Lost(how) => ("lost", None, Some(how.as_str())),
+            Became::Failed(how) => ("failed", None, Some(how.as_str())),
+        };
+        Decision {
+            lock: decided.lock.as_str(),
+            holder: &decided.holder,
+            since: report::moment(decided.since),
+            stale: matches!(decided.verdict, Verdict::Free(_)),
+            why: decided.verdict.why(),
+            became,
+            commit,
+            details,
+        }
+    });
+    document(&Reaped {
+        pool,
+        decided: decided.collect(),
     })
 }
 

@@ -1,15 +1,18 @@
-//! Where the locks are, from flags, the environment, a file, or by default on this machine, in this order.
+//! Where the locks are: from flags, the environment, a file, or by default on this machine, in this order.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use pool_resource::concourse::Source;
+use pool_resource::lock::PoolName;
+use pool_resource::message::Origin;
+use pool_resource::step::init_local;
 use serde_json::{Map, Value};
 
 use crate::args::PlaceArgs;
 
-/// The keys of a source that are one value each: the environment has them as `POOL_` and the key in capitals.
-const KEYS: [&str; 18] = [
+/// The keys of a source that are one text each: the environment has them as `POOL_` and the key in capitals.
+const TEXTS: [&str; 17] = [
     "uri",
     "branch",
     "private_key",
@@ -24,31 +27,120 @@ const KEYS: [&str; 18] = [
     "silence_timeout",
     "attempt_timeout",
     "fault_timeout",
-    "skip_ssl_verification",
     "ca_cert",
     "known_hosts",
     "prometheus_push_gateway",
 ];
 
-/// Puts together where the locks are.
-pub fn source(place: &PlaceArgs, env: &impl Fn(&str) -> Option<String>) -> Result<Source> {
+/// Those that are on or off.
+const SWITCHES: [&str; 2] = ["skip_ssl_verification", "forward_agent"];
+
+/// Those that can be in a file, which is named by the key and `_file`.
+const IN_FILES: [&str; 5] = [
+    "private_key",
+    "private_key_passphrase",
+    "password",
+    "ca_cert",
+    "known_hosts",
+];
+
+/// Those that only a settings file can have.
+const NESTED: [&str; 3] = ["pool", "https_tunnel", "git_config"];
+
+/// The pool in a repository of one's own on this machine.
+const LOCAL_POOL: &str = "local";
+
+/// Where the locks are.
+pub struct Settings {
+    /// As the library takes it.
+    pub source: Source,
+    /// Whether that is the repository of one's own on this machine.
+    pub is_local: bool,
+}
+
+/// Puts together where the locks are. Without any repository named it is one in the user's own folder, which is made with
+/// the first use of it.
+pub fn read(
+    place: &PlaceArgs,
+    env: &impl Fn(&str) -> Option<String>,
+    origin: &Origin,
+) -> Result<Settings> {
+    let mut keys = layers(place, env)?;
+    let is_local = !keys.contains_key("uri");
+    keys.entry("branch").or_insert_with(|| "main".into());
+    if is_local {
+        keys.entry("pool").or_insert_with(|| LOCAL_POOL.into());
+        let folder = local_folder()?;
+        let text = folder.to_str().map(str::to_owned);
+        let text = text.with_context(|| format!("`{}` is not UTF-8", folder.display()))?;
+        keys.insert("uri".to_owned(), Value::String(text));
+    } else if !keys.contains_key("pool") {
+        bail!(
+            "no pool is named: give --pool, POOL_NAME, or `pool` in pool.toml (it is a folder on the branch; `pool status --all` shows which there are)"
+        );
+    }
+    let source = Source::from_json(&Value::Object(keys))?;
+    if is_local {
+        let folder = local_folder()?;
+        if init_local(&folder, "main", &PoolName::new(LOCAL_POOL)?, origin)? {
+            eprintln!(
+                "note: the locks are in {}, for nothing else is set; see `pool --help`",
+                folder.display()
+            );
+        }
+    }
+    Ok(Settings { source, is_local })
+}
+
+/// The keys that are set, the most particular setting of each.
+fn layers(place: &PlaceArgs, env: &impl Fn(&str) -> Option<String>) -> Result<Map<String, Value>> {
     let mut keys = match file(place, env) {
-        Some(path) => read(&path)?,
+        Some(path) => read_file(&path)?,
         None => Map::new(),
     };
-    let mut set = |key: &str, value: Option<String>| {
+    for key in TEXTS {
+        let name = format!("POOL_{}", key.to_uppercase());
+        let value = env(&name);
+        let in_file = match IN_FILES.contains(&key) {
+            true => env(&format!("{name}_FILE")),
+            false => None,
+        };
+        let value = match (value, in_file) {
+            (Some(_), Some(_)) => bail!("both {name} and {name}_FILE are set; one is enough"),
+            (None, Some(path)) => Some(content(Path::new(&path))?),
+            (value, None) => value,
+        };
         if let Some(value) = value {
             keys.insert(key.to_owned(), Value::String(value));
         }
-    };
-    for key in KEYS {
-        set(key, env(&format!("POOL_{}", key.to_uppercase())));
     }
-    set("pool", env("POOL_NAME"));
-    set("uri", place.uri.clone());
-    set("branch", place.branch.clone());
-    set("pool", place.pool.clone());
-    Ok(Source::from_json(&Value::Object(keys))?)
+    for key in SWITCHES {
+        let name = format!("POOL_{}", key.to_uppercase());
+        if let Some(text) = env(&name) {
+            let on = switch(&text).with_context(|| format!("{name} must be true or false"))?;
+            keys.insert(key.to_owned(), Value::Bool(on));
+        }
+    }
+    let given = [
+        ("pool", env("POOL_NAME")),
+        ("uri", place.uri.clone()),
+        ("branch", place.branch.clone()),
+        ("pool", place.pool.clone()),
+    ];
+    for (key, value) in given {
+        if let Some(value) = value {
+            keys.insert(key.to_owned(), Value::String(value));
+        }
+    }
+    Ok(keys)
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Some(true),
+        "false" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
 }
 
 /// The file with settings, if there is one.
@@ -64,8 +156,68 @@ fn file(place: &PlaceArgs, env: &impl Fn(&str) -> Option<String>) -> Option<Path
     named.or_else(|| usual.into_iter().flatten().find(|path| path.is_file()))
 }
 
-fn read(path: &Path) -> Result<Map<String, Value>> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the settings in `{}`", path.display()))?;
-    toml::from_str(&text).with_context(|| format!("`{}` is not TOML", path.display()))
+fn read_file(path: &Path) -> Result<Map<String, Value>> {
+    let text = content(path)?;
+    let keys: Map<String, Value> = toml::from_str(&text).map_err(|err| {
+        // Never the line itself, which may have a secret in it.
+        let line = err.span().map(|span| {
+            let before = text.get(..span.start).unwrap_or_default();
+            format!(", line {}", before.matches('\n').count() + 1)
+        });
+        anyhow::anyhow!(
+            "`{}` is not TOML{}",
+            path.display(),
+            line.unwrap_or_default()
+        )
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut set = Map::new();
+    for (key, value) in keys {
+        let in_file = key
+            .strip_suffix("_file")
+            .filter(|base| IN_FILES.contains(base));
+        if let Some(base) = in_file {
+            let Value::String(file) = &value else {
+                bail!("`{key}` in `{}` must be the path of a file", path.display());
+            };
+            let text = content(&folder.join(file))?;
+            if set.insert(base.to_owned(), Value::String(text)).is_some() {
+                bail!(
+                    "both `{base}` and `{key}` are in `{}`; one is enough",
+                    path.display()
+                );
+            }
+            continue;
+        }
+        let known = TEXTS.iter().chain(&SWITCHES).chain(&NESTED);
+        if !known.clone().any(|known| *known == key) {
+            let mut names: Vec<String> = known.map(|name| (*name).to_owned()).collect();
+            names.extend(IN_FILES.iter().map(|name| format!("{name}_file")));
+            names.sort();
+            bail!(
+                "there is no setting {key:?}, which is in `{}`; there are: {}",
+                path.display(),
+                names.join(", ")
+            );
+        }
+        if set.insert(key.clone(), value).is_some() {
+            bail!(
+                "both `{key}` and `{key}_file` are in `{}`; one is enough",
+                path.display()
+            );
+        }
+    }
+    Ok(set)
+}
+
+fn content(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+/// Where the repository of one's own is.
+fn local_folder() -> Result<PathBuf> {
+    let data = dirs::data_dir().context(
+        "no repository is named (--uri, POOL_URI, pool.toml), and there is no folder of the user's for one: HOME is not set",
+    )?;
+    Ok(data.join("pool/locks.git"))
 }

@@ -1,67 +1,59 @@
 //! `pool acquire` and `pool claim`.
 
-use std::io::{self, Write};
+use std::io;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use pool_resource::attempt::Outcome;
-use pool_resource::lock::LockName;
 use pool_resource::operation::{Condition, Operation, Want};
-use pool_resource::step::{Order, operate};
+use pool_resource::step::Order;
 
 use super::Context;
-use crate::args::{AcquireArgs, ClaimArgs, WaitArgs};
+use crate::args::{AcquireArgs, ClaimArgs, WantArgs};
 use crate::{output, resource};
 
 /// Claims any free locks that will do.
 pub async fn acquire(context: &Context, args: &AcquireArgs) -> Result<ExitCode> {
-    let want = Want {
-        count: args.count,
-        conditions: args
-            .conditions
-            .iter()
-            .map(|text| condition(text))
-            .collect::<Result<_>>()?,
-        ..Want::default()
-    };
-    take(context, Operation::Acquire(want), &args.wait).await
+    let operation = Operation::Acquire(want(&args.want)?);
+    take(
+        context,
+        context.waiting_order(operation, &args.wait, args.lease),
+    )
+    .await
 }
 
 /// Claims one lock.
 pub async fn claim(context: &Context, args: &ClaimArgs) -> Result<ExitCode> {
-    let lock = LockName::new(&args.lock)
-        .with_context(|| format!("{:?} is not the name of a lock", args.lock))?;
-    take(context, Operation::Claim(lock), &args.wait).await
+    let lock = super::lock(&args.lock)?;
+    context.provide(std::slice::from_ref(&lock)).await?;
+    let operation = Operation::Claim(lock);
+    take(
+        context,
+        context.waiting_order(operation, &args.wait, args.lease),
+    )
+    .await
 }
 
-async fn take(context: &Context, operation: Operation, wait: &WaitArgs) -> Result<ExitCode> {
+async fn take(context: &Context, order: Order) -> Result<ExitCode> {
     let stop = resource::stop_on_signals()?;
-    let order = Order {
-        operation,
-        origin: context.origin.clone(),
-        patience: wait.patience(),
-        priority: wait.priority,
-        step: None,
-        lease: None,
-        rerun: None,
-    };
-    let answer = async |outcome: &Outcome| {
-        let text = output::claimed(outcome, context.source.pool.as_str(), context.json)?;
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()
-    };
-    let around = &context.around;
-    operate(
-        &context.source,
-        order,
-        around,
-        stop,
-        answer,
-        &mut io::stderr(),
-    )
-    .await?;
+    let pool = context.source.pool.as_str();
+    let answer =
+        async |outcome: &Outcome| super::say(&output::claimed(outcome, pool, context.json)?);
+    context
+        .operate(order, stop, answer, &mut io::stderr())
+        .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which locks are wanted.
+pub fn want(args: &WantArgs) -> Result<Want> {
+    let conditions = args.conditions.iter().map(|text| condition(text));
+    Ok(Want {
+        count: args.count.unwrap_or(NonZeroUsize::MIN),
+        conditions: conditions.collect::<Result<_>>()?,
+        ..Want::default()
+    })
 }
 
 /// Reads `KEY=VALUE`.

@@ -1,0 +1,65 @@
+//! `pool reap`.
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use pool_resource::concourse::{Login, Reap, Secret, Server};
+use pool_resource::step;
+
+use super::Context;
+use crate::args::ReapArgs;
+use crate::{output, resource};
+
+/// Frees the locks that nobody will give back any more.
+pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
+    let settings = Reap {
+        stale_after: args.stale_after,
+        concourse: server(args)?,
+        dry_run: args.dry_run,
+    };
+    let stop = resource::stop_on_signals()?;
+    let (origin, around) = (context.origin.clone(), &context.around);
+    let log = &mut io::stderr();
+    let reaping = step::reap(&context.source, &settings, origin, around, stop, log).await?;
+    super::say(&output::reaped(
+        &reaping,
+        context.source.pool.as_str(),
+        context.json,
+    )?)?;
+    // Why, the log has told.
+    Ok(match reaping.failed().is_empty() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(2),
+    })
+}
+
+/// The Concourse that can be asked.
+fn server(args: &ReapArgs) -> Result<Option<Server>> {
+    let Some(url) = &args.concourse_url else {
+        return Ok(None);
+    };
+    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let url = Server::parse_url(url)
+        .context("--concourse-url must be an http or https URL without credentials")?;
+    let login = match (
+        env("POOL_CONCOURSE_TOKEN"),
+        &args.concourse_username,
+        env("POOL_CONCOURSE_PASSWORD"),
+    ) {
+        (Some(token), None, _) => {
+            Login::parse_token(&token).context("POOL_CONCOURSE_TOKEN is not a token")?
+        }
+        (Some(_), Some(_), _) => {
+            bail!("both --concourse-username and POOL_CONCOURSE_TOKEN are set; one is enough")
+        }
+        (None, Some(username), Some(password)) => Login::Password {
+            username: username.clone(),
+            password: Secret::new(password),
+        },
+        (None, _, _) => bail!(
+            "--concourse-url needs POOL_CONCOURSE_TOKEN in the environment, or --concourse-username and POOL_CONCOURSE_PASSWORD"
+        ),
+    };
+    Ok(Some(Server { url, login }))
+}

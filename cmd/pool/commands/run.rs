@@ -1,0 +1,322 @@
+//! `pool run`: a command that runs while locks are held.
+//!
+//! Signals reach the command once. From a terminal whose foreground we are, a key such as Ctrl-C sends its signal to the
+//! command as well as to us, so that we don't send it again; what anybody else sends us goes on to it. Without such a
+//! terminal the command has a process group of its own, so that what reaches us reaches nobody else, and goes on to the
+//! whole group.
+
+mod hold;
+mod progress;
+mod signals;
+
+use std::io::{self, ErrorKind};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use pool_resource::attempt::{AttemptError, Outcome};
+use pool_resource::lock::{ClaimId, LockName};
+use pool_resource::message;
+use pool_resource::operation::{Operation, Right, Want};
+use pool_resource::pool::Refusal;
+use pool_resource::step::{StepError, Watch};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, acquire};
+use crate::args::{OnLost, RunArgs};
+use hold::{Lost, hold};
+use progress::Progress;
+use signals::{Listener, Recipient};
+
+/// How long the command has to end after it was told to, before it is ended.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// A claim of ours.
+struct Claim {
+    id: ClaimId,
+    locks: Vec<LockName>,
+}
+
+/// How the command ended.
+enum End {
+    /// By itself, or by a signal.
+    Ended(ExitStatus),
+    /// It could not be started.
+    NotStarted(u8),
+    /// It was not started, because this signal came before.
+    Stopped(i32),
+}
+
+impl End {
+    /// The exit code that says so.
+    fn code(&self) -> u8 {
+        let by_signal = |signal: i32| u8::try_from(128 + signal).unwrap_or(u8::MAX);
+        match self {
+            End::Ended(status) => match (status.code(), status.signal()) {
+                (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
+                (None, Some(signal)) => by_signal(signal),
+                (None, None) => 2,
+            },
+            End::NotStarted(code) => *code,
+            End::Stopped(signal) => by_signal(*signal),
+        }
+    }
+}
+
+/// Waits for locks, runs the command while they are held, and gives them back.
+pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
+    let mut signals = Listener::new().context("cannot listen for signals")?;
+    let mut claim = match claim(context, args, &mut signals).await? {
+        Ok(claim) => claim,
+        Err(signal) => return Ok(ExitCode::from(End::Stopped(signal).code())),
+    };
+
+    let mut taken_away = Vec::new();
+    let worked = work(context, args, &mut claim, &mut signals, &mut taken_away).await;
+    let given_back = give_back(context, &claim, &mut signals).await;
+
+    let end = match worked {
+        Ok(end) => end,
+        Err(err) => {
+            crate::resource::say_error(&err);
+            End::NotStarted(2)
+        }
+    };
+    match given_back {
+        Ok(()) => {}
+        Err(StepError::Attempt(err)) if is_lost(&err) => taken_away.extend(claim.locks),
+        Err(err) => {
+            crate::resource::say_error(&err.into());
+            eprintln!(
+                "error: the command ended with {}, and {} could not be given back: the claim may still stand; `pool release --claim {}` ends it, and `pool reap` once its lease of {} is over",
+                end.code(),
+                message::listed(&claim.locks),
+                claim.id,
+                humantime::format_duration(args.lease)
+            );
+            return Ok(ExitCode::from(2));
+        }
+    }
+    if !taken_away.is_empty() {
+        taken_away.sort();
+        taken_away.dedup();
+        eprintln!(
+            "error: the command ended with {}, but did not hold {} all the time: the claim was taken away",
+            end.code(),
+            message::listed(&taken_away),
+        );
+        return Ok(ExitCode::from(2));
+    }
+    Ok(ExitCode::from(end.code()))
+}
+
+/// Whether an operation on a claim failed because the claim has ended.
+fn is_lost(err: &AttemptError) -> bool {
+    matches!(
+        err,
+        AttemptError::Refused(Refusal::ClaimEnded { .. } | Refusal::NotAClaim { .. })
+    )
+}
+
+/// Claims what is asked for; gives the signal by which it was stopped, if it was.
+async fn claim(
+    context: &Context,
+    args: &RunArgs,
+    signals: &mut Listener,
+) -> Result<Result<Claim, i32>> {
+    let locks = super::locks(&args.locks)?;
+    let operation = match locks.as_slice() {
+        [] => Operation::Acquire(acquire::want(&args.want)?),
+        [lock] => Operation::Claim(lock.clone()),
+        _ => Operation::Acquire(Want::exactly(locks.clone())),
+    };
+    if !locks.is_empty() {
+        context.provide(&locks).await?;
+    }
+    let order = context.waiting_order(operation, &args.wait, Some(args.lease));
+    let stop = CancellationToken::new();
+    let progress = Progress::new();
+    let mut log = progress.clone();
+    let claiming = context.operate(order, stop.clone(), async |_: &Outcome| Ok(()), &mut log);
+    let mut claiming = Box::pin(claiming);
+    let mut signal = None;
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            outcome = &mut claiming => break outcome,
+            received = signals.next() => {
+                signal.get_or_insert(received.number);
+                stop.cancel();
+            }
+            () = progress.tick() => {}
+        }
+    };
+    drop(claiming);
+    progress.clear();
+    match (outcome, signal) {
+        (Ok(outcome), _) => Ok(Ok(Claim {
+            id: ClaimId(outcome.commit),
+            locks: outcome.locks,
+        })),
+        (Err(StepError::Attempt(err)), Some(signal)) if matches!(*err, AttemptError::Stopped) => {
+            eprintln!("stopped by a signal; nothing is claimed");
+            Ok(Err(signal))
+        }
+        (Err(err), _) => Err(err.into()),
+    }
+}
+
+/// Runs the command, and keeps the claim meanwhile. What is lost of it meanwhile is taken out of it, and into `lost`.
+async fn work(
+    context: &Context,
+    args: &RunArgs,
+    claim: &mut Claim,
+    signals: &mut Listener,
+    lost: &mut Vec<LockName>,
+) -> Result<End> {
+    let mut watch = Watch::new(&context.source, &context.around, claim.id)?;
+    watch.look(&claim.locks, &mut io::stderr()).await?;
+    let metadata = metadata(context, &watch, &claim.locks)?;
+    if let Some(signal) = signals.pending() {
+        return Ok(End::Stopped(signal.number));
+    }
+
+    let (mut child, recipient) = match start(args, claim, &metadata) {
+        Ok(started) => started,
+        Err(err) => {
+            let program = args.command.first().cloned().unwrap_or_default();
+            eprintln!("error: cannot start `{}`: {err}", program.to_string_lossy());
+            let not_found = err.kind() == ErrorKind::NotFound;
+            return Ok(End::NotStarted(if not_found { 127 } else { 126 }));
+        }
+    };
+    // What came before the command was there has not reached it, from whomever.
+    while let Some(signal) = signals.pending() {
+        recipient.send(&child, signal.number);
+    }
+
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let holding = hold(
+        context,
+        watch,
+        claim.id,
+        claim.locks.clone(),
+        args.lease,
+        tell,
+    );
+    let mut holding = Box::pin(holding);
+    let mut kill_at: Option<Instant> = None;
+    let status = loop {
+        tokio::select! {
+            biased;
+            status = child.wait() => break status.context("cannot wait for the command")?,
+            signal = signals.next() => {
+                if recipient.is_to_be_sent(&signal) {
+                    recipient.send(&child, signal.number);
+                }
+            }
+            Some(news) = told.recv() => {
+                match news {
+                    Lost::Taken(lock, by) => {
+                        eprintln!("error: the claim of `{lock}` was taken away while the command runs: {by}");
+                        claim.locks.retain(|held| *held != lock);
+                        lost.push(lock);
+                    }
+                    Lost::LeaseOver => {
+                        eprintln!("error: the lease is over, and could not be renewed: somebody else may be given {}", message::listed(&claim.locks));
+                    }
+                }
+                if args.on_lost == OnLost::Kill && kill_at.is_none() {
+                    eprintln!("ending the command");
+                    recipient.send(&child, signals::TERM);
+                    kill_at = Some(Instant::now() + GRACE);
+                }
+            }
+            () = &mut holding => {}
+            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
+                recipient.send(&child, signals::KILL);
+                kill_at = None;
+                // Once is enough.
+                told.close();
+            }
+        }
+    };
+    Ok(End::Ended(status))
+}
+
+/// The folder with the metadata of the locks, a file for each. Only we can read it.
+fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("pool-metadata-")
+        .tempdir_in(&context.around.temporary)
+        .context("cannot make a folder for the metadata")?;
+    for lock in locks {
+        let file = folder.path().join(lock.as_str());
+        std::fs::write(&file, watch.metadata(lock)?)
+            .with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    Ok(folder)
+}
+
+fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(Child, Recipient)> {
+    let (program, rest) = args
+        .command
+        .split_first()
+        .ok_or_else(|| io::Error::other("there is no command"))?;
+    let names: Vec<&str> = claim.locks.iter().map(LockName::as_str).collect();
+    let first: PathBuf = match names.first() {
+        Some(name) => metadata.path().join(name),
+        None => metadata.path().to_owned(),
+    };
+    let mut command = Command::new(program);
+    command
+        .args(rest)
+        .env("POOL_LOCK_NAME", names.join("\n"))
+        .env("POOL_METADATA_FILE", first)
+        .env("POOL_METADATA_DIR", metadata.path())
+        .env("POOL_CLAIM", claim.id.to_string());
+    let recipient = Recipient::for_new_command(&mut command);
+    Ok((command.spawn()?, recipient))
+}
+
+/// Gives the locks back that are still held. A second signal meanwhile gives up on it.
+async fn give_back(
+    context: &Context,
+    claim: &Claim,
+    signals: &mut Listener,
+) -> Result<(), StepError> {
+    if claim.locks.is_empty() {
+        return Ok(());
+    }
+    let release = Operation::Release {
+        locks: claim.locks.clone(),
+        right: Right::Claim(claim.id),
+        reason: None,
+    };
+    let stop = CancellationToken::new();
+    let log = &mut io::stderr();
+    let answer = async |_: &Outcome| Ok(());
+    let releasing = context.operate(context.order(release), stop.clone(), answer, log);
+    let mut releasing = Box::pin(releasing);
+    let mut heard = false;
+    loop {
+        tokio::select! {
+            biased;
+            released = &mut releasing => return released.map(drop),
+            _ = signals.next() => {
+                if heard {
+                    stop.cancel();
+                } else {
+                    eprintln!("giving {} back; once more to leave that", message::listed(&claim.locks));
+                }
+                heard = true;
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The signals that we get, and the command that is to get them.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+
+use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
+use rustix::termios::tcgetpgrp;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+/// What asks for an end.
+pub const TERM: i32 = SIGTERM;
+/// What is an end.
+pub const KILL: i32 = signal_hook::consts::SIGKILL;
+
+/// A signal that has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Received {
+    /// Which.
+    pub number: i32,
+    /// Whether it came from the kernel: a key at the terminal, or the terminal's end.
+    pub by_terminal: bool,
+}
+
+/// Hears the signals that ask for an end, from whomever.
+pub struct Listener {
+    incoming: UnboundedReceiver<Received>,
+    waiting: VecDeque<Received>,
+}
+
+impl Listener {
+    /// Begins to listen. What was ignored before we began goes on to be, as after `nohup`.
+    pub fn new() -> io::Result<Listener> {
+        let ignored = ignored();
+        let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+        let wanted = wanted
+            .iter()
+            .filter(|number| ignored >> (**number - 1) & 1 == 0);
+        let mut signals = SignalsInfo::<WithOrigin>::new(wanted)?;
+        let (tell, incoming) = unbounded_channel();
+        std::thread::spawn(move || {
+            for origin in signals.forever() {
+                let received = Received {
+                    number: origin.signal,
+                    by_terminal: matches!(origin.cause, Cause::Kernel),
+                };
+                if tell.send(received).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Listener {
+            incoming,
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Received {
+        if let Some(received) = self.waiting.pop_front() {
+            return received;
+        }
+        match self.incoming.recv().await {
+            Some(received) => received,
+            // The thread never ends before we do.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next one, if it has come already.
+    pub fn pending(&mut self) -> Option<Received> {
+        let waiting = self.waiting.pop_front();
+        waiting.or_else(|| self.incoming.try_recv().ok())
+    }
+}
+
+/// The signals that we ignore, a bit for each; none where there is no telling.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
+}
+
+/// Whom signals go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipient {
+    /// The command alone, which shares a terminal with us and gets from there what we get.
+    Command,
+    /// The command's own process group.
+    Group,
+}
+
+impl Recipient {
+    /// Sets up a command to get signals once.
+    pub fn for_new_command(command: &mut Command) -> Recipient {
+        // The terminal that we belong to, whatever the standard streams are.
+        let foreground = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(&tty)?));
+        if foreground.is_ok_and(|group| group == getpgrp()) {
+            return Recipient::Command;
+        }
+        command.process_group(0);
+        Recipient::Group
+    }
+
+    /// Whether a signal has to be sent for the command to get it.
+    pub fn is_to_be_sent(self, signal: &Received) -> bool {
+        self == Recipient::Group || !signal.by_terminal
+    }
+
+    /// Sends a signal. A command that is gone needs none.
+    pub fn send(self, child: &Child, number: i32) {
+        let pid = child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(number)) {
+            let _ = match self {
+                Recipient::Command => kill_process(pid, signal),
+                Recipient::Group => kill_process_group(pid, signal),
+            };
+        }
+    }
+}
