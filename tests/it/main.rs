@@ -13,6 +13,8 @@ mod bad_input;
 mod chaos;
 /// The check step and what it keeps between two runs.
 mod check;
+/// The command line: each command, its settings, its answers and exit codes.
+mod command_line;
 /// What the dashboard and the alerts say, by a real Prometheus.
 mod dashboard;
 /// `pool doctor`: what is wrong is found, and nothing is left behind.
@@ -62,6 +64,8 @@ mod races;
 mod reap;
 /// Steps that are run again after their process vanished.
 mod reruns;
+/// `pool run`: commands that run while locks are held.
+mod run;
 /// Where a password must not be: a log, an answer, a commit, the disk.
 mod secrets;
 /// Generated sequences of operations, read back with plain git.

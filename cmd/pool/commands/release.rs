@@ -143,9 +143,11 @@ pub fn ours(
     };
     let line = message::first_line(&held.message);
     let prefix = &context.origin.prefix;
-    let is_ours = [Verb::Claiming, Verb::AddingClaimed]
-        .iter()
-        .any(|verb| line.starts_with(&format!("{prefix} {}: ", verb.as_str())));
+    let is_ours = [Verb::Claiming, Verb::AddingClaimed].iter().any(|verb| {
+        let locks = line.strip_prefix(&format!("{prefix} {}: ", verb.as_str()));
+        // Else it is somebody's whose name only begins with ours.
+        locks.is_some_and(|locks| locks.split(", ").any(|name| name == lock.as_str()))
+    });
     if !is_ours {
         bail!(
             "`{lock}` is held by {}, and you are `{prefix}`; nothing was changed. Show the claim that is yours by --claim, or free it all the same by `pool unlock {lock} --reason WHY`",

@@ -411,11 +411,13 @@ pub fn full_stdout() -> (Stdio, UnixStream) {
     (OwnedFd::from(ours).into(), theirs)
 }
 
-fn path_of(program: &str) -> &'static str {
+/// Where one of our programs is.
+pub fn path_of(program: &str) -> &'static str {
     match program {
         "check" => env!("CARGO_BIN_EXE_check"),
         "in" => env!("CARGO_BIN_EXE_in"),
         "out" => env!("CARGO_BIN_EXE_out"),
+        "pool" => env!("CARGO_BIN_EXE_pool"),
         other => panic!("there is no program {other}"),
     }
 }

@@ -1,0 +1,337 @@
+//! `pool run`: commands that run while locks are held.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::step::Running;
+use crate::support::{Pool, TestRemote, wait_until};
+
+/// A pool with a lock, and a command that runs until it is told to end.
+struct Scene {
+    remote: TestRemote,
+    pool: Pool,
+    done: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let remote = TestRemote::with_pool("aws", &["env-1", "env-2", "env-3"]);
+        let pool = Pool::on(&remote, "aws");
+        let done = pool.home().join("done");
+        let pool = pool.env("DONE", &done);
+        Scene { remote, pool, done }
+    }
+
+    /// Runs `pool run` with these arguments and a command that ends with 3 once it is told to.
+    fn start(&self, args: &[&str]) -> Running {
+        let script = "echo begun >&2; while [ ! -e \"$DONE\" ]; do sleep 0.02; done; exit 3";
+        let running = self
+            .pool
+            .start(&[&["run"], args, &["--", "sh", "-c", script]].concat());
+        running.wait_for_stderr("begun");
+        running
+    }
+
+    /// Tells the command to end.
+    fn end(&self) {
+        fs::write(&self.done, "").unwrap();
+    }
+
+    fn free(&self) -> Vec<String> {
+        self.remote.list("aws/unclaimed")
+    }
+
+    fn tickets(&self) -> String {
+        self.remote.git(&["for-each-ref", "refs/pool-queue"])
+    }
+}
+
+#[test]
+fn a_command_has_its_lock_in_its_environment_and_its_exit_code_is_passed_on() {
+    let scene = Scene::new();
+    let script = r#"echo "$POOL_LOCK_NAME $POOL_CLAIM"; cat "$POOL_METADATA_FILE"; exit 7"#;
+
+    let answer = scene.pool.run(&["run", "env-1", "--", "sh", "-c", script]);
+
+    assert_eq!(answer.code, Some(7), "{}", answer.stderr);
+    let metadata = String::from_utf8(scene.remote.content("aws/unclaimed/env-1")).unwrap();
+    let claim = scene.remote.back(1);
+    assert_eq!(answer.stdout, format!("env-1 {claim}\n{metadata}"));
+    assert_eq!(
+        scene.remote.subjects()[..2],
+        ["anna unclaiming: env-1", "anna claiming: env-1"]
+    );
+    assert!(scene.remote.message(&claim).contains("Pool-Lease: "));
+}
+
+#[test]
+fn what_cannot_be_started_gives_its_locks_back() {
+    let scene = Scene::new();
+    let file = scene.pool.home().join("no-program");
+    fs::write(&file, "").unwrap();
+
+    for (program, code) in [("no-such-program", 127), (file.to_str().unwrap(), 126)] {
+        let answer = scene.pool.run(&["run", "env-1", "--", program]);
+        answer.assert_code(code, &["cannot start"]);
+        assert_eq!(scene.free().len(), 3);
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_ends_as_a_shell_says_it() {
+    let scene = Scene::new();
+
+    let answer = scene
+        .pool
+        .run(&["run", "env-1", "--", "sh", "-c", "kill -KILL $$"]);
+
+    assert_eq!(answer.code, Some(128 + 9));
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn several_locks_are_claimed_and_given_back_in_one_commit_each() {
+    let scene = Scene::new();
+    let script = r#"echo "$POOL_LOCK_NAME"; ls "$POOL_METADATA_DIR""#;
+    let before = scene.remote.count();
+
+    let answer = scene
+        .pool
+        .run(&["run", "env-3", "env-1", "--", "sh", "-c", script]);
+
+    assert_eq!(answer.text(), "env-1\nenv-3\nenv-1\nenv-3\n");
+    assert_eq!(scene.remote.count(), before + 2);
+    assert_eq!(scene.remote.subjects()[1], "anna claiming: env-1, env-3");
+}
+
+#[test]
+fn who_wants_several_locks_holds_none_while_one_of_them_is_missing() {
+    let scene = Scene::new();
+    let held = scene.start(&["env-2"]);
+
+    let waiting = scene.pool.start(&["run", "env-1", "env-2", "--", "true"]);
+    waiting.wait_for_stderr("env-2 is held since");
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-2"]);
+    scene.end();
+
+    assert_eq!(held.finish().code, Some(3));
+    assert_eq!(waiting.finish().code, Some(0));
+    scene
+        .pool
+        .run(&["run", "env-1", "env-9", "--", "true"])
+        .assert_code(2, &["no lock `env-9`"]);
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn without_a_name_any_lock_that_fits_will_do() {
+    let scene = Scene::new();
+    let metadata = b"size: big\n";
+    scene
+        .pool
+        .run_with(&["update", "env-2", "--metadata", "-"], metadata)
+        .text();
+    let args = [
+        "run",
+        "--match",
+        "size=big",
+        "--",
+        "sh",
+        "-c",
+        "echo $POOL_LOCK_NAME",
+    ];
+
+    assert_eq!(scene.pool.run(&args).text(), "env-2\n");
+    let answer = scene.pool.run(&[
+        "run",
+        "--count",
+        "2",
+        "--",
+        "sh",
+        "-c",
+        "ls $POOL_METADATA_DIR | wc -l",
+    ]);
+    assert_eq!(answer.text().trim(), "2");
+    scene
+        .pool
+        .run(&["run", "env-1", "--count", "2", "--", "true"])
+        .assert_code(2, &["cannot be used with"]);
+}
+
+#[test]
+fn one_that_waits_is_told_who_holds_the_lock_and_leaves_nothing_behind_when_it_is_stopped() {
+    let scene = Scene::new();
+    let holder = scene.start(&["env-1"]);
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131)] {
+        let waiting = scene.pool.start(&["run", "env-1", "--", "true"]);
+        waiting.wait_for_stderr("env-1 is held since");
+        waiting.signal(signal);
+
+        waiting
+            .finish()
+            .assert_code(code, &["nothing is claimed", "anna"]);
+        assert_eq!(scene.tickets(), "");
+    }
+    scene
+        .pool
+        .run(&["run", "env-1", "--try", "--", "true"])
+        .assert_code(1, &["gave up at once"]);
+    scene.end();
+    assert_eq!(holder.finish().code, Some(3));
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn a_signal_reaches_the_command_once() {
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let scene = Scene::new();
+        let heard = scene.pool.home().join("heard");
+        let script = format!(
+            "trap 'echo x >> {}' {signal}; echo begun >&2; while [ ! -e \"$DONE\" ]; do sleep 0.02; done",
+            heard.display()
+        );
+        let running = scene
+            .pool
+            .start(&["run", "env-1", "--", "sh", "-c", &script]);
+        running.wait_for_stderr("begun");
+
+        running.signal(signal);
+        wait_until("the command hears the signal", || heard.exists());
+        scene.end();
+
+        assert_eq!(running.finish().code, Some(0));
+        assert_eq!(fs::read_to_string(&heard).unwrap(), "x\n", "{signal}");
+        assert_eq!(scene.free().len(), 3);
+    }
+}
+
+#[test]
+fn a_command_that_a_signal_ends_gives_its_lock_back() {
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let scene = Scene::new();
+        let running = scene.start(&["env-1"]);
+
+        running.signal(signal);
+
+        assert_eq!(running.finish().code, Some(code));
+        assert_eq!(scene.free().len(), 3);
+        assert_eq!(scene.tickets(), "");
+    }
+}
+
+#[test]
+fn the_lease_is_renewed_while_the_command_runs() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1", "--lease", "1s"]);
+    let renewals = || {
+        let subjects = scene.remote.subjects();
+        subjects
+            .iter()
+            .filter(|subject| *subject == "anna renewing: env-1")
+            .count()
+    };
+
+    wait_until("it is renewed again and again", || renewals() >= 3);
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+    scene.end();
+
+    let answer = running.finish();
+    assert_eq!((answer.code, answer.stderr.as_str()), (Some(3), "begun\n"));
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn a_claim_that_is_taken_away_is_told_of_and_is_an_error_in_the_end() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1", "--lease", "1s"]);
+    let bob = Pool::on(&scene.remote, "aws").called("bob");
+
+    bob.run(&["unlock", "env-1", "--reason", "an emergency"])
+        .text();
+    running.wait_for_stderr("taken away while the command runs");
+    // Nobody's lock but bob's own is given back in the end.
+    bob.run(&["claim", "env-1"]).text();
+    scene.end();
+
+    let answer = running.finish();
+    answer.assert_code(
+        2,
+        &["bob unclaiming: env-1", "an emergency", "ended with 3"],
+    );
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+}
+
+#[test]
+fn with_on_lost_kill_a_command_ends_with_its_claim() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1", "env-2", "--lease", "1s", "--on-lost", "kill"]);
+    let bob = Pool::on(&scene.remote, "aws").called("bob");
+
+    bob.run(&["unlock", "env-2", "--reason", "x"]).text();
+
+    running.finish().assert_code(
+        2,
+        &[
+            "ending the command",
+            "ended with 143, but did not hold env-2",
+        ],
+    );
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn what_was_taken_away_unseen_shows_in_the_end() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1"]);
+    let bob = Pool::on(&scene.remote, "aws").called("bob");
+    bob.run(&["unlock", "env-1", "--reason", "x"]).text();
+    bob.run(&["claim", "env-1"]).text();
+    scene.end();
+
+    running
+        .finish()
+        .assert_code(2, &["did not hold env-1 all the time"]);
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+}
+
+#[test]
+fn a_release_that_is_refused_says_what_to_do() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1"]);
+    let claim = scene.remote.head();
+    scene
+        .remote
+        .hook("pre-receive", "echo closed for today >&2; exit 1");
+    scene.end();
+
+    let answer = running.finish();
+
+    let way_out = format!("pool release --claim {claim}");
+    answer.assert_code(2, &["closed for today", "ended with 3", &way_out]);
+}
+
+#[test]
+fn what_a_killed_run_held_is_freed_when_its_lease_is_over_and_not_before() {
+    let scene = Scene::new();
+    scene.start(&["env-1", "--lease", "1h"]).kill();
+    scene.start(&["env-2", "--lease", "1s"]).kill();
+
+    wait_until("the lease is over", || {
+        let reaped = scene.pool.run(&["reap"]);
+        assert!(reaped.stderr.contains("kept `env-1`"), "{}", reaped.stderr);
+        reaped.text() == "freed env-2\n"
+    });
+
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+    scene.end();
+}
+
+#[test]
+fn a_script_is_guarded_with_no_set_up_at_all() {
+    let pool = Pool::bare();
+    let args = ["run", "deploy", "--", "sh", "-c", "echo deployed"];
+
+    assert_eq!(pool.run(&args).text(), "deployed\n");
+    let again = pool.run(&args);
+    assert_eq!((again.text(), again.stderr.as_str()), ("deployed\n", ""));
+}
