@@ -76,5 +76,7 @@ mod several;
 mod ssh;
 /// `pool status`: who holds what, and who waits for what.
 mod status;
+/// People at their terminals, in tmux.
+mod terminals;
 /// Paths, `file://`, `git://` and `http://`: what works by each, its credentials and hooks, and what ends at once.
 mod transports;
