@@ -171,12 +171,12 @@ impl Hints {
         open: &BTreeMap<LockName, Vec<PoolName>>,
     ) -> Result<Option<Hints>, StoreError> {
         let mut hints = Hints::default();
-        let (mut id, mut next) = (head, store.commit(head)?);
+        let (mut id, mut next) = (head, store.skim(head)?);
         let mut age = 0;
         while let Some(commit) = next {
             let base = commit.parents.first().copied();
             let before = match base {
-                Some(base) => store.commit(base)?,
+                Some(base) => store.skim(base)?,
                 None => None,
             };
             let candidate = Candidate { age, id, base };
