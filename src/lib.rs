@@ -16,6 +16,7 @@
 //!
 //! ```text
 //! cmd/{check,in,out}   wiring: arguments, environment, streams, exit codes
+//! cmd/pool             the same for people: flags, settings, who we are, a command that runs while locks are held
 //!   |
 //! show                 what people read on a terminal: tables of a given width
 //!   |
@@ -43,9 +44,10 @@
 //!
 //! - `object`, `lock`, `operation`, `message`, `maker`, `line`, `metadata`, `pool`, `reap` and `show` do no I/O, and read no clock
 //!   and no environment.
-//! - `git` knows commits, paths and refs, not locks. Only `git::link::local` starts processes.
-//! - Only `concourse` knows the wire's JSON: what can be serialized is a promise to someone outside. `metadata` reads what
-//!   users write into their locks.
+//! - `git` knows commits, paths and refs, not locks. Only `git::link::local` starts processes, and `pool run` its
+//!   command.
+//! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
+//!   promise to someone outside. `metadata` reads what users write into their locks.
 //! - Only `cmd` reads arguments and environment and sets exit codes; the rest gets values.
 //! - stdout carries one JSON document, written last. People read stderr.
 //! - A push is believed to have landed when the server says so, and to have failed only when the branch shows it.

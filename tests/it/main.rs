@@ -62,6 +62,8 @@ mod put;
 mod races;
 /// Claims that nobody will give back any more.
 mod reap;
+/// The README's recipes for other CI systems.
+mod recipes;
 /// Steps that are run again after their process vanished.
 mod reruns;
 /// `pool run`: commands that run while locks are held.
