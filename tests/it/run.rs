@@ -335,3 +335,50 @@ fn a_script_is_guarded_with_no_set_up_at_all() {
     let again = pool.run(&args);
     assert_eq!((again.text(), again.stderr.as_str()), ("deployed\n", ""));
 }
+
+#[test]
+fn a_server_that_is_away_for_a_while_is_no_loss() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1", "--lease", "2s", "--on-lost", "tell"]);
+    let away = scene.remote.root().join("away");
+    fs::rename(scene.remote.path(), &away).unwrap();
+
+    running.wait_for_stderr("cannot renew the lease");
+    fs::rename(&away, scene.remote.path()).unwrap();
+    let renewals = |subjects: Vec<String>| {
+        let renewing = subjects
+            .iter()
+            .filter(|subject| subject.contains("renewing"));
+        renewing.count()
+    };
+    let before = renewals(scene.remote.subjects());
+    wait_until("it is renewed again", || {
+        renewals(scene.remote.subjects()) > before
+    });
+    scene.end();
+
+    assert_eq!(running.finish().code, Some(3));
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn a_lease_that_could_not_be_renewed_in_time_ends_the_command_if_that_is_wanted() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1", "--lease", "1s", "--on-lost", "kill"]);
+    let away = scene.remote.root().join("away");
+    fs::rename(scene.remote.path(), &away).unwrap();
+
+    running.wait_for_stderr("the lease is over, and could not be renewed");
+    let answer = running.finish();
+
+    fs::rename(&away, scene.remote.path()).unwrap();
+    answer.assert_code(
+        2,
+        &[
+            "ending the command",
+            "ended with 143",
+            "pool release --claim",
+        ],
+    );
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+}
