@@ -10,7 +10,7 @@ use pool_resource::step;
 #[path = "../resource.rs"]
 mod resource;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     resource::run(async {
         let request = CheckRequest::read(io::stdin().lock())?;
         let versions = step::check(&request, &resource::surroundings(), &mut io::stderr()).await?;

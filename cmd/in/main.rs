@@ -10,7 +10,7 @@ use pool_resource::step;
 #[path = "../resource.rs"]
 mod resource;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     resource::run(async {
         let destination = resource::folder("in")?;
         let request = GetRequest::read(io::stdin().lock())?;

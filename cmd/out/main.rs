@@ -9,7 +9,7 @@ use pool_resource::step;
 #[path = "../resource.rs"]
 mod resource;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     resource::run(async {
         let sources = resource::folder("out")?;
         let request = PutRequest::read(io::stdin().lock())?;

@@ -2,14 +2,14 @@
 //!
 //! Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error.
 
-mod args;
-mod commands;
-mod holder;
-mod output;
-mod settings;
+pub(crate) mod args;
+pub(crate) mod commands;
+pub(crate) mod holder;
+pub(crate) mod output;
+pub(crate) mod settings;
 
 #[path = "../resource.rs"]
-mod resource;
+pub(crate) mod resource;
 
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use clap::Parser;
 
 use args::Args;
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     match resource::block_on(commands::run(args)) {
         Ok(code) => code,
