@@ -206,6 +206,23 @@ fn a_signal_reaches_the_command_once() {
 }
 
 #[test]
+fn a_signal_that_was_ignored_before_goes_on_to_be() {
+    let scene = Scene::new();
+    let holder = scene.start(&["env-1"]);
+    let waiting = scene.pool.start_under(
+        &["env", "--default-signal", "--ignore-signal=INT"],
+        &["run", "env-1", "--", "true"],
+    );
+    waiting.wait_for_stderr("env-1 is held since");
+
+    waiting.signal("INT");
+    scene.end();
+
+    assert_eq!(holder.finish().code, Some(3));
+    assert_eq!(waiting.finish().code, Some(0));
+}
+
+#[test]
 fn a_command_that_a_signal_ends_gives_its_lock_back() {
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let scene = Scene::new();

@@ -65,8 +65,14 @@ impl Pool {
 
     /// Starts `pool`.
     pub fn start(&self, args: &[&str]) -> Running {
+        // Whoever runs the tests in the background may ignore some signals, and what is ignored is so for all below.
+        self.start_under(&["env", "--default-signal"], args)
+    }
+
+    /// Starts `pool` under another program.
+    pub fn start_under(&self, wrapper: &[&str], args: &[&str]) -> Running {
         let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-        self.step.start("pool", &args, b"")
+        self.step.start_under(wrapper, "pool", &args, b"")
     }
 
     /// Runs another program in this shell.
