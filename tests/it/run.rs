@@ -187,7 +187,7 @@ fn a_signal_reaches_the_command_once() {
         let scene = Scene::new();
         let heard = scene.pool.home().join("heard");
         let script = format!(
-            "trap 'echo x >> {}' {signal}; echo begun >&2; while [ ! -e \"$DONE\" ]; do sleep 0.02; done",
+            "trap 'echo x >> {}' {signal}; echo begun >&2; while [ ! -e \"$DONE\" ]; do sleep 0.02; done; exit 0",
             heard.display()
         );
         let running = scene
