@@ -22,9 +22,9 @@ impl Scene {
         Scene { remote, pool, done }
     }
 
-    /// Runs `pool run` with these arguments and a command that ends with 3 once it is told to.
+    /// Runs `pool run` with these arguments and a command that ends with 3 once it is told to, or left alone.
     fn start(&self, args: &[&str]) -> Running {
-        let script = "echo begun >&2; while [ ! -e \"$DONE\" ]; do sleep 0.02; done; exit 3";
+        let script = "echo begun >&2; while [ ! -e \"$DONE\" ] && [ -d \"${DONE%/*}\" ]; do sleep 0.02; done; exit 3";
         let running = self
             .pool
             .start(&[&["run"], args, &["--", "sh", "-c", script]].concat());
