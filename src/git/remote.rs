@@ -600,6 +600,27 @@ impl Remote {
             })
     }
 
+    /// What a fetch asks the server to do: what it cannot go without, and what is welcome.
+    fn fetch_capabilities(
+        &self,
+        known: &Capabilities,
+        needed: &[&'static str],
+    ) -> Result<String, RemoteError> {
+        for capability in needed {
+            self.require(known, capability)?;
+        }
+        let mut capabilities = needed.to_vec();
+        capabilities.extend(
+            ["ofs-delta", "no-progress"]
+                .iter()
+                .filter(|optional| known.can(optional)),
+        );
+        if known.value("agent").is_some() {
+            capabilities.push(AGENT);
+        }
+        Ok(capabilities.join(" "))
+    }
+
     /// Fetches, and gives the commits at which the server says the history is cut off.
     async fn fetch(
         &self,
@@ -609,22 +630,11 @@ impl Remote {
         also: &[Oid],
         depth: Depth,
     ) -> Result<Vec<Oid>, RemoteError> {
-        let mut capabilities = vec!["side-band-64k", "shallow"];
-        for capability in &capabilities {
-            self.require(known, capability)?;
-        }
-        capabilities.extend(
-            ["ofs-delta", "no-progress"]
-                .iter()
-                .filter(|optional| known.can(optional)),
-        );
-        if known.value("agent").is_some() {
-            capabilities.push(AGENT);
-        }
+        let capabilities = self.fetch_capabilities(known, &["side-band-64k", "shallow"])?;
         let mut request = Vec::new();
         packet::push(
             &mut request,
-            format!("want {head} {}\n", capabilities.join(" ")).as_bytes(),
+            format!("want {head} {capabilities}\n").as_bytes(),
         );
         for object in also {
             packet::push(&mut request, format!("want {object}\n").as_bytes());
@@ -664,19 +674,8 @@ impl Remote {
                 let _ = talk.leave().await;
                 return Ok(None);
             }
-            let mut capabilities = vec!["side-band-64k", "shallow", "filter"];
-            for capability in &capabilities {
-                self.require(known, capability)?;
-            }
-            capabilities.extend(
-                ["ofs-delta", "no-progress"]
-                    .iter()
-                    .filter(|optional| known.can(optional)),
-            );
-            if known.value("agent").is_some() {
-                capabilities.push(AGENT);
-            }
-            let capabilities = capabilities.join(" ");
+            let needed = ["side-band-64k", "shallow", "filter"];
+            let capabilities = self.fetch_capabilities(known, &needed)?;
             let wants = if commits.is_empty() {
                 std::slice::from_ref(&head)
             } else {

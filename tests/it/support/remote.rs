@@ -391,19 +391,17 @@ impl TestRemote {
             stream.push_str(&data(&format!("{verb}: env-{lock}")));
             writeln!(stream, "R aws/{from}/env-{lock} aws/{to}/env-{lock}").unwrap();
         }
-        let output = run(
-            &remote.path,
-            &["fast-import", "--quiet"],
-            stream.as_bytes(),
-            &[],
-        );
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        remote.git(&["repack", "-a", "-d", "-q"]);
+        remote.import(&stream);
         remote
+    }
+
+    /// Takes in what `git fast-import` is told, and packs it.
+    fn import(&self, stream: &str) {
+        let args = ["fast-import", "--quiet"];
+        let output = run(&self.path, &args, stream.as_bytes(), &[]);
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        self.git(&["repack", "-a", "-d", "-q"]);
     }
 
     /// A repository with 20 pools of 50 locks each and `commits` commits. Each commit claims or releases a lock, as tools
@@ -476,18 +474,7 @@ impl TestRemote {
             )
             .unwrap();
         }
-        let output = run(
-            &remote.path,
-            &["fast-import", "--quiet"],
-            stream.as_bytes(),
-            &[],
-        );
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        remote.git(&["repack", "-a", "-d", "-q"]);
+        remote.import(&stream);
         remote.git(&["config", "uploadpack.allowFilter", "true"]);
         remote.git(&["config", "uploadpack.allowReachableSHA1InWant", "true"]);
         remote
