@@ -229,16 +229,10 @@ impl Bench {
     fn peak(&self) -> usize {
         let (program, request, folder) = self.request();
         let args: Vec<OsString> = folder.into_iter().map(Into::into).collect();
-        let peak = self.step.temporary().join("peak");
-        let time = ["/usr/bin/time", "-f", "%M", "-o", peak.to_str().unwrap()];
         let input = request.to_string();
-        let running = self
-            .step
-            .start_under(&time, program, &args, input.as_bytes());
-        let answer = running.finish();
+        let (answer, kilobytes) = self.step.run_measured(program, &args, input.as_bytes());
         assert_eq!(answer.code, Some(0), "{}", answer.stderr);
-        let text = std::fs::read_to_string(&peak).unwrap();
-        text.trim().parse().unwrap()
+        kilobytes
     }
 }
 

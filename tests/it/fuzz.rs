@@ -653,25 +653,13 @@ fn a_spoiled_private_key_is_refused_and_never_shown() {
 
 /// The programs' own peak, in kilobytes, and what they said.
 fn peak_of(step: &Step, program: &str, request: &Value) -> (usize, crate::support::Answer) {
-    let peak = step.folder().join("peak");
-    let time = [
-        "/usr/bin/time",
-        "-q",
-        "-f",
-        "%M",
-        "-o",
-        peak.to_str().unwrap(),
-    ];
     let args: Vec<OsString> = if program == "check" {
         vec![]
     } else {
         vec![step.folder().into()]
     };
-    let answer = step
-        .start_under(&time, program, &args, request.to_string().as_bytes())
-        .finish();
-    let text = std::fs::read_to_string(&peak).unwrap();
-    (text.trim().parse().unwrap(), answer)
+    let (answer, peak) = step.run_measured(program, &args, request.to_string().as_bytes());
+    (peak, answer)
 }
 
 fn packet(data: &[u8]) -> Vec<u8> {

@@ -95,18 +95,12 @@ fn an_acquire_on_a_long_history_needs_little_memory() {
     let remote = long_of_its_own();
     let served = Served::new(&remote);
     let step = served.step(&remote);
-    let peak = step.folder().join("peak");
-    let time = ["/usr/bin/time", "-f", "%M", "-o", peak.to_str().unwrap()];
     let request = json!({"source": step.source(), "params": {"acquire": true}}).to_string();
     let args = [OsString::from(step.folder())];
 
-    let answer = step
-        .start_under(&time, "out", &args, request.as_bytes())
-        .finish();
+    let (answer, kilobytes) = step.run_measured("out", &args, request.as_bytes());
 
     assert_eq!(answer.version(), remote.head());
-    let text = std::fs::read_to_string(&peak).unwrap();
-    let kilobytes: usize = text.trim().parse().unwrap();
     assert!(kilobytes < 25 * 1024, "{kilobytes} KB");
     assert!(kilobytes > 1024, "{kilobytes} KB is no program's peak");
 }

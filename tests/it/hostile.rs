@@ -1159,29 +1159,10 @@ fn with_content(content: &[u8], compression: &str) -> (TestRemote, GitDaemon, St
 
 /// Runs a program, and gives its answer with its peak of memory in kilobytes.
 fn measured(step: &Step, program: &str, folder: &Path, request: Value) -> (Answer, usize) {
-    let peak = step.temporary().join("peak");
-    let time = [
-        "/usr/bin/time",
-        "-q",
-        "-f",
-        "%M",
-        "-o",
-        peak.to_str().unwrap(),
-    ];
     let mut request = request;
     request["source"] = step.source().clone();
     let args = [folder.as_os_str().to_owned()];
-    let answer = step
-        .start_under(&time, program, &args, request.to_string().as_bytes())
-        .finish();
-    (
-        answer,
-        std::fs::read_to_string(&peak)
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap(),
-    )
+    step.run_measured(program, &args, request.to_string().as_bytes())
 }
 
 #[test]

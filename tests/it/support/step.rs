@@ -204,6 +204,16 @@ impl Step {
         self.start_command(command, program, input)
     }
 
+    /// Runs a program to its end, and gives its peak of memory in kilobytes as well.
+    pub fn run_measured(&self, program: &str, args: &[OsString], input: &[u8]) -> (Answer, usize) {
+        let peak = self.folder().join("peak");
+        let peak_path = peak.to_str().unwrap();
+        let time = ["/usr/bin/time", "-q", "-f", "%M", "-o", peak_path];
+        let answer = self.start_under(&time, program, args, input).finish();
+        let text = std::fs::read_to_string(&peak).unwrap();
+        (answer, text.trim().parse().unwrap())
+    }
+
     fn start_command(&self, mut command: Command, program: &str, input: &[u8]) -> Running {
         command.stdout(Stdio::piped());
         self.start_configured(command, program, input)
