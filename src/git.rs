@@ -5,6 +5,7 @@
 
 mod access;
 mod advertisement;
+mod commits;
 #[cfg(test)]
 mod fuzz;
 mod history;
@@ -15,6 +16,7 @@ mod remote;
 mod store;
 
 pub use access::{Access, Credentials, Header, HostKeys, Limits, Proxy, SshAccess, Trust};
+pub use commits::Commits;
 pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};
 pub use remote::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};

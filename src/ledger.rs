@@ -276,6 +276,29 @@ pub struct Held {
     pub lease_end: Option<SystemTime>,
 }
 
+impl Held {
+    /// The claim that a commit made, as far as that commit tells.
+    pub(crate) fn new(id: Oid, commit: &Commit) -> Held {
+        Held {
+            claim: ClaimId(id),
+            made: moment(commit.time),
+            message: commit.message.as_slice().into(),
+            last_sign: id,
+            last_sign_at: moment(commit.time),
+            lease_end: message::lease_end(&commit.message),
+        }
+    }
+
+    /// Takes in the later signs of life.
+    pub(crate) fn note(&mut self, sign: &Sign) {
+        if let Some((last, time)) = sign.last {
+            self.last_sign = last;
+            self.last_sign_at = moment(time);
+        }
+        self.lease_end = sign.lease_end.or(self.lease_end);
+    }
+}
+
 /// The claims of several pools, by their locks.
 pub type Claims = BTreeMap<PoolName, BTreeMap<LockName, Held>>;
 
@@ -288,20 +311,32 @@ pub type Claims = BTreeMap<PoolName, BTreeMap<LockName, Held>>;
 /// # Errors
 /// [`HistoryError`].
 pub fn claims(history: &History<'_>, pools: &[PoolName]) -> Result<Claims, HistoryError> {
-    match claims_here(history, pools)? {
-        (claims, true) => Ok(claims),
-        (_, false) => Err(HistoryError::Truncated),
+    match claims_here(history, pools, None)? {
+        (claims, None) => Ok(claims),
+        (_, Some(_)) => Err(HistoryError::Truncated),
     }
 }
 
-/// As [`claims`], as far as the history is here; and whether that is all of them. The others are older.
+/// Claims that stand and were made where the history is not here any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Older {
+    /// The commit at which it ends; they were made by this one or before.
+    pub end: Oid,
+    /// The locks that they hold.
+    pub locks: Vec<(PoolName, LockName)>,
+}
+
+/// As [`claims`], as far as the history is here; and what is older.
+///
+/// What is already `known` at an earlier commit is not looked for anew: the walk ends there.
 ///
 /// # Errors
 /// [`HistoryError::Store`].
 pub fn claims_here(
     history: &History<'_>,
     pools: &[PoolName],
-) -> Result<(Claims, bool), HistoryError> {
+    known: Option<(Oid, &Claims)>,
+) -> Result<(Claims, Option<Older>), HistoryError> {
     let mut found = Claims::new();
     let mut on_the_way = Folder::default();
     for pool in pools {
@@ -319,8 +354,25 @@ pub fn claims_here(
     let (mut id, mut commit) = (history.head(), history.commit(history.head())?);
     on_the_way.back_to(history, Some(commit.tree), &mut |_, _| {})?;
     while !on_the_way.is_empty() {
+        if let Some((_, known)) = known.filter(|(at, _)| *at == id) {
+            for (pool, lock) in on_the_way.open() {
+                let Some(held) = known.get(&pool).and_then(|known| known.get(&lock)) else {
+                    continue;
+                };
+                let mut held = held.clone();
+                if let Some(sign) = renewals.get(&held.claim.0) {
+                    held.note(sign);
+                }
+                found.entry(pool).or_default().insert(lock, held);
+            }
+            break;
+        }
         let before = match history.before(id, &commit) {
-            Err(HistoryError::Truncated) => return Ok((found, false)),
+            Err(HistoryError::Truncated) => {
+                let end = id;
+                let locks = on_the_way.open();
+                return Ok((found, Some(Older { end, locks })));
+            }
             before => before?,
         };
         if before
@@ -335,16 +387,10 @@ pub fn claims_here(
             let tree = before.as_ref().map(|(_, before)| before.tree);
             on_the_way.back_to(history, tree, &mut |pool, locks| made.push((pool, locks)))?;
             if !made.is_empty() {
-                let mut sign = renewals.remove(&id).unwrap_or_default();
-                sign.note(id, &commit);
-                let held = Held {
-                    claim: ClaimId(id),
-                    made: moment(commit.time),
-                    message: commit.message.as_slice().into(),
-                    last_sign: sign.last.map_or(id, |(last, _)| last),
-                    last_sign_at: moment(sign.last.map_or(commit.time, |(_, time)| time)),
-                    lease_end: sign.lease_end,
-                };
+                let mut held = Held::new(id, &commit);
+                if let Some(sign) = renewals.remove(&id) {
+                    held.note(&sign);
+                }
                 for (pool, locks) in made {
                     let claims = found.entry(pool).or_default();
                     claims.extend(locks.into_iter().map(|lock| (lock, held.clone())));
@@ -355,19 +401,19 @@ pub fn claims_here(
         let Some(before) = before else { break };
         (id, commit) = before;
     }
-    Ok((found, true))
+    Ok((found, None))
 }
 
-/// What is known of a claim's holder, gathered from the newest commit back.
+/// What is known of a claim's holder by the commits after it, gathered from the newest back.
 #[derive(Debug, Default)]
-struct Sign {
+pub(crate) struct Sign {
     /// The last commit, and its time.
     last: Option<(Oid, i64)>,
     lease_end: Option<SystemTime>,
 }
 
 impl Sign {
-    fn note(&mut self, id: Oid, commit: &Commit) {
+    pub(crate) fn note(&mut self, id: Oid, commit: &Commit) {
         self.last = self.last.or(Some((id, commit.time)));
         self.lease_end = self
             .lease_end
@@ -376,7 +422,7 @@ impl Sign {
 }
 
 /// The claim that a message shows.
-fn shown_claim(message: &[u8]) -> Option<Oid> {
+pub(crate) fn shown_claim(message: &[u8]) -> Option<Oid> {
     // An id that is cut short would be filled up with zeros.
     message::trailer(message, message::CLAIM)
         .filter(|claim| claim.len() == 40)?
@@ -405,6 +451,16 @@ impl Folder {
 
     fn is_empty(&self) -> bool {
         self.below.is_empty() && self.claimed.is_none()
+    }
+
+    /// What is still looked for.
+    fn open(&self) -> Vec<(PoolName, LockName)> {
+        let here = self.claimed.iter().flat_map(|(pool, open)| {
+            let locks = open.iter().cloned();
+            locks.map(|lock| (pool.clone(), lock))
+        });
+        here.chain(self.below.values().flat_map(Folder::open))
+            .collect()
     }
 
     /// Forgets what nothing is looked for in any more.

@@ -81,8 +81,9 @@
 //!
 //! **The history is fetched as deep as the question goes.** A walk that comes to the end of what is here says so, and is
 //! asked again ten times deeper. Who asks only to show something, and is served by a server that can leave out folders, gets
-//! all commits without them, and those few folders that matter (`step::far`). What a killed process left behind, or a damaged copy, shows as a hole in the history,
-//! never as its beginning.
+//! all commits without them, taken out of the pack while it comes (`git::commits`), and those few folders that matter
+//! (`step::far`). What a killed process left behind, or a damaged copy, shows as a hole in the history, never as its
+//! beginning.
 //!
 //! **What nobody was told of is given back.** From the moment that a claim may be on the branch until its answer has been
 //! written it is *pending*; whatever ends the step before that undoes it, by the same loop and under the same rules as

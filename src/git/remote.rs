@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::access::Access;
 use super::advertisement::{Advertisement, AdvertisementError, Capabilities};
+use super::commits::{self, Commits, UnfitPack};
 use super::link::{Link, Service, Talk};
 use super::location::Location;
 use super::packet::{self, MIB, Packet};
@@ -44,6 +45,8 @@ impl Depth {
     pub const HEAD: Depth = Depth(1);
     /// The last fifty: enough for most questions about the past, and hardly dearer than one.
     pub const RECENT: Depth = Depth(50);
+    /// The last five thousand: enough to find nearly every claim, at a cost that is felt.
+    pub const LONG: Depth = Depth(5000);
     /// Everything. The number is Git's own for it.
     const ALL: Depth = Depth(0x7fff_ffff);
 
@@ -649,66 +652,102 @@ impl Remote {
         }
         packet::push(&mut request, b"done\n");
         talk.send(request).await?;
-        self.receive(talk, &self.store).await
+        self.receive(talk).await
     }
 
-    /// Fetches into another store than our own: these commits (the head, if none is named) and all before them, or only
-    /// these; and of their files what `filter` leaves (see `git-rev-list(1)`). Nothing of it is taken for a part of our copy.
+    /// Fetches these commits, without those before them, and their folders, without the files in them. So our copy is not the
+    /// whole of any commit after that, and no snapshot may be taken with it.
     ///
-    /// `None` when the server cannot leave anything out, or gives nothing but what its refs point to; else the head.
+    /// Tells whether it did: not where the server cannot leave files out, or gives nothing but what its refs point to.
     ///
     /// # Errors
     /// [`RemoteError`].
-    pub async fn fetch_some(
-        &self,
-        into: &Store,
-        commits: &[Oid],
-        filter: &str,
-    ) -> Result<Option<Oid>, RemoteError> {
+    pub async fn fetch_folders(&self, commits: &[Oid]) -> Result<bool, RemoteError> {
         self.within_limit(async {
-            let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
-            let head = self.head_in(&advertisement)?;
-            let known = advertisement.capabilities();
-            let gives_any = known.can("allow-reachable-sha1-in-want");
-            if !known.can("filter") || !commits.is_empty() && !gives_any {
-                let _ = talk.leave().await;
-                return Ok(None);
+            let needed = ["filter", "allow-reachable-sha1-in-want"];
+            let fetch = ["deepen 1\n", "filter blob:none\n"];
+            match self.ask_for(commits, &needed, &fetch).await? {
+                Some(mut talk) => self.receive(&mut talk).await.map(|_| true),
+                None => Ok(false),
             }
-            let needed = ["side-band-64k", "shallow", "filter"];
-            let capabilities = self.fetch_capabilities(known, &needed)?;
-            let wants = if commits.is_empty() {
-                std::slice::from_ref(&head)
-            } else {
-                commits
-            };
-            let mut request = Vec::new();
-            for (n, want) in wants.iter().enumerate() {
-                let line = match n {
-                    0 => format!("want {want} {capabilities}\n"),
-                    _ => format!("want {want}\n"),
-                };
-                packet::push(&mut request, line.as_bytes());
-            }
-            if !commits.is_empty() {
-                packet::push(&mut request, b"deepen 1\n");
-            }
-            packet::push(&mut request, format!("filter {filter}\n").as_bytes());
-            packet::push_flush(&mut request);
-            packet::push(&mut request, b"done\n");
-            talk.send(request).await?;
-            if commits.is_empty() {
-                // Without a depth no cuts are told.
-                self.receive_pack(&mut talk, into).await?;
-            } else {
-                self.receive(&mut talk, into).await?;
-            }
-            Ok(Some(head))
         })
         .await
     }
 
+    /// Fetches all commits of the branch as it is now, and none of their folders.
+    ///
+    /// `None` when the server cannot leave folders out, or there is more of it than can be read at once.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn fetch_commits(&self) -> Result<Option<Commits>, RemoteError> {
+        self.within_limit(async {
+            let fetch = ["filter tree:0\n"];
+            let Some(mut talk) = self.ask_for(&[], &["filter"], &fetch).await? else {
+                return Ok(None);
+            };
+            let mut reader = commits::Reader::new();
+            let mut unfit = None;
+            let received = self
+                .receive_pack(&mut talk, &mut |bytes| {
+                    reader.take(bytes).map_err(|err| {
+                        unfit = Some(err);
+                        self.protocol(err.to_string())
+                    })
+                })
+                .await;
+            if let Some(UnfitPack::Other(_)) = unfit {
+                return Ok(None);
+            }
+            received?;
+            let commits = reader.end().map_err(|err| self.protocol(err.to_string()))?;
+            Ok(Some(commits))
+        })
+        .await
+    }
+
+    /// Asks for commits (the head, if none is named), of which not all that belongs to them is wanted; `None` when the
+    /// server can't do that.
+    async fn ask_for(
+        &self,
+        commits: &[Oid],
+        needed: &[&str],
+        lines: &[&str],
+    ) -> Result<Option<Talk>, RemoteError> {
+        let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
+        let head = self.head_in(&advertisement)?;
+        let known = advertisement.capabilities();
+        if !needed.iter().all(|needed| known.can(needed)) {
+            // It has been reached; that it is left without a word changes nothing.
+            let _ = talk.leave().await;
+            return Ok(None);
+        }
+        let capabilities =
+            self.fetch_capabilities(known, &["side-band-64k", "shallow", "filter"])?;
+        let wants = if commits.is_empty() {
+            std::slice::from_ref(&head)
+        } else {
+            commits
+        };
+        let mut request = Vec::new();
+        for (n, want) in wants.iter().enumerate() {
+            let line = match n {
+                0 => format!("want {want} {capabilities}\n"),
+                _ => format!("want {want}\n"),
+            };
+            packet::push(&mut request, line.as_bytes());
+        }
+        for line in lines {
+            packet::push(&mut request, line.as_bytes());
+        }
+        packet::push_flush(&mut request);
+        packet::push(&mut request, b"done\n");
+        talk.send(request).await?;
+        Ok(Some(talk))
+    }
+
     /// Takes in what follows a request: the cuts in the history, and a pack.
-    async fn receive(&self, talk: &mut Talk, into: &Store) -> Result<Vec<Oid>, RemoteError> {
+    async fn receive(&self, talk: &mut Talk) -> Result<Vec<Oid>, RemoteError> {
         let mut cuts = Vec::new();
         talk.reader.allow("list of cuts", MOST_CUTS);
         loop {
@@ -728,33 +767,42 @@ impl Remote {
                 }
             }
         }
-        self.receive_pack(talk, into).await?;
+        self.store
+            .take_pack(
+                async move |write: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>| {
+                    self.receive_pack(talk, &mut |bytes| Ok(write(bytes)?))
+                        .await
+                },
+            )
+            .await?;
         Ok(cuts)
     }
 
-    async fn receive_pack(&self, talk: &mut Talk, into: &Store) -> Result<(), RemoteError> {
+    async fn receive_pack(
+        &self,
+        talk: &mut Talk,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), RemoteError>,
+    ) -> Result<(), RemoteError> {
         talk.reader.allow("pack", MOST_PACK);
-        into
-            .take_pack(async move |write: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>| -> Result<(), RemoteError> {
-                let mut words = Vec::new();
-                loop {
-                    let Packet::Data(data) = self.next(talk).await? else {
-                        return Ok(());
-                    };
-                    match data.split_first() {
-                        Some((1, pack)) => write(pack)?,
-                        Some((2, progress)) => hear(&mut words, progress),
-                        Some((3, fatal)) => return Err(self.server_failed_at_last(&words, fatal)),
-                        // Which of our commits the server knows too; we asked for the pack either way.
-                        _ if data.starts_with(b"ACK ") || data.starts_with(b"NAK") => {}
-                        _ => match data.strip_prefix(b"ERR ") {
-                            Some(words) => return Err(self.server_failed(words)),
-                            None => return Err(self.protocol(format!("`{}` in a pack", readable(&data)))),
-                        },
+        let mut words = Vec::new();
+        loop {
+            let Packet::Data(data) = self.next(talk).await? else {
+                return Ok(());
+            };
+            match data.split_first() {
+                Some((1, pack)) => take(pack)?,
+                Some((2, progress)) => hear(&mut words, progress),
+                Some((3, fatal)) => return Err(self.server_failed_at_last(&words, fatal)),
+                // Which of our commits the server knows too; we asked for the pack either way.
+                _ if data.starts_with(b"ACK ") || data.starts_with(b"NAK") => {}
+                _ => match data.strip_prefix(b"ERR ") {
+                    Some(words) => return Err(self.server_failed(words)),
+                    None => {
+                        return Err(self.protocol(format!("`{}` in a pack", readable(&data))));
                     }
-                }
-            })
-            .await
+                },
+            }
+        }
     }
 
     async fn next(&self, talk: &mut Talk) -> Result<Packet, RemoteError> {

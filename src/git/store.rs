@@ -289,23 +289,6 @@ impl Store {
         }))
     }
 
-    /// Reads a commit as [`Store::commit`] does, at half the cost: for walks over very many. For a store that is filled only
-    /// by one fetch: what comes in a pack has been in the memory as a whole already, so that its size is not asked first.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it is damaged or something else.
-    pub fn skim(&self, id: Oid) -> Result<Option<Commit>, StoreError> {
-        let odb = self.odb()?;
-        let skimmed = match odb.read(id) {
-            Ok(object) if object.kind() == ObjectType::Commit => skimmed(object.data()),
-            _ => None,
-        };
-        match skimmed {
-            Some(commit) => Ok(Some(commit)),
-            None => self.commit(id),
-        }
-    }
-
     /// Reads what stands at `path` in a tree; `None` when nothing does.
     ///
     /// # Errors
@@ -748,33 +731,6 @@ fn in_header(text: &str) -> String {
 fn objects(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> StoreError {
     let doing = doing.into();
     move |source| StoreError::Objects { doing, source }
-}
-
-/// What the bytes of a commit say; `None` when they are not as Git writes them.
-fn skimmed(bytes: &[u8]) -> Option<Commit> {
-    let end = bytes.windows(2).position(|two| two == b"\n\n")?;
-    let (head, message) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 2..]);
-    // One that is cut short would be filled up with zeros.
-    let oid = |text: &str| (text.len() == 40).then(|| text.parse().ok()).flatten();
-    let mut lines = head.lines();
-    let tree = oid(lines.next()?.strip_prefix("tree ")?)?;
-    let mut parents = Vec::new();
-    let mut time = None;
-    for line in lines {
-        if let Some(parent) = line.strip_prefix("parent ") {
-            parents.push(oid(parent)?);
-        } else if let Some(committer) = line.strip_prefix("committer ") {
-            let mut words = committer.rsplit(' ');
-            time = words.nth(1)?.parse().ok();
-            break;
-        }
-    }
-    Some(Commit {
-        tree,
-        parents,
-        time: time?,
-        message: message.to_owned(),
-    })
 }
 
 /// How many objects a pack has, if its header is there.

@@ -8,39 +8,25 @@
 //! so this is good for showing, and nothing is decided by it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::SystemTime;
 
-use crate::git::{Remote, RemoteError, Snapshot, Store, StoreError};
-use crate::ledger::Held;
-use crate::lock::{ClaimId, Holding, LockName, PoolName};
+use crate::git::{Commits, Remote, RemoteError, Store, StoreError};
+use crate::ledger::{self, Claims, Held, Older, Sign};
+use crate::lock::{Holding, LockName, PoolName};
 use crate::message;
 use crate::object::Oid;
-use crate::report::at;
-
-/// All commits, and none of their folders.
-const COMMITS: &str = "tree:0";
-
-/// Folders, and none of the files in them.
-const FOLDERS: &str = "blob:none";
 
 /// With more commits than this that don't speak of locks it is cheaper to fetch everything.
 const MOST_SILENT: usize = 500;
 
-/// How many commits are looked into in one round for each claim that is looked for, at first; twice as many in each
-/// round after that.
-const FIRST_ROUND: usize = 2;
+/// How many commits are looked into in one round, shared among the claims that are looked for. A round costs as much as
+/// some hundreds of them.
+const ROUND: usize = 600;
+
+/// How many commits are looked into for one claim in the first round at most; four times as many in each round after that.
+const FIRST_SHARE: usize = 20;
 
 /// More rounds than this are not worth it.
-const MOST_ROUNDS: usize = 6;
-
-type Claims = BTreeMap<PoolName, BTreeMap<LockName, Held>>;
-
-/// The commits of a branch, and the folders of some.
-pub(super) struct Far {
-    temporary: PathBuf,
-}
+const MOST_ROUNDS: usize = 5;
 
 /// A commit that may have claimed a lock.
 #[derive(Clone, Copy)]
@@ -52,13 +38,6 @@ struct Candidate {
     base: Option<Oid>,
 }
 
-/// A sign of life of a claim's holder.
-struct Sign {
-    commit: Oid,
-    time: i64,
-    lease_end: Option<SystemTime>,
-}
-
 /// What the commits say by themselves.
 #[derive(Default)]
 struct Hints {
@@ -66,58 +45,73 @@ struct Hints {
     claims: HashMap<LockName, Vec<Candidate>>,
     /// Those that say nothing of locks.
     silent: Vec<Candidate>,
-    /// By the claim, the last commit that shows it and changes nothing.
-    renewals: HashMap<Oid, Sign>,
+    /// By the claim, what those commits say that show it and change nothing.
+    signs: HashMap<Oid, Sign>,
+}
+
+/// The commits of a branch without their folders, and the folders of some.
+pub(super) struct Far {
+    remote: Remote,
+    commits: Option<Commits>,
 }
 
 impl Far {
-    pub fn new(temporary: &Path) -> Far {
+    /// Gets ready to ask this remote, which must be one of our own: nothing of what is fetched is the whole of a history.
+    pub fn new(remote: Remote) -> Far {
         Far {
-            temporary: temporary.to_owned(),
+            remote,
+            commits: None,
         }
     }
 
-    /// The claims that stand in these pools; `None` when they cannot be found in this way.
+    /// Fetches what [`Far::claims`] begins with.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn fetch(&mut self) -> Result<(), RemoteError> {
+        self.commits = self.remote.fetch_commits().await?;
+        Ok(())
+    }
+
+    /// The claims that hold these locks at `head`; `None` when they cannot be found in this way.
     ///
     /// # Errors
     /// [`RemoteError`].
     pub async fn claims(
         &mut self,
-        remote: &Remote,
-        snapshot: &Snapshot,
-        pools: &[PoolName],
+        head: Oid,
+        older: &Older,
     ) -> Result<Option<Claims>, RemoteError> {
-        let store = Store::temporary(&self.temporary)?;
-        match remote.fetch_some(&store, &[], COMMITS).await? {
-            Some(_) if store.has(snapshot.commit) => {}
-            _ => return Ok(None),
+        if self.commits.is_none() {
+            self.fetch().await?;
         }
-        let mut found = Claims::new();
         let mut open: BTreeMap<LockName, Vec<PoolName>> = BTreeMap::new();
-        for pool in pools {
-            found.entry(pool.clone()).or_default();
-            for lock in claimed(remote.store(), snapshot.commit, pool)? {
-                open.entry(lock).or_default().push(pool.clone());
-            }
+        for (pool, lock) in &older.locks {
+            open.entry(lock.clone()).or_default().push(pool.clone());
         }
-        let Some(hints) = Hints::read(&store, snapshot.commit, &open)? else {
+        // They take room, and at the next look there may be more.
+        let commits = self.commits.take();
+        let hints = commits.and_then(|commits| Hints::read(&commits, head, older.end, &open));
+        let Some(hints) = hints else {
             return Ok(None);
         };
 
+        let mut found = Claims::new();
         let mut looked_into: BTreeSet<Oid> = BTreeSet::new();
-        let mut known: HashMap<LockName, usize> = HashMap::new();
+        let mut tried: HashMap<LockName, usize> = HashMap::new();
         for round in 0..MOST_ROUNDS {
             let mut wanted = Vec::new();
             if round == 0 {
                 wanted.extend_from_slice(&hints.silent);
             }
+            let looked_for: usize = open.values().map(Vec::len).sum();
+            let share = (ROUND / looked_for.max(1)).clamp(2, FIRST_SHARE << (2 * round));
             for (lock, pools) in &open {
-                let from = known.get(lock).copied().unwrap_or_default();
-                let more = (FIRST_ROUND << round) * pools.len();
-                let named = hints.claims.get(lock).map_or(&[][..], Vec::as_slice);
-                let to = (from + more).min(named.len());
+                let named = hints.naming(lock);
+                let from = tried.get(lock).copied().unwrap_or_default();
+                let to = (from + share * pools.len()).min(named.len());
                 wanted.extend_from_slice(&named[from..to]);
-                known.insert(lock.clone(), to);
+                tried.insert(lock.clone(), to);
             }
             let commits: BTreeSet<Oid> = wanted
                 .iter()
@@ -125,17 +119,12 @@ impl Far {
                 .filter(|commit| looked_into.insert(*commit))
                 .collect();
             let commits: Vec<Oid> = commits.into_iter().collect();
-            if !commits.is_empty()
-                && remote
-                    .fetch_some(&store, &commits, FOLDERS)
-                    .await?
-                    .is_none()
-            {
+            if !commits.is_empty() && !self.remote.fetch_folders(&commits).await? {
                 return Ok(None);
             }
             for (lock, pools) in &mut open {
-                let named = hints.claims.get(lock).map_or(&[][..], Vec::as_slice);
-                let seen = known.get(lock).copied().unwrap_or_default();
+                let named = hints.naming(lock);
+                let seen = tried.get(lock).copied().unwrap_or_default();
                 // What is older than the next one that has not been looked into must wait for it.
                 let until = named.get(seen).map_or(usize::MAX, |next| next.age);
                 let silent = hints.silent.iter().filter(|one| one.age < until);
@@ -144,7 +133,7 @@ impl Far {
                 candidates.sort_by_key(|candidate| candidate.age);
                 let mut rest = Vec::new();
                 for pool in std::mem::take(pools) {
-                    match hints.first_claim(&store, &candidates, &pool, lock)? {
+                    match hints.first_claim(self.remote.store(), &candidates, &pool, lock)? {
                         Some(held) => {
                             let claims = found.entry(pool).or_default();
                             claims.insert(lock.clone(), held);
@@ -164,19 +153,24 @@ impl Far {
 }
 
 impl Hints {
-    /// Reads all commits of the branch; `None` when they don't tell enough.
+    /// Reads all commits of the branch, and takes from `end` on what may have claimed a lock; `None` when they don't tell
+    /// enough.
     fn read(
-        store: &Store,
+        commits: &Commits,
         head: Oid,
+        end: Oid,
         open: &BTreeMap<LockName, Vec<PoolName>>,
-    ) -> Result<Option<Hints>, StoreError> {
+    ) -> Option<Hints> {
         let mut hints = Hints::default();
-        let (mut id, mut next) = (head, store.skim(head)?);
+        let (mut id, mut commit) = (head, commits.get(head)?);
         let mut age = 0;
-        while let Some(commit) = next {
+        let mut is_near = true;
+        loop {
+            is_near &= id != end;
             let base = commit.parents.first().copied();
             let before = match base {
-                Some(base) => store.skim(base)?,
+                // The server has it, for nothing was asked to be left out but folders.
+                Some(base) => Some(commits.get(base)?),
                 None => None,
             };
             let candidate = Candidate { age, id, base };
@@ -184,20 +178,10 @@ impl Hints {
                 .as_ref()
                 .is_some_and(|before| before.tree == commit.tree)
             {
-                let shown = message::trailer(&commit.message, message::CLAIM)
-                    .filter(|claim| claim.len() == 40)
-                    .and_then(|claim| claim.parse().ok());
-                if let Some(claim) = shown {
-                    let sign = hints.renewals.entry(claim).or_insert_with(|| Sign {
-                        commit: id,
-                        time: commit.time,
-                        lease_end: None,
-                    });
-                    sign.lease_end = sign
-                        .lease_end
-                        .or_else(|| message::lease_end(&commit.message));
+                if let Some(claim) = ledger::shown_claim(&commit.message) {
+                    hints.signs.entry(claim).or_default().note(id, &commit);
                 }
-            } else {
+            } else if !is_near {
                 match message::read_subject(&commit.message) {
                     Some(subject) if subject.verb.is_claim() => {
                         let several = subject.lock.split(", ");
@@ -213,14 +197,21 @@ impl Hints {
                     None => hints.silent.push(candidate),
                 }
                 if hints.silent.len() > MOST_SILENT {
-                    return Ok(None);
+                    return None;
                 }
             }
-            let Some(base) = base else { break };
-            (id, next) = (base, before);
+            let (Some(base), Some(before)) = (base, before) else {
+                break;
+            };
+            (id, commit) = (base, before);
             age += 1;
         }
-        Ok(Some(hints))
+        (!is_near).then_some(hints)
+    }
+
+    /// Those that say they claim this lock.
+    fn naming(&self, lock: &LockName) -> &[Candidate] {
+        self.claims.get(lock).map_or(&[], Vec::as_slice)
     }
 
     /// The first of these commits that claimed a lock.
@@ -250,34 +241,12 @@ impl Hints {
             let Some(commit) = store.commit(candidate.id)? else {
                 continue;
             };
-            let sign = self.renewals.get(&candidate.id);
-            return Ok(Some(Held {
-                claim: ClaimId(candidate.id),
-                made: at(commit.time),
-                last_sign: sign.map_or(candidate.id, |sign| sign.commit),
-                last_sign_at: at(sign.map_or(commit.time, |sign| sign.time)),
-                lease_end: sign
-                    .and_then(|sign| sign.lease_end)
-                    .or_else(|| message::lease_end(&commit.message)),
-                message: Arc::from(commit.message),
-            }));
+            let mut held = Held::new(candidate.id, &commit);
+            if let Some(sign) = self.signs.get(&candidate.id) {
+                held.note(sign);
+            }
+            return Ok(Some(held));
         }
         Ok(None)
     }
-}
-
-/// The locks in a pool's `claimed/`.
-fn claimed(store: &Store, commit: Oid, pool: &PoolName) -> Result<Vec<LockName>, StoreError> {
-    let Some(commit) = store.commit(commit)? else {
-        return Ok(Vec::new());
-    };
-    let folder = store.entry(commit.tree, &pool.folder(Holding::Claimed))?;
-    let Some(folder) = folder.filter(|folder| folder.mode == crate::object::Mode::Folder) else {
-        return Ok(Vec::new());
-    };
-    let files = store.list(folder.id)?.into_iter();
-    let locks = files
-        .filter(|file| file.entry.mode.is_blob())
-        .filter_map(|file| LockName::new(std::str::from_utf8(&file.name).ok()?).ok());
-    Ok(locks.collect())
 }

@@ -13,7 +13,7 @@ use super::{Ready, StepError, Surroundings};
 use crate::attempt::{self, Usual, component, refs_of_branch};
 use crate::concourse::Source;
 use crate::git::{Depth, HistoryError, Interest, Listing, Remote, Snapshot, Store};
-use crate::ledger::{self, Held};
+use crate::ledger::{self, Claims, Held, Older};
 use crate::line::{Need, PlaceName, Ticket, TicketText, in_order};
 use crate::lock::{Holding, LockName, PoolName};
 use crate::object::Oid;
@@ -114,8 +114,8 @@ pub struct Viewer {
     pace: Pace,
     seen: Option<(Listing, Overview)>,
     far: Far,
-    /// How deep the last answer went.
-    depth: Depth,
+    /// The claims that stood at this commit.
+    claims: Option<(Oid, Claims)>,
     /// What each ticket pointed to, since when, and what it says.
     tickets: HashMap<String, Known>,
 }
@@ -147,8 +147,8 @@ impl Viewer {
             pool: source.pool.clone(),
             pace: ready.pace,
             seen: None,
-            far: Far::new(&around.temporary),
-            depth: Depth::RECENT,
+            far: Far::new(ready.remote(&source.branch, Store::temporary(&around.temporary)?)?),
+            claims: None,
             tickets: HashMap::new(),
         })
     }
@@ -168,7 +168,7 @@ impl Viewer {
                 let limit = self.pace.fault_limit;
                 let never = CancellationToken::new();
                 let snapshot =
-                    attempt::snapshot(&mut self.remote, self.depth, limit, &never, log).await?;
+                    attempt::snapshot(&mut self.remote, Depth::RECENT, limit, &never, log).await?;
                 self.read(snapshot, log).await?
             }
         };
@@ -183,7 +183,7 @@ impl Viewer {
     ) -> Result<(Listing, Option<Snapshot>), StepError> {
         let never = CancellationToken::new();
         let known_head = self.seen.as_ref().map(|(listing, _)| listing.head);
-        let (tickets, depth) = (&self.tickets, self.depth);
+        let tickets = &self.tickets;
         let interest = |listing: &Listing| {
             let unread = listing.watched.iter().filter(|(name, _)| {
                 let known = tickets.get(*name);
@@ -193,7 +193,7 @@ impl Viewer {
             if known_head == Some(listing.head) && unread.is_empty() {
                 Interest::Nothing
             } else {
-                Interest::Head(depth, unread)
+                Interest::Head(Depth::RECENT, unread)
             }
         };
         let remote = &mut self.remote;
@@ -229,25 +229,35 @@ impl Viewer {
         let mut looked_far = false;
         let claims = loop {
             let history = self.remote.history(&snapshot);
-            let deeper = match ledger::claims(&history, &names) {
-                Ok(claims) => break claims,
-                Err(err) => attempt::deeper(snapshot.depth, err)?,
-            };
-            if !looked_far {
+            let known = self.claims.as_ref().map(|(at, claims)| (*at, claims));
+            let (mut claims, older) =
+                ledger::claims_here(&history, &names, known).map_err(at_the_head)?;
+            let Some(older) = older else { break claims };
+            if snapshot.depth >= Depth::LONG && !looked_far {
                 looked_far = true;
                 let far = &mut self.far;
-                let remote = &self.remote;
                 let found = ride_out(limit, &never, log, async || {
-                    far.claims(remote, &snapshot, &names).await
+                    far.claims(snapshot.commit, &older).await
                 })
                 .await?;
-                if let Some(claims) = found {
+                if let Some(found) = found {
+                    for (pool, found) in found {
+                        claims.entry(pool).or_default().extend(found);
+                    }
                     break claims;
                 }
             }
-            snapshot = attempt::snapshot(&mut self.remote, deeper, limit, &never, log).await?;
+            let deeper = attempt::deeper(snapshot.depth, HistoryError::Truncated)?;
+            let near = attempt::snapshot(&mut self.remote, deeper, limit, &never, log);
+            snapshot = if deeper == Depth::LONG && are_even_older(&claims, &older) {
+                // What fails here is tried again when it is needed.
+                let (near, _) = tokio::join!(near, self.far.fetch());
+                near?
+            } else {
+                near.await?
+            };
         };
-        self.depth = snapshot.depth;
+        self.claims = Some((snapshot.commit, claims.clone()));
         Ok(Overview {
             remote: self.name.clone(),
             branch: self.remote.branch().to_owned(),
@@ -371,6 +381,14 @@ impl Viewer {
         }
         overview
     }
+}
+
+/// Whether some of the older claims are likely not to be found in ten times the history that is here, if as many of those
+/// that are left are found in each of its ten parts.
+fn are_even_older(found: &Claims, older: &Older) -> bool {
+    let left = older.locks.len() as f64;
+    let found: usize = found.values().map(BTreeMap::len).sum();
+    left * (left / (left + found as f64)).powi(9) >= 0.5
 }
 
 /// What stands at the head is here; what is not is lost.

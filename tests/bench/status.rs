@@ -18,9 +18,14 @@ fn main() {
         return;
     }
     let remote = TestRemote::with_many_pools(100_000);
-    println!("| `pool status --all` over http | median, ms | most memory, MB |");
-    println!("|---|---|---|");
-    measure("folders left out", 9, &remote);
+    println!(
+        "| `pool status --all` over http | median, ms | `git clone`, ms | ratio | most memory, MB |"
+    );
+    println!("|---|---|---|---|---|");
+    measure("folders left out, no commit graph", 5, &remote);
+    // What servers do by themselves after a number of pushes.
+    remote.git(&["gc", "--quiet"]);
+    measure("folders left out, after `git gc`", 9, &remote);
     remote.git(&["config", "uploadpack.allowFilter", "false"]);
     measure("everything fetched", 3, &remote);
 }
@@ -62,7 +67,32 @@ fn measure(name: &str, rounds: usize, remote: &TestRemote) {
             .unwrap();
         most = most.max(kilobytes);
     }
+    // What plain git fetches at least to tell who holds what: every folder that ever was, and no files where it can do
+    // without. Looking through it comes on top.
+    let clones: Vec<Duration> = (0..3).map(|_| clone(&server.uri())).collect();
+    let (ours, git) = (median(times), median(clones));
+    println!(
+        "| {name} | {} | {} | {:.2} | {} |",
+        ours.as_millis(),
+        git.as_millis(),
+        ours.as_secs_f64() / git.as_secs_f64(),
+        most / 1024
+    );
+}
+
+fn clone(uri: &str) -> Duration {
+    let folder = tempfile::tempdir().unwrap();
+    let started = Instant::now();
+    let mut command = Command::new("git");
+    command
+        .args(["clone", "--quiet", "--bare", "--filter=blob:none", uri])
+        .arg(folder.path().join("clone"));
+    let status = support::git::hermetic(&mut command).status().unwrap();
+    assert!(status.success());
+    started.elapsed()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
-    let median = times[times.len() / 2].as_millis();
-    println!("| {name} | {median} | {} |", most / 1024);
+    times[times.len() / 2]
 }

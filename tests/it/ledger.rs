@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pool_resource::git::{Access, Depth, HistoryError, Location, Remote, Store};
 use pool_resource::ledger::{Held, claims, claims_here};
-use pool_resource::lock::PoolName;
+use pool_resource::lock::{LockName, PoolName};
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
@@ -14,12 +14,15 @@ use crate::support::remote::Hand;
 
 type Claims = BTreeMap<String, BTreeMap<String, Held>>;
 
-/// The claims of these pools, from as much of the history as it takes, and how much that was.
-async fn read(remote: &TestRemote, pools: &[&str]) -> (Claims, Depth) {
+fn reader(remote: &TestRemote) -> Remote {
     let (location, _) = Location::parse(&remote.uri()).unwrap();
     let store = Store::temporary(&std::env::temp_dir()).unwrap();
-    let access = Access::default();
-    let mut read = Remote::new(&location, &access, remote.branch(), store).unwrap();
+    Remote::new(&location, &Access::default(), remote.branch(), store).unwrap()
+}
+
+/// The claims of these pools, from as much of the history as it takes, and how much that was.
+async fn read(remote: &TestRemote, pools: &[&str]) -> (Claims, Depth) {
+    let mut read = reader(remote);
     let pools: Vec<PoolName> = pools
         .iter()
         .map(|pool| PoolName::new(pool).unwrap())
@@ -232,22 +235,68 @@ async fn of_a_part_of_the_history_the_claims_in_it_are_told() {
         say(&remote, &n.to_string());
     }
     let new = remote.claim_by_hand("aws", "new");
-    let (location, _) = Location::parse(&remote.uri()).unwrap();
-    let store = Store::temporary(&std::env::temp_dir()).unwrap();
-    let mut read = Remote::new(&location, &Access::default(), "main", store).unwrap();
+    let mut read = reader(&remote);
     let pools = [PoolName::new("aws").unwrap()];
 
     let mut shown = Vec::new();
     for depth in [Depth::RECENT, Depth::RECENT.deeper().unwrap()] {
         let snapshot = read.snapshot(depth).await.unwrap();
-        let (claims, is_all) = claims_here(&read.history(&snapshot), &pools).unwrap();
+        let (claims, older) = claims_here(&read.history(&snapshot), &pools, None).unwrap();
         let claims = claims[&pools[0]].iter();
         let claims = claims.map(|(lock, held)| (lock.to_string(), held.claim.to_string()));
-        shown.push((claims.collect::<Vec<_>>(), is_all));
+        let older = older.map(|older| older.locks);
+        shown.push((claims.collect::<Vec<_>>(), older));
     }
 
-    assert_eq!(shown[0], (vec![("new".to_owned(), new)], false));
-    assert_eq!((shown[1].0.len(), shown[1].1), (2, true));
+    let old = (pools[0].clone(), LockName::new("old").unwrap());
+    assert_eq!(shown[0], (vec![("new".to_owned(), new)], Some(vec![old])));
+    assert_eq!((shown[1].0.len(), &shown[1].1), (2, &None));
+}
+
+#[tokio::test]
+async fn what_is_known_of_an_earlier_commit_is_not_looked_for_again() {
+    let remote = TestRemote::with_pool("aws", &["old", "passing", "new"]);
+    let old = remote.claim_by_hand("aws", "old");
+    remote.claim_by_hand("aws", "passing");
+    let pools = [PoolName::new("aws").unwrap()];
+    let mut early = reader(&remote);
+    let then = early.snapshot(Depth::RECENT).await.unwrap();
+    let known = claims(&early.history(&then), &pools).unwrap();
+    remote.release_by_hand("aws", "passing");
+    let passing = remote.claim_by_hand("aws", "passing");
+    let new = remote.claim_by_hand("aws", "new");
+    let sign = say(&remote, &format!("here\n\nPool-Claim: {old}\n"));
+    for n in 0..45 {
+        say(&remote, &n.to_string());
+    }
+    let mut read = reader(&remote);
+    let snapshot = read.snapshot(Depth::RECENT).await.unwrap();
+    let history = read.history(&snapshot);
+
+    let (_, older) = claims_here(&history, &pools, None).unwrap();
+    let (claims, none) = claims_here(&history, &pools, Some((then.commit, &known))).unwrap();
+
+    assert_eq!(
+        older.unwrap().locks,
+        [(pools[0].clone(), LockName::new("old").unwrap())]
+    );
+    assert_eq!(none, None);
+    let shown = claims[&pools[0]].iter();
+    let shown: Vec<_> = shown
+        .map(|(lock, held)| {
+            (
+                lock.as_str(),
+                held.claim.to_string(),
+                held.last_sign.to_string(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("new", new.clone(), new),
+        ("old", old, sign),
+        ("passing", passing.clone(), passing),
+    ];
+    assert_eq!(shown, expected);
 }
 
 #[tokio::test]

@@ -404,6 +404,25 @@ impl TestRemote {
         self.git(&["repack", "-a", "-d", "-q"]);
     }
 
+    /// Puts so many commits on the branch that change no file.
+    pub fn say_often(&self, commits: usize) {
+        let mut stream = String::new();
+        let head = self.head();
+        for n in 0..commits {
+            let time = 1_800_000_000 + n;
+            writeln!(
+                stream,
+                "commit refs/heads/{}\ncommitter Hand <hand@example.com> {time} +0000\ndata 3\nhm\n",
+                self.branch()
+            )
+            .unwrap();
+            if n == 0 {
+                writeln!(stream, "from {head}").unwrap();
+            }
+        }
+        self.import(&stream);
+    }
+
     /// A repository with 20 pools of 50 locks each and `commits` commits. Each commit claims or releases a lock, as tools
     /// do, at random but always the same; in the end about half of them are claimed, two of each pool from the beginning.
     /// Packed, and served with the parts left out that a client does not want, as the large hosts do.
