@@ -60,6 +60,11 @@ impl Depth {
             Depth(depth) => Some(Depth(depth * 10)),
         }
     }
+
+    /// How many times as deep as another one.
+    pub fn parts(self, other: Depth) -> i32 {
+        i32::try_from(self.0 / other.0).unwrap_or(i32::MAX)
+    }
 }
 
 /// A branch at one moment: its head's files are here.

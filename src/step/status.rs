@@ -247,9 +247,14 @@ impl Viewer {
                     break claims;
                 }
             }
-            let deeper = attempt::deeper(snapshot.depth, HistoryError::Truncated)?;
+            let mut deeper = attempt::deeper(snapshot.depth, HistoryError::Truncated)?;
+            if deeper < Depth::LONG && are_older(&claims, &older, snapshot.depth, deeper) {
+                deeper = Depth::LONG;
+            }
+            let ask_far =
+                deeper == Depth::LONG && are_older(&claims, &older, snapshot.depth, deeper);
             let near = attempt::snapshot(&mut self.remote, deeper, limit, &never, log);
-            snapshot = if deeper == Depth::LONG && are_even_older(&claims, &older) {
+            snapshot = if ask_far {
                 // What fails here is tried again when it is needed.
                 let (near, _) = tokio::join!(near, self.far.fetch());
                 near?
@@ -383,12 +388,14 @@ impl Viewer {
     }
 }
 
-/// Whether some of the older claims are likely not to be found in ten times the history that is here, if as many of those
-/// that are left are found in each of its ten parts.
-fn are_even_older(found: &Claims, older: &Older) -> bool {
+/// Whether some claims are likely to be older than what `deeper` would bring, where so many have been found up to `depth`: if
+/// of those that are left as many are found in each further part of the history as in the one that is here.
+fn are_older(found: &Claims, older: &Older, depth: Depth, deeper: Depth) -> bool {
     let left = older.locks.len() as f64;
     let found: usize = found.values().map(BTreeMap::len).sum();
-    left * (left / (left + found as f64)).powi(9) >= 0.5
+    // One more than were found: that a few are not there says little.
+    let share = left / (left + found as f64 + 1.0);
+    left * share.powi(deeper.parts(depth) - 1) >= 0.5
 }
 
 /// What stands at the head is here; what is not is lost.

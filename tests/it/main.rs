@@ -53,6 +53,7 @@ mod metrics;
 mod names;
 /// `timeout` and `try`: waits that end by themselves.
 mod patience;
+/// The pipelines in ci/: only keys that Concourse knows.
 mod pipelines;
 /// HTTP proxies, for SSH and HTTP.
 mod proxies;
@@ -80,5 +81,7 @@ mod ssh;
 mod status;
 /// People at their terminals, in tmux.
 mod terminals;
+/// What the architecture page and the manifest say.
+mod tidy;
 /// Paths, `file://`, `git://` and `http://`: what works by each, its credentials and hooks, and what ends at once.
 mod transports;
