@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::operation::{Operation, Want};
 
 /// The files of a repository, and nothing else: what a decision's edits are carried out on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,0 +1,222 @@
+//! What is fetched: the head with its files, folders of some commits, or all commits and nothing else.
+
+use super::{AGENT, Depth, Remote, hear};
+use crate::git::RemoteError;
+use crate::git::advertisement::Capabilities;
+use crate::git::commits::{self, Commits, UnfitPack};
+use crate::git::link::{Service, Talk};
+use crate::git::packet::{self, MIB, Packet};
+use crate::git::readable;
+use crate::git::store::StoreError;
+use crate::object::Oid;
+
+/// The most that a pack may have, in bytes, and what is said besides while it comes. It goes to the disk. More than that
+/// the large hosts don't take in one push either.
+const MOST_PACK: u64 = 2 * 1024 * MIB;
+
+/// The most that the list of commits may have after which a history is cut off, in bytes: room for a million.
+const MOST_CUTS: u64 = 64 * MIB;
+
+impl Remote {
+    /// What a fetch asks the server to do: what it cannot go without, and what is welcome.
+    fn fetch_capabilities(
+        &self,
+        known: &Capabilities,
+        needed: &[&'static str],
+    ) -> Result<String, RemoteError> {
+        for capability in needed {
+            self.require(known, capability)?;
+        }
+        let mut capabilities = needed.to_vec();
+        capabilities.extend(
+            ["ofs-delta", "no-progress"]
+                .iter()
+                .filter(|optional| known.can(optional)),
+        );
+        if known.value("agent").is_some() {
+            capabilities.push(AGENT);
+        }
+        Ok(capabilities.join(" "))
+    }
+
+    /// Fetches, and gives the commits at which the server says the history is cut off.
+    pub(super) async fn fetch(
+        &self,
+        talk: &mut Talk,
+        known: &Capabilities,
+        head: Oid,
+        also: &[Oid],
+        depth: Depth,
+    ) -> Result<Vec<Oid>, RemoteError> {
+        let capabilities = self.fetch_capabilities(known, &["side-band-64k", "shallow"])?;
+        let mut request = Vec::new();
+        packet::push(
+            &mut request,
+            format!("want {head} {capabilities}\n").as_bytes(),
+        );
+        for object in also {
+            packet::push(&mut request, format!("want {object}\n").as_bytes());
+        }
+        for cut in self.store.boundary() {
+            packet::push(&mut request, format!("shallow {cut}\n").as_bytes());
+        }
+        packet::push(&mut request, format!("deepen {}\n", depth.0).as_bytes());
+        packet::push_flush(&mut request);
+        if let Some(have) = self.store.head() {
+            packet::push(&mut request, format!("have {have}\n").as_bytes());
+        }
+        packet::push(&mut request, b"done\n");
+        talk.send(request).await?;
+        self.receive(talk).await
+    }
+
+    /// Fetches these commits, without those before them, and their folders, without the files in them. So our copy is not the
+    /// whole of any commit after that, and no snapshot may be taken with it.
+    ///
+    /// Tells whether it did: not where the server cannot leave files out, or gives nothing but what its refs point to.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn fetch_folders(&self, commits: &[Oid]) -> Result<bool, RemoteError> {
+        self.within_limit(async {
+            let needed = ["filter", "allow-reachable-sha1-in-want"];
+            let fetch = ["deepen 1\n", "filter blob:none\n"];
+            match self.ask_for(commits, &needed, &fetch).await? {
+                Some(mut talk) => self.receive(&mut talk).await.map(|_| true),
+                None => Ok(false),
+            }
+        })
+        .await
+    }
+
+    /// Fetches all commits of the branch as it is now, and none of their folders.
+    ///
+    /// `None` when the server cannot leave folders out, or there is more of it than can be read at once.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn fetch_commits(&self) -> Result<Option<Commits>, RemoteError> {
+        self.within_limit(async {
+            let fetch = ["filter tree:0\n"];
+            let Some(mut talk) = self.ask_for(&[], &["filter"], &fetch).await? else {
+                return Ok(None);
+            };
+            let mut reader = commits::Reader::new();
+            let mut unfit = None;
+            let received = self
+                .receive_pack(&mut talk, &mut |bytes| {
+                    reader.take(bytes).map_err(|err| {
+                        unfit = Some(err);
+                        self.protocol(err.to_string())
+                    })
+                })
+                .await;
+            if let Some(UnfitPack::Other(_)) = unfit {
+                return Ok(None);
+            }
+            received?;
+            let commits = reader.end().map_err(|err| self.protocol(err.to_string()))?;
+            Ok(Some(commits))
+        })
+        .await
+    }
+
+    /// Asks for commits (the head, if none is named), of which not all that belongs to them is wanted; `None` when the
+    /// server can't do that.
+    async fn ask_for(
+        &self,
+        commits: &[Oid],
+        needed: &[&str],
+        lines: &[&str],
+    ) -> Result<Option<Talk>, RemoteError> {
+        let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
+        let head = self.head_in(&advertisement)?;
+        let known = advertisement.capabilities();
+        if !needed.iter().all(|needed| known.can(needed)) {
+            // It has been reached; that it is left without a word changes nothing.
+            let _ = talk.leave().await;
+            return Ok(None);
+        }
+        let capabilities =
+            self.fetch_capabilities(known, &["side-band-64k", "shallow", "filter"])?;
+        let wants = if commits.is_empty() {
+            std::slice::from_ref(&head)
+        } else {
+            commits
+        };
+        let mut request = Vec::new();
+        for (n, want) in wants.iter().enumerate() {
+            let line = match n {
+                0 => format!("want {want} {capabilities}\n"),
+                _ => format!("want {want}\n"),
+            };
+            packet::push(&mut request, line.as_bytes());
+        }
+        for line in lines {
+            packet::push(&mut request, line.as_bytes());
+        }
+        packet::push_flush(&mut request);
+        packet::push(&mut request, b"done\n");
+        talk.send(request).await?;
+        Ok(Some(talk))
+    }
+
+    /// Takes in what follows a request: the cuts in the history, and a pack.
+    async fn receive(&self, talk: &mut Talk) -> Result<Vec<Oid>, RemoteError> {
+        let mut cuts = Vec::new();
+        talk.reader.allow("list of cuts", MOST_CUTS);
+        loop {
+            match self.next(talk).await? {
+                Packet::Flush => break,
+                Packet::Data(line) => {
+                    let line = packet::text(&line);
+                    if let Some(cut) = line.strip_prefix(b"shallow ") {
+                        let cut = std::str::from_utf8(cut)
+                            .ok()
+                            .and_then(|cut| Oid::from_str(cut).ok());
+                        cuts.extend(cut);
+                    } else if let Some(words) = line.strip_prefix(b"ERR ") {
+                        return Err(self.server_failed(words));
+                    }
+                    // "unshallow" needs no note: what is cut off shows in what is here.
+                }
+            }
+        }
+        self.store
+            .take_pack(
+                async move |write: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>| {
+                    self.receive_pack(talk, &mut |bytes| Ok(write(bytes)?))
+                        .await
+                },
+            )
+            .await?;
+        Ok(cuts)
+    }
+
+    async fn receive_pack(
+        &self,
+        talk: &mut Talk,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), RemoteError>,
+    ) -> Result<(), RemoteError> {
+        talk.reader.allow("pack", MOST_PACK);
+        let mut words = Vec::new();
+        loop {
+            let Packet::Data(data) = self.next(talk).await? else {
+                return Ok(());
+            };
+            match data.split_first() {
+                Some((1, pack)) => take(pack)?,
+                Some((2, progress)) => hear(&mut words, progress),
+                Some((3, fatal)) => return Err(self.server_failed_at_last(&words, fatal)),
+                // Which of our commits the server knows too; we asked for the pack either way.
+                _ if data.starts_with(b"ACK ") || data.starts_with(b"NAK") => {}
+                _ => match data.strip_prefix(b"ERR ") {
+                    Some(words) => return Err(self.server_failed(words)),
+                    None => {
+                        return Err(self.protocol(format!("`{}` in a pack", readable(&data))));
+                    }
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! What is pushed: one commit onto the branch, or other refs beside it, each by compare-and-swap.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, PoisonError};
+
+use super::{AGENT, Prepared, PushAnswer, RefUpdate, Remote, hear};
+use crate::git::RemoteError;
+use crate::git::advertisement::Capabilities;
+use crate::git::link::{Service, Talk};
+use crate::git::packet::{self, MIB, Packet};
+use crate::git::readable;
+use crate::object::Oid;
+
+/// The most that a server and its hooks may say to a push, in bytes.
+const MOST_REPORT: u64 = 64 * MIB;
+
+impl Remote {
+    pub(super) async fn prepare_push(&self) -> Result<(), RemoteError> {
+        if self.prepared().is_some() {
+            return Ok(());
+        }
+        self.within_limit(async {
+            let (talk, advertisement) = self.open(Service::ReceivePack).await?;
+            let known = advertisement.capabilities().clone();
+            *self.prepared() = Some(if self.link.is_stateless() {
+                Prepared::Known(known)
+            } else {
+                Prepared::Begun(Box::new(talk), known, advertisement.get(&self.reference()))
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends a push that was begun, if one was, so that no server is kept waiting.
+    pub async fn forget_push(&self) {
+        let begun = self
+            .prepared()
+            .take_if(|prepared| matches!(prepared, Prepared::Begun(..)));
+        if let Some(Prepared::Begun(talk, ..)) = begun {
+            // If the goodbye gets lost, the end of the connection says the same.
+            let _ = talk.leave().await;
+        }
+    }
+
+    pub(super) fn prepared(&self) -> MutexGuard<'_, Option<Prepared>> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a push, or goes on with one that was begun. With `expected` only one that replaces that commit: `None` when
+    /// the branch has moved.
+    async fn begin_push(
+        &self,
+        expected: Option<Oid>,
+    ) -> Result<Option<(Talk, Capabilities)>, RemoteError> {
+        let prepared = self.prepared().take();
+        match prepared {
+            Some(Prepared::Known(known)) => {
+                *self.prepared() = Some(Prepared::Known(known.clone()));
+                return Ok(Some((self.link.resume(Service::ReceivePack)?, known)));
+            }
+            Some(Prepared::Begun(talk, known, at)) if expected.is_none() || at == expected => {
+                return Ok(Some((*talk, known)));
+            }
+            // It was begun before or after the commit that we go by; only a new one can tell.
+            Some(Prepared::Begun(talk, ..)) => drop(talk.leave().await),
+            None => {}
+        }
+        let (talk, advertisement) = self.open(Service::ReceivePack).await?;
+        if expected.is_some() && advertisement.get(&self.reference()) != expected {
+            let _ = talk.leave().await;
+            return Ok(None);
+        }
+        let known = advertisement.capabilities().clone();
+        if self.link.is_stateless() {
+            *self.prepared() = Some(Prepared::Known(known.clone()));
+        }
+        Ok(Some((talk, known)))
+    }
+
+    /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there; and where the
+    /// server can do it in one step, the refs in `also`. Sets `sent` before the server gets to see any of it: whoever
+    /// drops the push later does not know what became of it.
+    ///
+    /// # Errors
+    /// [`RemoteError`]: when it is transient, the push may or may not have landed.
+    pub async fn push(
+        &self,
+        expected: Oid,
+        commit: Oid,
+        pack: &[u8],
+        also: &[RefUpdate],
+        sent: &Cell<bool>,
+    ) -> Result<PushAnswer, RemoteError> {
+        self.within_limit(async {
+            let Some((mut talk, known)) = self.begin_push(Some(expected)).await? else {
+                return Ok(PushAnswer::Moved);
+            };
+            let mut updates = vec![RefUpdate {
+                name: self.reference(),
+                old: Some(expected),
+                new: Some(commit),
+            }];
+            let together = !also.is_empty() && known.can("atomic") && known.can("delete-refs");
+            if together {
+                updates.extend_from_slice(also);
+            }
+            let request = self.commands(&known, &updates, pack)?;
+            sent.set(true);
+            talk.send(request).await?;
+            let mut report = self.read_report(&mut talk).await?;
+            match report.refs.remove(&self.reference()) {
+                Some(None) => Ok(PushAnswer::Accepted { together }),
+                Some(Some(reason)) => Ok(PushAnswer::Rejected {
+                    reason,
+                    words: report.words,
+                }),
+                None => Err(self.report_lacks("the branch")),
+            }
+        })
+        .await
+    }
+
+    /// Makes, moves or takes away refs besides the branch, all or none of them where the server can. Gives the server's
+    /// reason when it does not, or when one was not as expected.
+    ///
+    /// # Errors
+    /// [`RemoteError`]: when it is transient, it may have been done or not.
+    pub async fn update_refs(
+        &self,
+        updates: &[RefUpdate],
+        pack: &[u8],
+    ) -> Result<Option<String>, RemoteError> {
+        self.within_limit(async {
+            let Some((mut talk, known)) = self.begin_push(None).await? else {
+                return Ok(Some("there is no way to the server".to_owned()));
+            };
+            if !known.can("delete-refs") {
+                let _ = talk.leave().await;
+                return Ok(Some("it lets no ref be deleted".to_owned()));
+            }
+            talk.send(self.commands(&known, updates, pack)?).await?;
+            let mut report = self.read_report(&mut talk).await?;
+            for update in updates {
+                match report.refs.remove(&update.name) {
+                    Some(None) => {}
+                    Some(reason) => return Ok(reason),
+                    None => return Err(self.report_lacks(&update.name)),
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Asks whether the server lets us in to push, and whether it can then change several refs as one. Changes nothing.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn may_begin_push(&self) -> Result<bool, RemoteError> {
+        self.within_limit(async {
+            let (talk, advertisement) = self.open(Service::ReceivePack).await?;
+            let _ = talk.leave().await;
+            Ok(advertisement.capabilities().can("atomic"))
+        })
+        .await
+    }
+
+    /// The commands of a push, with the objects that they need.
+    fn commands(
+        &self,
+        known: &Capabilities,
+        updates: &[RefUpdate],
+        pack: &[u8],
+    ) -> Result<Vec<u8>, RemoteError> {
+        let mut capabilities = vec!["report-status", "side-band-64k"];
+        for capability in &capabilities {
+            self.require(known, capability)?;
+        }
+        let mut optional = vec!["quiet"];
+        if updates.len() > 1 {
+            optional.push("atomic");
+        }
+        if updates.iter().any(|update| update.new.is_none()) {
+            optional.push("delete-refs");
+        }
+        capabilities.extend(optional.iter().filter(|optional| known.can(optional)));
+        if known.value("agent").is_some() {
+            capabilities.push(AGENT);
+        }
+        let capabilities = capabilities.join(" ");
+        let mut request = Vec::with_capacity(pack.len() + 512);
+        for (n, update) in updates.iter().enumerate() {
+            let id = |id: Option<Oid>| id.unwrap_or(Oid::ZERO_SHA1);
+            let (old, new, name) = (id(update.old), id(update.new), &update.name);
+            let mut command = format!("{old} {new} {name}").into_bytes();
+            if n == 0 {
+                command.extend_from_slice(format!("\0 {capabilities}").as_bytes());
+            }
+            packet::push(&mut request, &command);
+        }
+        packet::push_flush(&mut request);
+        // What only takes away needs no objects, and servers wait for none.
+        if updates.iter().any(|update| update.new.is_some()) {
+            request.extend_from_slice(pack);
+        }
+        Ok(request)
+    }
+
+    fn report_lacks(&self, what: &str) -> RemoteError {
+        let words = format!("its report does not say what became of {what}");
+        self.server_failed(words.as_bytes())
+    }
+
+    /// Reads what became of a push: packets in packets, with what hooks say beside them.
+    async fn read_report(&self, talk: &mut Talk) -> Result<Report, RemoteError> {
+        let mut report = Vec::new();
+        let mut words = Vec::new();
+        talk.reader.allow("report", MOST_REPORT);
+        loop {
+            let Packet::Data(data) = self.next(talk).await? else {
+                break;
+            };
+            match data.split_first() {
+                Some((1, piece)) => report.extend_from_slice(piece),
+                Some((2, piece)) => hear(&mut words, piece),
+                Some((3, fatal)) => {
+                    return Err(self.server_failed_at_last(&words, fatal));
+                }
+                _ => match data.strip_prefix(b"ERR ") {
+                    Some(words) => return Err(self.server_failed(words)),
+                    None => return Err(self.protocol(format!("`{}` in a report", readable(&data)))),
+                },
+            }
+        }
+        let silence = self.link.limits().silence;
+        let mut lines = packet::PacketReader::new(Box::new(std::io::Cursor::new(report)), silence);
+        let mut refs = BTreeMap::new();
+        let mut not_unpacked = None;
+        while let Ok(Packet::Data(line)) = lines.next().await {
+            let line = String::from_utf8_lossy(packet::text(&line)).into_owned();
+            if let Some(name) = line.strip_prefix("ok ") {
+                refs.insert(name.to_owned(), None);
+            } else if let Some(rest) = line.strip_prefix("ng ") {
+                let (name, reason) = rest.split_once(' ').unwrap_or((rest, "no reason given"));
+                refs.insert(name.to_owned(), Some(readable(reason.as_bytes())));
+            } else if let Some(problem) = line
+                .strip_prefix("unpack ")
+                .filter(|result| *result != "ok")
+            {
+                not_unpacked = Some(format!(
+                    "it could not unpack our objects: {}",
+                    readable(problem.as_bytes())
+                ));
+            }
+        }
+        if let Some(reason) = not_unpacked {
+            // Nothing can have moved to objects that are not there, whatever else it says.
+            refs.entry(self.reference()).or_default();
+            for outcome in refs.values_mut() {
+                *outcome = Some(reason.clone());
+            }
+        }
+        Ok(Report {
+            words: readable(&words),
+            refs,
+        })
+    }
+}
+
+/// What a server says became of a push.
+struct Report {
+    /// What its hooks and it said besides.
+    words: String,
+    /// For each ref why it did not move; `None` where it did.
+    refs: BTreeMap<String, Option<String>>,
+}
