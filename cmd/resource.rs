@@ -17,7 +17,7 @@ pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
     match block_on(step) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            say_error(&err);
+            say_error(&chain(err.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -37,8 +37,8 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Tells people of an error.
-pub fn say_error(err: &anyhow::Error) {
-    for line in chain(err.as_ref()).lines() {
+pub fn say_error(text: &str) {
+    for line in text.lines() {
         eprintln!("error: {line}");
     }
 }

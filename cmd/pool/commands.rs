@@ -45,17 +45,18 @@ pub struct Context {
 
 /// Carries out a command.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let context = |place: &PlaceArgs| context(place);
+    let context = |place: &PlaceArgs| context(place, false);
     match args.command {
         Command::Run(given) => run::run(&context(&args.place)?, &given).await,
         Command::Acquire(given) => acquire::acquire(&context(&args.place)?, &given).await,
         Command::Claim(given) => acquire::claim(&context(&args.place)?, &given).await,
         Command::Status(given) => {
-            let (context, which) = of_one_or_all(&args.place, given.all)?;
+            let soon = !given.watch;
+            let (context, which) = of_one_or_all(&args.place, given.all, soon)?;
             status::status(&context, which, &given).await
         }
         Command::Log(given) => {
-            let (context, which) = of_one_or_all(&args.place, given.all)?;
+            let (context, which) = of_one_or_all(&args.place, given.all, true)?;
             log::log(&context, which, &given).await
         }
         Command::Doctor(given) => doctor::doctor(&args.place, &given).await,
@@ -76,10 +77,13 @@ pub fn is_not_now(err: &Error) -> bool {
     matches!(err.downcast_ref(), Some(StepError::Attempt(err)) if matches!(**err, AttemptError::TimedOut { .. }))
 }
 
-fn context(place: &PlaceArgs) -> Result<Context> {
+/// Puts together what a command works with. With `soon` it is one whose answer somebody waits for, and that can as well be
+/// asked again: it does not bear with faults for minutes, if nothing else is set.
+fn context(place: &PlaceArgs, soon: bool) -> Result<Context> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let origin = holder::origin(place.holder.as_deref(), &env);
-    let settings = settings::read(place, &env, &origin)?;
+    let fault_timeout = soon.then_some("20s");
+    let settings = settings::read(place, &env, &origin, fault_timeout)?;
     let mut around = resource::surroundings();
     if !io::IsTerminal::is_terminal(&io::stderr()) {
         around.paint = pool_resource::report::Paint::Plain;
@@ -94,19 +98,19 @@ fn context(place: &PlaceArgs) -> Result<Context> {
 }
 
 /// The context of a command that can be about all pools: about all if that is asked for, or no pool is set.
-fn of_one_or_all(place: &PlaceArgs, all: bool) -> Result<(Context, Which)> {
+fn of_one_or_all(place: &PlaceArgs, all: bool, soon: bool) -> Result<(Context, Which)> {
     let any = PlaceArgs {
         pool: Some("any".to_owned()),
         ..place.clone()
     };
     if all {
-        return Ok((context(&any)?, Which::All));
+        return Ok((context(&any, soon)?, Which::All));
     }
-    match (context(place), &place.pool) {
+    match (context(place, soon), &place.pool) {
         (Ok(context), _) => Ok((context, Which::One)),
         (Err(err), Some(_)) => Err(err),
         // If it is only the pool that is missing.
-        (Err(err), None) => match context(&any) {
+        (Err(err), None) => match context(&any, soon) {
             Ok(context) => Ok((context, Which::All)),
             Err(_) => Err(err),
         },

@@ -14,6 +14,7 @@ pub(crate) mod resource;
 use std::process::ExitCode;
 
 use clap::Parser;
+use pool_resource::report;
 
 use args::Args;
 
@@ -22,7 +23,9 @@ pub(crate) fn main() -> ExitCode {
     match resource::block_on(commands::run(args)) {
         Ok(code) => code,
         Err(err) => {
-            resource::say_error(&err);
+            // The library names a setting as a pipeline has it, below `source`.
+            let text = report::chain(err.as_ref()).replace("`source.", "`");
+            resource::say_error(&text);
             if commands::is_not_now(&err) {
                 ExitCode::from(1)
             } else {

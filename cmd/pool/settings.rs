@@ -59,13 +59,17 @@ pub struct Settings {
 }
 
 /// Puts together where the locks are. Without any repository named it is one in the user's own folder, which is made with
-/// the first use of it.
+/// the first use of it. `fault_timeout` is for where none is set.
 pub fn read(
     place: &PlaceArgs,
     env: &impl Fn(&str) -> Option<String>,
     origin: &Origin,
+    fault_timeout: Option<&str>,
 ) -> Result<Settings> {
     let mut keys = layers(place, env)?;
+    if let Some(limit) = fault_timeout {
+        keys.entry("fault_timeout").or_insert_with(|| limit.into());
+    }
     let is_local = !keys.contains_key("uri");
     keys.entry("branch").or_insert_with(|| "main".into());
     if is_local {
@@ -220,4 +224,39 @@ fn local_folder() -> Result<PathBuf> {
         "no repository is named (--uri, POOL_URI, pool.toml), and there is no folder of the user's for one: HOME is not set",
     )?;
     Ok(data.join("pool/locks.git"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn how_long_faults_are_borne_with_goes_by_the_command_only_where_nothing_is_set() {
+        let place = PlaceArgs {
+            uri: Some("https://git.example.com/locks.git".to_owned()),
+            pool: Some("aws".to_owned()),
+            // Nobody's own settings.
+            config: Some("/dev/null".into()),
+            ..PlaceArgs::default()
+        };
+        let origin = Origin {
+            prefix: String::new(),
+            url: None,
+            build_id: None,
+            instance_vars: None,
+        };
+        let limit = |set: Option<&str>, of_the_command: Option<&str>| {
+            let env = |name: &str| {
+                let set = set.filter(|_| name == "POOL_FAULT_TIMEOUT");
+                set.map(str::to_owned)
+            };
+            let settings = read(&place, &env, &origin, of_the_command).unwrap();
+            settings.source.fault_timeout.as_secs()
+        };
+        assert_eq!(limit(None, None), 300);
+        assert_eq!(limit(None, Some("20s")), 20);
+        assert_eq!(limit(Some("7s"), Some("20s")), 7);
+    }
 }

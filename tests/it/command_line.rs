@@ -373,6 +373,19 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
 }
 
 #[test]
+fn a_wrong_setting_is_named_as_it_is_here_and_not_as_in_a_pipeline() {
+    for (args, name) in [
+        (["--uri", "ftp://git.example.com/x", "--pool", "aws"], "uri"),
+        (["--uri", "/nowhere", "--pool", "../aws"], "pool"),
+    ] {
+        let answer = Pool::bare().run(&[&args[..], &["status"]].concat());
+        assert_eq!(answer.code, Some(2));
+        let shown = format!("error: `{name}` ");
+        assert!(answer.stderr.starts_with(&shown), "{}", answer.stderr);
+    }
+}
+
+#[test]
 fn secrets_are_read_from_files_and_no_error_shows_one() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     let pool = Pool::on(&remote, "aws");

@@ -13,7 +13,7 @@ use crate::output;
 
 /// Looks whether everything is in order.
 pub async fn doctor(place: &PlaceArgs, args: &DoctorArgs) -> Result<ExitCode> {
-    let (context, which) = of_one_or_all(place, false)?;
+    let (context, which) = of_one_or_all(place, false, true)?;
     let mut findings = vec![settings(place, &context, &which)];
     let wanted = Settings {
         has_pool: which == Which::One,

@@ -48,7 +48,7 @@ pub async fn init(place: &PlaceArgs, args: &InitArgs) -> Result<ExitCode> {
         // The settings want some pool, and the file names those that count.
         place.pool = plan.keys().next().map(PoolName::to_string);
     }
-    let context = super::context(&place)?;
+    let context = super::context(&place, false)?;
     if named {
         let nothing = || Content::new(Vec::new());
         let locks = super::locks(&args.locks)?;
