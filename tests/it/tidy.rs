@@ -144,3 +144,11 @@ fn no_dependency_needs_a_newer_rust_than_we_say() {
         }
     }
 }
+
+#[test]
+fn the_pipeline_builds_with_the_oldest_rust_that_we_say() {
+    let pipeline =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/ci/pipeline.yml")).unwrap();
+    let tag = concat!("tag: ", env!("CARGO_PKG_RUST_VERSION"), "-bookworm}");
+    assert!(pipeline.contains(tag), "{tag}");
+}
