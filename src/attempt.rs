@@ -134,7 +134,7 @@ pub enum AttemptError {
     Store(#[from] StoreError),
     /// There is no such pool.
     #[error(
-        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`: a pool is a folder with claimed/ and unclaimed/ in it; check `source.pool`"
+        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`: a pool is a folder with claimed/ and unclaimed/ in it; check `source.pool`, or let `pool init` make it"
     )]
     NoPool {
         /// The pool.

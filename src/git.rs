@@ -147,7 +147,9 @@ pub enum RemoteError {
         words: String,
     },
     /// The repository has no such branch.
-    #[error("there is no branch `{branch}` at `{remote}` ({found}); check `source.branch`")]
+    #[error(
+        "there is no branch `{branch}` at `{remote}` ({found}); check `source.branch`, or let `pool init` make it"
+    )]
     NoBranch {
         /// Where.
         remote: String,

@@ -298,17 +298,31 @@ pub fn read_subject(message: &[u8]) -> Option<Subject> {
     unknown_actor
 }
 
-/// Who made a commit, in as few words as possible, fit for a log: its build, else its whole first line.
+/// Who made a commit, in as few words as its message allows, fit for a log: its build, else what comes before the verb, else
+/// its first line.
 pub fn who(message: &[u8]) -> String {
     let shown = |text: &str| one_line(&text.chars().take(WHO_SHOWN).collect::<String>());
-    let subject = read_subject(message);
-    let (build, one_off) = subject
-        .map(|subject| (subject.build, subject.one_off))
-        .unwrap_or_default();
-    match (build, one_off) {
-        (Some(build), _) => shown(&build.to_string()),
-        (None, Some(id)) => format!("one-off build {}", shown(&id)),
-        (None, None) => format!("`{}`", shown(&first_line(message))),
+    match read_subject(message) {
+        Some(Subject {
+            build: Some(build), ..
+        }) => shown(&build.to_string()),
+        Some(Subject {
+            one_off: Some(id), ..
+        }) => format!("one-off build {}", shown(&id)),
+        subject => {
+            let text = String::from_utf8_lossy(message);
+            let line = text.lines().find(|line| !line.trim().is_empty());
+            let line = line.unwrap_or_default().trim();
+            let actor = subject.and_then(|subject| {
+                let verb = format!("{}: {}", subject.verb.as_str(), subject.lock);
+                Some(line.strip_suffix(&verb)?.trim_end())
+            });
+            match actor {
+                Some("") => "somebody".to_owned(),
+                Some(actor) => shown(actor),
+                None => shown(line),
+            }
+        }
     }
 }
 

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use crate::git::{Commit, History, HistoryError};
 use crate::lock::{Holding, LockName, PoolName};
-use crate::message::{self, BuildRef, Subject};
+use crate::message;
 use crate::object::{Mode, Named, Oid};
-use crate::report::one_line;
 
 /// One hold of a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,33 +153,6 @@ pub fn pools(history: &History<'_>, commit: Oid) -> Result<BTreeSet<PoolName>, H
         }
     }
     Ok(found)
-}
-
-/// Who made a commit, in as few words as its message allows.
-pub fn who(message: &[u8]) -> String {
-    match message::read_subject(message) {
-        Some(Subject {
-            build: Some(build), ..
-        }) => one_line(&BuildRef::to_string(&build)),
-        Some(Subject {
-            one_off: Some(id), ..
-        }) => format!("one-off build {}", one_line(&id)),
-        subject => {
-            let text = String::from_utf8_lossy(message);
-            let line = text.lines().find(|line| !line.trim().is_empty());
-            let line = line.unwrap_or_default().trim();
-            // What comes before the verb.
-            let actor = subject.and_then(|subject| {
-                let verb = format!("{}: {}", subject.verb.as_str(), subject.lock);
-                Some(line.strip_suffix(&verb)?.trim_end())
-            });
-            match actor {
-                Some("") => "somebody".to_owned(),
-                Some(actor) => one_line(actor),
-                None => one_line(line),
-            }
-        }
-    }
 }
 
 /// Which locks came into `claimed/` (true) or went out of it (false).

@@ -95,7 +95,7 @@ pub enum StepError {
     NoBuild,
     /// The pool is not there.
     #[error(
-        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`; check `source.pool`"
+        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`; check `source.pool`, or let `pool init` make it"
     )]
     NoPool {
         /// The pool.

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Style, ago, cell, columns_of, fit, moment, right};
-use crate::past::{Hold, How, who};
+use crate::message::who;
+use crate::past::{Hold, How};
 use crate::report::{at, length};
 
 const WIDEST_NAME: usize = 24;

@@ -6,7 +6,7 @@ use super::{Style, ago, cell, columns_of, counted, fit, moment, right, wrapped};
 use crate::ledger::Held;
 use crate::line::Need;
 use crate::message;
-use crate::past::who;
+use crate::message::who;
 use crate::pool::Damage;
 use crate::report::{at, length};
 use crate::step::{LockView, Overview, PoolView, Standing, Waiter};

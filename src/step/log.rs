@@ -9,7 +9,8 @@ use crate::concourse::Source;
 use crate::git::Store;
 use crate::ledger;
 use crate::lock::{LockName, PoolName};
-use crate::past::{self, Hold, who};
+use crate::message::who;
+use crate::past::{self, Hold};
 
 /// Which holds are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

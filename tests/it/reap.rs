@@ -218,7 +218,7 @@ fn without_anybody_to_ask_the_lease_decides_and_then_the_age() {
         &second,
         &[
             "freed `by-hand`",
-            "by `moved a file, sorry`",
+            "by moved a file, sorry",
             "which is more than 1day",
         ],
     );

@@ -271,10 +271,7 @@ fn a_claim_that_is_taken_away_is_told_of_and_is_an_error_in_the_end() {
     scene.end();
 
     let answer = running.finish();
-    answer.assert_code(
-        2,
-        &["bob unclaiming: env-1", "an emergency", "ended with 3"],
-    );
+    answer.assert_code(2, &["by bob with ", "an emergency", "ended with 3"]);
     assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
 }
 

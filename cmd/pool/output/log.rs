@@ -4,7 +4,8 @@ use std::io;
 use std::time::SystemTime;
 
 use pool_resource::message;
-use pool_resource::past::{Hold, who};
+use pool_resource::message::who;
+use pool_resource::past::Hold;
 use pool_resource::report::{self, at};
 use serde::Serialize;
 

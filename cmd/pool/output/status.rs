@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use pool_resource::ledger::Held;
 use pool_resource::line::Need;
 use pool_resource::message;
-use pool_resource::past::who;
+use pool_resource::message::who;
 use pool_resource::report::{self, at};
 use pool_resource::step::{LockView, Overview, PoolView, Standing, Waiter};
 use serde::Serialize;
