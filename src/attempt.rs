@@ -2,8 +2,10 @@
 //!
 //! All retrying, waiting and giving up is here and below, for every operation.
 
+mod error;
 mod meter;
 mod news;
+mod others_first;
 mod publish;
 mod queue;
 mod undo;
@@ -13,6 +15,15 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use error::AttemptError;
+pub use meter::Meter;
+pub use news::Usual;
+use news::{Holder, News};
+use others_first::OthersFirst;
+use publish::Published;
+pub use queue::InLine;
+use queue::Queue;
+pub(crate) use queue::{component, refs_of_branch};
 use rand::RngExt;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -122,90 +133,6 @@ impl Outcome {
         }
     }
 }
-
-/// Why an operation was not carried out.
-#[derive(Debug, thiserror::Error)]
-pub enum AttemptError {
-    /// The remote repository could not be read.
-    #[error(transparent)]
-    Fault(FaultError),
-    /// Our copy of it could not be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// There is no such pool.
-    #[error(
-        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`: a pool is a folder with claimed/ and unclaimed/ in it; check `source.pool`, or let `pool init` make it"
-    )]
-    NoPool {
-        /// The pool.
-        pool: PoolName,
-        /// Where it was looked for.
-        branch: String,
-        /// In which repository.
-        remote: String,
-    },
-    /// The rules forbid it.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// The server does not take our commit.
-    #[error("`{remote}` refuses our commit `{subject}`: {reason}{}{words}", if .words.is_empty() { "" } else { "; it says: " })]
-    Rejected {
-        /// Who.
-        remote: String,
-        /// The commit's first line.
-        subject: String,
-        /// The server's reason.
-        reason: String,
-        /// What its hooks said.
-        words: String,
-    },
-    /// We were told to stop, and nothing is left of what was begun.
-    #[error("stopped by a signal")]
-    Stopped,
-    /// It was waited for long enough.
-    #[error("gave up {}: {wait}{}", after_shown(.after), and_holders(.holders))]
-    TimedOut {
-        /// How long it was waited for.
-        after: Duration,
-        /// What for.
-        wait: Wait,
-        /// Who holds what was waited for, one line each.
-        holders: Vec<String>,
-    },
-    /// Nobody takes the answer, so that nobody would know of the claim.
-    #[error("cannot write the answer")]
-    Unanswered(#[source] io::Error),
-    /// A push got no answer, and the branch could not be read afterwards.
-    #[error(
-        "a push got no answer, so the commit {commit} (`{subject}`) may be on the branch or not; look at the pool"
-    )]
-    Unknown {
-        /// Our commit.
-        commit: Oid,
-        /// Its first line.
-        subject: String,
-        /// Why the branch could not be read.
-        #[source]
-        source: FaultError,
-    },
-}
-
-impl From<FaultError> for AttemptError {
-    fn from(err: FaultError) -> AttemptError {
-        match err {
-            FaultError::Stopped => AttemptError::Stopped,
-            err => AttemptError::Fault(err),
-        }
-    }
-}
-
-pub use meter::Meter;
-pub use news::Usual;
-use news::{Holder, News};
-use publish::Published;
-pub use queue::InLine;
-use queue::Queue;
-pub(crate) use queue::{component, refs_of_branch};
 
 impl Attempt<'_> {
     /// Carries out `operation`, waiting for as long as it takes, and hands the outcome to `answer`.
@@ -743,56 +670,6 @@ async fn read<T>(
         report::say(log, format_args!("{line}"));
     }
     result
-}
-
-fn after_shown(after: &Duration) -> String {
-    if after.is_zero() {
-        "at once".to_owned()
-    } else {
-        format!("after {}", humantime::format_duration(*after))
-    }
-}
-
-fn and_holders(holders: &[String]) -> String {
-    holders.iter().map(|line| format!("; {line}")).collect()
-}
-
-/// How those go on who are to publish before us.
-#[derive(Default)]
-struct OthersFirst {
-    /// How many there were, where the branch was, and when that had just changed.
-    seen: Option<(usize, Oid, Instant)>,
-}
-
-impl OthersFirst {
-    /// How many requests it takes to look, fetch and push. Each takes about as long as our own look took: what is seen of
-    /// the others has the time in it for which nobody did anything, and whoever went by that would make it longer and longer.
-    const REQUESTS: u32 = 4;
-    /// What it takes on the fastest of servers.
-    const LEAST: Duration = Duration::from_millis(40);
-    /// The longest pause: a mistake must not leave the branch alone for long.
-    const LONGEST: Duration = Duration::from_millis(500);
-    /// For how long one is waited for who does nothing.
-    const PATIENCE: Duration = Duration::from_secs(1);
-
-    /// The pause until it may be our turn; `None` when nothing has happened for too long.
-    fn pause(&mut self, before: usize, head: Oid, look: Duration) -> Option<Duration> {
-        let now = Instant::now();
-        match self.seen {
-            Some((were, was, since)) if were == before && was == head => {
-                if since.elapsed() >= OthersFirst::PATIENCE {
-                    self.seen = None;
-                    return None;
-                }
-            }
-            _ => self.seen = Some((before, head, now)),
-        }
-        let each = (look * OthersFirst::REQUESTS).max(OthersFirst::LEAST);
-        let all = each.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
-        // A little early: to look once more costs less than to leave the branch alone.
-        let pause = all.min(OthersFirst::LONGEST);
-        Some(pause.mul_f64(rand::rng().random_range(0.8..=1.0)))
-    }
 }
 
 /// What one who waits keeps in mind.
