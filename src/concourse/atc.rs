@@ -17,18 +17,19 @@
 //!
 //! Source: Concourse, `atc/routes.go`, `atc/wrappa/api_auth_wrappa.go`, `atc/pipeline.go`, `fly/commands/login.go`.
 
+mod reply;
+mod wire;
+
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION, USER_AGENT,
-};
+use reply::{AtcError, Found, Reply, next_page};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
 use reqwest::{Client, RequestBuilder, Response, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
 use url::{Url, form_urlencoded};
+use wire::{FoundBuild, FoundPipeline, FoundTeam, Info, Refusal, Token, bearer, pairs};
 
 use super::reap::{Login, Server};
 use crate::maker::{AsWell, Build, Heard, InstanceVars, Running, Status, Which, same_place};
@@ -535,231 +536,6 @@ impl Atc {
             home: one_line(self.home.as_str()),
             source: err.without_url(),
         }
-    }
-}
-
-/// Why Concourse could not be asked. No message has a secret in it, nor what an answer says besides its status.
-#[derive(Debug, thiserror::Error)]
-enum AtcError {
-    #[error("cannot talk to {home}")]
-    Unreachable {
-        home: String,
-        #[source]
-        source: reqwest::Error,
-    },
-    #[error("no answer within {}", humantime::format_duration(*.0))]
-    Silent(Duration),
-    #[error("it answers with status {0}")]
-    Failed(u16),
-    #[error("it gives no token for these credentials (status {0})")]
-    Login(String),
-    #[error("it does not take our token (status 401)")]
-    Token,
-    #[error("it does not let us see it (status 403); are we in the team?")]
-    Forbidden,
-    #[error("it redirects to {0}; if that is right, give that as its URL")]
-    Redirected(String),
-    #[error("it does not answer as a Concourse does, but with {0}")]
-    Odd(String),
-    #[error("it is of a status that is not known here, {0:?}")]
-    Status(String),
-    #[error("not asked any more: {0}")]
-    GivenUp(String),
-}
-
-impl AtcError {
-    /// Whether the same question may well be answered a little later.
-    fn is_transient(&self) -> bool {
-        match self {
-            AtcError::Unreachable { .. } | AtcError::Silent(_) | AtcError::Failed(_) => true,
-            AtcError::Login(_)
-            | AtcError::Token
-            | AtcError::Forbidden
-            | AtcError::Redirected(_)
-            | AtcError::Odd(_)
-            | AtcError::Status(_)
-            | AtcError::GivenUp(_) => false,
-        }
-    }
-}
-
-struct Reply {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
-}
-
-impl Reply {
-    fn json<T: DeserializeOwned>(&self) -> Result<T, AtcError> {
-        serde_json::from_slice(&self.body)
-            .map_err(|_| AtcError::Odd(format!("other than JSON of the kind ({})", self.kind())))
-    }
-
-    /// What an answer means that has none of the statuses that were waited for.
-    fn unexpected(&self) -> AtcError {
-        let status = self.status;
-        if status.is_redirection() {
-            let to = self.headers.get(LOCATION).and_then(|to| to.to_str().ok());
-            let to = to.and_then(|to| Url::parse(to).ok());
-            let place = to.map(|to| to.origin().ascii_serialization());
-            return AtcError::Redirected(place.unwrap_or_else(|| "another page".to_owned()));
-        }
-        let passing = status.is_server_error()
-            || matches!(
-                status,
-                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-            );
-        if passing {
-            AtcError::Failed(status.as_u16())
-        } else {
-            AtcError::Odd(format!("status {}", status.as_u16()))
-        }
-    }
-
-    /// The type of its content, as far as it is fit to be shown.
-    fn kind(&self) -> String {
-        let kind = self.headers.get(CONTENT_TYPE);
-        let kind = kind
-            .and_then(|kind| kind.to_str().ok())
-            .unwrap_or("no type");
-        one_line(&kind.chars().take(60).collect::<String>())
-    }
-}
-
-/// An answer, and the query of the page after it.
-struct Found<T> {
-    value: T,
-    next: Option<String>,
-}
-
-/// The query of the link to the next page.
-///
-/// Source: RFC 8288, as far as Concourse uses it.
-fn next_page(headers: &HeaderMap, here: &Url) -> Option<String> {
-    let links = headers.get_all(LINK).iter();
-    let links = links.filter_map(|links| links.to_str().ok());
-    links.flat_map(|links| links.split(',')).find_map(|link| {
-        let (url, rel) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let next = rel.split(';').any(|part| {
-            let part = part.trim();
-            part == "rel=\"next\"" || part == "rel=next"
-        });
-        let url = here.join(url).ok().filter(|_| next)?;
-        url.query().map(str::to_owned)
-    })
-}
-
-fn bearer(token: &str) -> Result<HeaderValue, AtcError> {
-    let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| AtcError::Odd("a token that cannot be sent".to_owned()))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// The instance vars as pairs of a query: `vars.branch` and `"main"`, what is nested by dots. `None` when the JSON is
-/// of no object.
-///
-/// Source: Concourse, `PipelineRef.QueryParams` in `atc/pipeline.go`.
-fn pairs(vars: &InstanceVars) -> Option<Vec<(String, String)>> {
-    fn flatten(path: &str, vars: &Map<String, Value>, pairs: &mut Vec<(String, String)>) {
-        for (name, value) in vars {
-            // A dot leads into a value, unless it is quoted.
-            let path = if name.contains([',', '.', ':', '/', ' ']) {
-                format!("{path}.\"{name}\"")
-            } else {
-                format!("{path}.{name}")
-            };
-            match value {
-                Value::Object(vars) if !vars.is_empty() => flatten(&path, vars, pairs),
-                value => pairs.push((path, value.to_string())),
-            }
-        }
-    }
-    match vars {
-        InstanceVars::None | InstanceVars::Untold => Some(Vec::new()),
-        InstanceVars::Query(pairs) => Some(pairs.clone()),
-        InstanceVars::Json(json) => {
-            let Ok(Value::Object(vars)) = serde_json::from_str(json) else {
-                return None;
-            };
-            let mut pairs = Vec::new();
-            flatten("vars", &vars, &mut pairs);
-            Some(pairs)
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Token {
-    access_token: String,
-}
-
-#[derive(Deserialize, Default)]
-struct Refusal {
-    error: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Info {
-    /// Only to know a Concourse by.
-    #[serde(rename = "version")]
-    _version: String,
-    external_url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct FoundTeam {
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct FoundPipeline {
-    name: String,
-    instance_vars: Option<Map<String, Value>>,
-}
-
-/// A build, as far as it matters here.
-#[derive(Deserialize)]
-struct FoundBuild {
-    id: Option<u64>,
-    name: String,
-    status: String,
-    pipeline_name: Option<String>,
-    job_name: Option<String>,
-    start_time: Option<i64>,
-}
-
-impl FoundBuild {
-    fn status(&self) -> Result<Status, AtcError> {
-        Status::read(&self.status)
-            .ok_or_else(|| AtcError::Status(self.status.chars().take(40).collect()))
-    }
-
-    fn began(&self) -> Option<SystemTime> {
-        let seconds = u64::try_from(self.start_time?).ok().filter(|n| *n > 0)?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
-    }
-
-    /// The build as one of a team's that run, if it is one of a job and has not ended, as far as can be said. One that
-    /// is pending has not begun, and can have made no claim.
-    fn running(&self, team: &str) -> Option<Running> {
-        let job = self.job_name.as_ref().filter(|job| !job.is_empty())?;
-        if matches!(
-            Status::read(&self.status),
-            Some(Status::Ended(_) | Status::Alive("pending"))
-        ) {
-            return None;
-        }
-        let build = BuildRef {
-            team: team.to_owned(),
-            pipeline: self.pipeline_name.clone().unwrap_or_default(),
-            job: job.clone(),
-            build: self.name.clone(),
-        };
-        Some(Running {
-            name: build.to_string(),
-            began: self.began(),
-        })
     }
 }
 

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
-use serde_json::json;
+use reqwest::header::{HeaderMap, LINK};
+use serde_json::{Value, json};
 
 use super::*;
 
