@@ -365,7 +365,9 @@ fn size(bytes: &mut &[u8]) -> Result<u64, UnfitPack> {
 /// What the bytes of a commit say; `None` when they are not as Git writes them.
 fn parse(bytes: &[u8]) -> Option<Commit> {
     let end = bytes.windows(2).position(|two| two == b"\n\n")?;
-    let (head, message) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 2..]);
+    // Names may be in any encoding.
+    let head = String::from_utf8_lossy(&bytes[..end]);
+    let message = &bytes[end + 2..];
     // One that is cut short would be filled up with zeros.
     let oid = |text: &str| (text.len() == 40).then(|| text.parse().ok()).flatten();
     let mut lines = head.lines();

@@ -191,6 +191,14 @@ fn a_change_that_does_not_fit_its_base_is_damage() {
 }
 
 #[test]
+fn a_name_in_another_encoding_is_no_hindrance() {
+    let mut text = text(5);
+    let at = text.windows(4).position(|four| four == b"C <c").unwrap();
+    text[at] = 0xe9;
+    assert_eq!(parse(&text).unwrap().time, 5);
+}
+
+#[test]
 fn what_is_not_written_as_a_commit_is_none() {
     let good = String::from_utf8(text(5)).unwrap();
     assert!(parse(good.as_bytes()).is_some());
