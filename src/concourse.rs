@@ -31,7 +31,7 @@ use serde_json::Value;
 use crate::line::PRIORITY_LIMIT;
 use crate::lock::{LockName, NameError, PoolName};
 use crate::message;
-use crate::object::{Content, Oid};
+use crate::object::{Content, Oid, full_id};
 use crate::report;
 use duration::DurationError;
 use keys::{Keys, kind};
@@ -176,7 +176,7 @@ impl Version {
 
     /// The commit's id, if it is one.
     pub fn id(&self) -> Option<Oid> {
-        object_id(&self.commit)
+        full_id(&self.commit)
     }
 }
 
@@ -186,12 +186,6 @@ impl From<Oid> for Version {
             commit: id.to_string(),
         }
     }
-}
-
-/// The id that `text` writes in full; libgit2 itself would fill up a shorter one with zeros.
-fn object_id(text: &str) -> Option<Oid> {
-    let full = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if full { text.parse().ok() } else { None }
 }
 
 /// Answers the check step: `versions`, oldest first.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::lock::LockName;
 use crate::message::Verb;
-use crate::object::Oid;
+use crate::object::{Oid, full_id};
 
 /// How a marker says that its claim is to stand.
 const STANDING: &str = "standing";
@@ -159,13 +159,7 @@ impl Marked {
         let locks: Result<Vec<LockName>, _> = names.map(LockName::new).collect();
         let locks = locks.ok()?;
         let mut words = first.splitn(4, ' ');
-        let mut id = || {
-            words
-                .next()
-                .filter(|word| word.len() == 40)?
-                .parse::<Oid>()
-                .ok()
-        };
+        let mut id = || full_id(words.next()?);
         let (base, commit) = (id()?, id()?);
         let ending = match words.next()? {
             STANDING => false,

@@ -6,6 +6,12 @@ use std::sync::Arc;
 
 pub use git2::Oid;
 
+/// The id that `text` writes in full; libgit2 itself would fill up a shorter one with zeros.
+pub fn full_id(text: &str) -> Option<Oid> {
+    let full = text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if full { text.parse().ok() } else { None }
+}
+
 /// What a tree says of one name: the kind and permissions, and the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Entry {

@@ -11,6 +11,7 @@ pub(crate) mod settings;
 #[path = "../resource.rs"]
 pub(crate) mod resource;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -23,9 +24,7 @@ pub(crate) fn main() -> ExitCode {
     match resource::block_on(commands::run(args)) {
         Ok(code) => code,
         Err(err) => {
-            // The library names a setting as a pipeline has it, below `source`.
-            let text = report::chain(err.as_ref()).replace("`source.", "`");
-            resource::say_error(&text);
+            say_error(err.as_ref());
             if commands::is_not_now(&err) {
                 ExitCode::from(1)
             } else {
@@ -33,4 +32,9 @@ pub(crate) fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// Tells people of an error. The library names a setting as a pipeline has it, below `source`.
+pub(crate) fn say_error(err: &dyn Error) {
+    resource::say_error(&report::chain(err).replace("`source.", "`"));
 }

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::keys::{Keys, kind};
-use super::{Reap, RequestError, object_id};
+use super::{Reap, RequestError};
 use crate::lock::{ClaimId, Holding, LockName};
 use crate::metadata;
-use crate::object::Content;
+use crate::object::{Content, full_id};
 use crate::operation::{Condition, Operation, Right, Want};
 
 /// The most that a file with a name or an id may hold. More means that it is not such a file.
@@ -286,7 +286,7 @@ fn claim_in(folder: &Path) -> Result<Option<ClaimId>, RequestError> {
     let Some(text) = small_text(&path)? else {
         return Ok(None);
     };
-    match object_id(text.trim()) {
+    match full_id(text.trim()) {
         Some(id) => Ok(Some(ClaimId(id))),
         None => Err(RequestError::ClaimFile { path }),
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::packet::{MIB, Packet, PacketError, PacketReader, text};
-use crate::object::Oid;
+use crate::object::{Oid, full_id};
 use crate::report::one_line;
 
 /// The most that an advertisement may have, in bytes: room for millions of refs.
@@ -123,9 +123,9 @@ impl Advertisement {
         let Ok(line) = std::str::from_utf8(line) else {
             return Ok(());
         };
-        let found = line.split_once(' ').and_then(|(id, name)| {
-            Some((Oid::from_str(id).ok().filter(|_| id.len() == 40)?, name))
-        });
+        let found = line
+            .split_once(' ')
+            .and_then(|(id, name)| Some((full_id(id)?, name)));
         let Some((id, name)) = found else {
             let start: String = line.chars().take(40).collect();
             return Err(AdvertisementError::Garbage(format!(

@@ -11,7 +11,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use sha1::{Digest, Sha1};
 
 use super::store::Commit;
-use crate::object::Oid;
+use crate::object::{Oid, full_id};
 
 /// The most that all commits may have together, in bytes: room for a million. They are kept in the memory.
 const MOST_IN_ALL: usize = 512 * 1024 * 1024;
@@ -368,14 +368,12 @@ fn parse(bytes: &[u8]) -> Option<Commit> {
     // Names may be in any encoding.
     let head = String::from_utf8_lossy(&bytes[..end]);
     let message = &bytes[end + 2..];
-    // One that is cut short would be filled up with zeros.
-    let oid = |text: &str| (text.len() == 40).then(|| text.parse().ok()).flatten();
     let mut lines = head.lines();
-    let tree = oid(lines.next()?.strip_prefix("tree ")?)?;
+    let tree = full_id(lines.next()?.strip_prefix("tree ")?)?;
     let mut parents = Vec::new();
     for line in lines {
         if let Some(parent) = line.strip_prefix("parent ") {
-            parents.push(oid(parent)?);
+            parents.push(full_id(parent)?);
         } else if let Some(committer) = line.strip_prefix("committer ") {
             return Some(Commit {
                 tree,

@@ -158,14 +158,23 @@ impl Remote {
         store: Store,
     ) -> Result<Remote, RemoteError> {
         let link = Link::new(location, access)?;
-        Ok(Remote {
+        Ok(Remote::over(link, branch, store))
+    }
+
+    /// The same branch over the same connections, with a copy of its own.
+    pub fn beside(&self, store: Store) -> Remote {
+        Remote::over(self.link.clone(), &self.branch, store)
+    }
+
+    fn over(link: Arc<Link>, branch: &str, store: Store) -> Remote {
+        Remote {
             link,
             branch: branch.to_owned(),
             store,
             watched: None,
             faults: Cell::new(0),
             prepared: Mutex::new(None),
-        })
+        }
     }
 
     /// Has the refs whose names start with `start` listed with every look.

@@ -8,7 +8,7 @@ use super::locks;
 use crate::git::{Commit, History, HistoryError};
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message;
-use crate::object::{Mode, Oid};
+use crate::object::{Mode, Oid, full_id};
 
 /// A claim that stands, as the history tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,11 +174,7 @@ impl Sign {
 
 /// The claim that a message shows.
 pub(crate) fn shown_claim(message: &[u8]) -> Option<Oid> {
-    // An id that is cut short would be filled up with zeros.
-    message::trailer(message, message::CLAIM)
-        .filter(|claim| claim.len() == 40)?
-        .parse()
-        .ok()
+    full_id(&message::trailer(message, message::CLAIM)?)
 }
 
 /// A folder on the way to pools, as a commit has it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,7 +13,7 @@ use super::far::Far;
 use super::{Ready, StepError, Surroundings};
 use crate::attempt::{self, Usual, component, refs_of_branch};
 use crate::concourse::Source;
-use crate::git::{Depth, HistoryError, Interest, Listing, Remote, Snapshot, Store};
+use crate::git::{Depth, HistoryError, Interest, Listing, Remote, Snapshot, Store, StoreError};
 use crate::ledger::{self, Claims, Held, Older};
 use crate::line::{Need, PlaceName, Ticket, TicketText, in_order};
 use crate::lock::{Holding, LockName, PoolName};
@@ -113,7 +114,9 @@ pub struct Viewer {
     pool: PoolName,
     pace: Pace,
     seen: Option<(Listing, Overview)>,
-    far: Far,
+    /// Made when it is first needed, which is seldom.
+    far: Option<Far>,
+    temporary: PathBuf,
     /// The claims that stood at this commit.
     claims: Option<(Oid, Claims)>,
     /// What each ticket pointed to, since when, and what it says.
@@ -147,7 +150,8 @@ impl Viewer {
             pool: source.pool.clone(),
             pace: ready.pace,
             seen: None,
-            far: Far::new(ready.remote(&source.branch, Store::temporary(&around.temporary)?)?),
+            far: None,
+            temporary: around.temporary.clone(),
             claims: None,
             tickets: HashMap::new(),
         })
@@ -235,7 +239,7 @@ impl Viewer {
             let Some(older) = older else { break claims };
             if snapshot.depth >= Depth::LONG && !looked_far {
                 looked_far = true;
-                let far = &mut self.far;
+                let far = far(&mut self.far, &self.remote, &self.temporary)?;
                 let found = ride_out(limit, &never, log, async || {
                     far.claims(snapshot.commit, &older).await
                 })
@@ -253,13 +257,14 @@ impl Viewer {
             }
             let ask_far =
                 deeper == Depth::LONG && are_older(&claims, &older, snapshot.depth, deeper);
-            let near = attempt::snapshot(&mut self.remote, deeper, limit, &never, log);
             snapshot = if ask_far {
+                let far = far(&mut self.far, &self.remote, &self.temporary)?;
+                let near = attempt::snapshot(&mut self.remote, deeper, limit, &never, log);
                 // What fails here is tried again when it is needed.
-                let (near, _) = tokio::join!(near, self.far.fetch());
+                let (near, _) = tokio::join!(near, far.fetch());
                 near?
             } else {
-                near.await?
+                attempt::snapshot(&mut self.remote, deeper, limit, &never, log).await?
             };
         };
         self.claims = Some((snapshot.commit, claims.clone()));
@@ -386,6 +391,18 @@ impl Viewer {
         }
         overview
     }
+}
+
+/// What `far` has, made if there is nothing yet: a remote of its own, over the connections of this one.
+fn far<'a>(
+    far: &'a mut Option<Far>,
+    remote: &Remote,
+    temporary: &Path,
+) -> Result<&'a mut Far, StoreError> {
+    Ok(match far {
+        Some(far) => far,
+        None => far.insert(Far::new(remote.beside(Store::temporary(temporary)?))),
+    })
 }
 
 /// Whether some claims are likely to be older than what `deeper` would bring, where so many have been found up to `depth`: if

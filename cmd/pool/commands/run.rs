@@ -18,10 +18,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use pool_resource::attempt::{AttemptError, Outcome};
 use pool_resource::lock::{ClaimId, LockName};
+use pool_resource::message;
 use pool_resource::operation::{Operation, Right, Want};
 use pool_resource::pool::Refusal;
 use pool_resource::step::{StepError, Watch};
-use pool_resource::{message, report};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
@@ -84,7 +84,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
     let end = match worked {
         Ok(end) => end,
         Err(err) => {
-            crate::resource::say_error(&report::chain(err.as_ref()));
+            crate::say_error(err.as_ref());
             End::NotStarted(2)
         }
     };
@@ -92,7 +92,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
         Ok(()) => {}
         Err(StepError::Attempt(err)) if is_lost(&err) => taken_away.extend(claim.locks),
         Err(err) => {
-            crate::resource::say_error(&report::chain(&err));
+            crate::say_error(&err);
             eprintln!(
                 "error: the command ended with {}, and {} could not be given back: the claim may still stand; `pool release --claim {}` ends it, and `pool reap` once its lease of {} is over",
                 end.code(),

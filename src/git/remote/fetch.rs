@@ -49,14 +49,7 @@ impl Remote {
         depth: Depth,
     ) -> Result<Vec<Oid>, RemoteError> {
         let capabilities = self.fetch_capabilities(known, &["side-band-64k", "shallow"])?;
-        let mut request = Vec::new();
-        packet::push(
-            &mut request,
-            format!("want {head} {capabilities}\n").as_bytes(),
-        );
-        for object in also {
-            packet::push(&mut request, format!("want {object}\n").as_bytes());
-        }
+        let mut request = wants(&[&[head], also].concat(), &capabilities);
         for cut in self.store.boundary() {
             packet::push(&mut request, format!("shallow {cut}\n").as_bytes());
         }
@@ -139,19 +132,10 @@ impl Remote {
         }
         let capabilities =
             self.fetch_capabilities(known, &["side-band-64k", "shallow", "filter"])?;
-        let wants = if commits.is_empty() {
-            std::slice::from_ref(&head)
-        } else {
-            commits
+        let mut request = match commits {
+            [] => wants(&[head], &capabilities),
+            commits => wants(commits, &capabilities),
         };
-        let mut request = Vec::new();
-        for (n, want) in wants.iter().enumerate() {
-            let line = match n {
-                0 => format!("want {want} {capabilities}\n"),
-                _ => format!("want {want}\n"),
-            };
-            packet::push(&mut request, line.as_bytes());
-        }
         for line in lines {
             packet::push(&mut request, line.as_bytes());
         }
@@ -219,4 +203,17 @@ impl Remote {
             }
         }
     }
+}
+
+/// The beginning of a request: what is wanted, and how.
+fn wants(objects: &[Oid], capabilities: &str) -> Vec<u8> {
+    let mut request = Vec::new();
+    for (n, object) in objects.iter().enumerate() {
+        let line = match n {
+            0 => format!("want {object} {capabilities}\n"),
+            _ => format!("want {object}\n"),
+        };
+        packet::push(&mut request, line.as_bytes());
+    }
+    request
 }
