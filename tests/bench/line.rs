@@ -1,12 +1,14 @@
 //! The line at work: how many served in which order, how soon, and at what cost to the server; and the rules alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod figures;
 #[allow(dead_code, unused_imports)]
 #[path = "../it/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
 
+use figures::median;
 use pool_resource::line::{Demand, Takes, walk};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -184,9 +186,4 @@ fn in_turn(held: bool) {
         requests as f64 / took.as_secs_f64(),
         (requests - 4 * MANY) as f64 / took.as_secs_f64(),
     );
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }

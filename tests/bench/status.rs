@@ -2,6 +2,7 @@
 //! memory at most. With a server that can leave folders out, as the large hosts can, and with one that cannot.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod figures;
 #[allow(dead_code, unused_imports)]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -9,8 +10,9 @@ mod support;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::TestRemote;
+use figures::median;
 use support::server::http::HttpServer;
+use support::{Peak, TestRemote};
 
 fn main() {
     // `cargo test` runs benches too, with an argument that asks for nothing.
@@ -33,23 +35,21 @@ fn main() {
 fn measure(name: &str, rounds: usize, remote: &TestRemote) {
     let server = HttpServer::start(remote.root());
     let home = tempfile::tempdir().unwrap();
-    let peak = home.path().join("peak");
+    let peak = Peak::in_folder(home.path());
     let mut times: Vec<Duration> = Vec::new();
     let mut most = 0;
     for _ in 0..rounds {
         let started = Instant::now();
-        let mut command = Command::new("/usr/bin/time");
-        command
-            .args(["-f", "%M", "-o", peak.to_str().unwrap()])
-            .arg(env!("CARGO_BIN_EXE_pool"))
-            .args([
-                "--uri",
-                &server.uri(),
-                "--branch",
-                "main",
-                "status",
-                "--all",
-            ]);
+        let [time, options @ ..] = peak.time();
+        let mut command = Command::new(time);
+        command.args(options).arg(env!("CARGO_BIN_EXE_pool")).args([
+            "--uri",
+            &server.uri(),
+            "--branch",
+            "main",
+            "status",
+            "--all",
+        ]);
         let output = support::git::hermetic(&mut command)
             .env("TMPDIR", home.path())
             .output()
@@ -60,12 +60,7 @@ fn measure(name: &str, rounds: usize, remote: &TestRemote) {
             output.status.success() && shown.contains("pool-19"),
             "{shown}"
         );
-        let kilobytes: usize = std::fs::read_to_string(&peak)
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
-        most = most.max(kilobytes);
+        most = most.max(peak.kilobytes());
     }
     // What plain git fetches at least to tell who holds what: every folder that ever was, and no files where it can do
     // without. Looking through it comes on top.
@@ -90,9 +85,4 @@ fn clone(uri: &str) -> Duration {
     let status = support::git::hermetic(&mut command).status().unwrap();
     assert!(status.success());
     started.elapsed()
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }

@@ -2,6 +2,7 @@
 //! transport. Prints tables of medians and ratios; what counts are the ratios, for machines differ.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
+mod figures;
 #[allow(dead_code, unused_imports)]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -10,6 +11,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use figures::median;
 use serde_json::{Value, json};
 use support::server::authority::Authority;
 use support::server::http::{HttpServer, Options};
@@ -456,9 +458,4 @@ fn plain(uri: String) -> Way {
         git_uri: uri,
         git_env: vec![],
     }
-}
-
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
-    times[times.len() / 2]
 }

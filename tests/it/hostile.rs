@@ -536,24 +536,13 @@ impl View {
 
 /// Runs a program, and asserts what holds for every run on every repository.
 fn run(step: &Step, program: &str, folder: &Path, mut request: Value) -> Answer {
-    let peak = step.temporary().join("peak");
-    let time = [
-        "/usr/bin/time",
-        "-q",
-        "-f",
-        "%M",
-        "-o",
-        peak.to_str().unwrap(),
-    ];
     request["source"] = step.source().clone();
     let args = if program == "check" {
         vec![]
     } else {
         vec![folder.as_os_str().to_owned()]
     };
-    let answer = step
-        .start_under(&time, program, &args, request.to_string().as_bytes())
-        .finish();
+    let (answer, kilobytes) = step.run_measured(program, &args, request.to_string().as_bytes());
     let said = format!(
         "{program} {request}: {:?}, {}, {}",
         answer.code, answer.stdout, answer.stderr
@@ -580,11 +569,6 @@ fn run(step: &Step, program: &str, folder: &Path, mut request: Value) -> Answer 
         }
         _ => panic!("{said}"),
     }
-    let kilobytes: usize = std::fs::read_to_string(&peak)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
     assert!(kilobytes < MOST_MEMORY, "{kilobytes} KB for {said}");
     answer
 }

@@ -37,6 +37,18 @@ impl Scene {
         fs::write(&self.done, "").unwrap();
     }
 
+    fn server_goes(&self) {
+        fs::rename(self.remote.path(), self.elsewhere()).unwrap();
+    }
+
+    fn server_comes_back(&self) {
+        fs::rename(self.elsewhere(), self.remote.path()).unwrap();
+    }
+
+    fn elsewhere(&self) -> PathBuf {
+        self.remote.root().join("away")
+    }
+
     fn free(&self) -> Vec<String> {
         self.remote.list("aws/unclaimed")
     }
@@ -354,11 +366,10 @@ fn a_script_is_guarded_with_no_set_up_at_all() {
 fn a_server_that_is_away_for_a_while_is_no_loss() {
     let scene = Scene::new();
     let running = scene.start(&["env-1", "--lease", "2s", "--on-lost", "tell"]);
-    let away = scene.remote.root().join("away");
-    fs::rename(scene.remote.path(), &away).unwrap();
+    scene.server_goes();
 
     running.wait_for_stderr("cannot renew the lease");
-    fs::rename(&away, scene.remote.path()).unwrap();
+    scene.server_comes_back();
     let renewals = |subjects: Vec<String>| {
         let renewing = subjects
             .iter()
@@ -379,13 +390,12 @@ fn a_server_that_is_away_for_a_while_is_no_loss() {
 fn a_lease_that_could_not_be_renewed_in_time_ends_the_command_if_that_is_wanted() {
     let scene = Scene::new();
     let running = scene.start(&["env-1", "--lease", "1s", "--on-lost", "kill"]);
-    let away = scene.remote.root().join("away");
-    fs::rename(scene.remote.path(), &away).unwrap();
+    scene.server_goes();
 
     running.wait_for_stderr("the lease is over, and could not be renewed");
     let answer = running.finish();
 
-    fs::rename(&away, scene.remote.path()).unwrap();
+    scene.server_comes_back();
     answer.assert_code(
         2,
         &[

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use crate::support::remote::Hand;
 use crate::support::server::http::HttpServer;
 use crate::support::server::relay::Relay;
-use crate::support::{Cli, Step, TestRemote, wait_until};
+use crate::support::{Cli, Peak, Step, TestRemote, wait_until};
 
 /// The lock of this name in the first pool of a status.
 fn lock<'a>(status: &'a Value, name: &str) -> &'a Value {
@@ -256,20 +256,15 @@ fn a_large_repository_takes_little_memory_and_little_of_its_history_where_the_se
     let relay = Relay::start(server.port());
     let cli = Cli::on(&format!("http://127.0.0.1:{}/git/locks.git", relay.port()));
     let home = tempfile::tempdir().unwrap();
-    let peak = home.path().join("peak");
-    let time = ["/usr/bin/time", "-f", "%M", "-o", peak.to_str().unwrap()];
+    let peak = Peak::in_folder(home.path());
 
     let output = cli
-        .command(&time, &["status", "--all", "--json"])
+        .command(&peak.time(), &["status", "--all", "--json"])
         .output()
         .unwrap();
 
     let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let kilobytes: usize = std::fs::read_to_string(&peak)
-        .unwrap()
-        .trim()
-        .parse()
-        .unwrap();
+    let kilobytes = peak.kilobytes();
     assert!((1024..150 * 1024).contains(&kilobytes), "{kilobytes} KB");
     let all: usize = std::fs::read_dir(remote.path().join("objects/pack"))
         .unwrap()

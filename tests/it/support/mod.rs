@@ -3,12 +3,14 @@
 pub mod cli;
 pub mod fuzz;
 pub mod git;
+pub mod peak;
 pub mod pool;
 pub mod remote;
 pub mod server;
 pub mod step;
 
 pub use cli::Cli;
+pub use peak::Peak;
 pub use pool::Pool;
 pub use remote::TestRemote;
 pub use step::{Answer, Step};

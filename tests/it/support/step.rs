@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::git::hermetic;
-use super::{DEADLINE, TestRemote, wait_until};
+use super::{DEADLINE, Peak, TestRemote, wait_until};
 
 /// One container's worth of steps: a TMPDIR, an environment and a source that its steps share.
 pub struct Step {
@@ -206,12 +206,11 @@ impl Step {
 
     /// Runs a program to its end, and gives its peak of memory in kilobytes as well.
     pub fn run_measured(&self, program: &str, args: &[OsString], input: &[u8]) -> (Answer, usize) {
-        let peak = self.folder().join("peak");
-        let peak_path = peak.to_str().unwrap();
-        let time = ["/usr/bin/time", "-q", "-f", "%M", "-o", peak_path];
-        let answer = self.start_under(&time, program, args, input).finish();
-        let text = std::fs::read_to_string(&peak).unwrap();
-        (answer, text.trim().parse().unwrap())
+        let peak = Peak::in_folder(&self.folder());
+        let answer = self
+            .start_under(&peak.time(), program, args, input)
+            .finish();
+        (answer, peak.kilobytes())
     }
 
     fn start_command(&self, mut command: Command, program: &str, input: &[u8]) -> Running {

@@ -1,0 +1,25 @@
+//! How much memory a program takes at most.
+
+use std::path::{Path, PathBuf};
+
+/// Where GNU time writes it.
+pub struct Peak(PathBuf);
+
+impl Peak {
+    /// Has it written into this folder.
+    pub fn in_folder(folder: &Path) -> Peak {
+        Peak(folder.join("peak"))
+    }
+
+    /// The command that runs the one after it, and measures that.
+    pub fn time(&self) -> [&str; 6] {
+        let path = self.0.to_str().unwrap();
+        ["/usr/bin/time", "-q", "-f", "%M", "-o", path]
+    }
+
+    /// What was measured, in kilobytes.
+    pub fn kilobytes(&self) -> usize {
+        let text = std::fs::read_to_string(&self.0).unwrap();
+        text.trim().parse().unwrap()
+    }
+}
