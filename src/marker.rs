@@ -1,28 +1,37 @@
-//! What a run was about to push, on disk, for a run after it in case it vanishes.
+//! What a run is about to push, on disk, for a run after it in case it vanishes.
 //!
 //! A process that is killed outright can give nothing back. Concourse may run the same step again in the same container;
 //! the new run then finds the marker of the old one, and takes over its claim instead of making another. A marker is
 //! written before its push is sent, held by a file lock for as long as its process lives, and removed once the answer
 //! has been written.
+//!
+//! A marker is one file and nothing beside it, so that a process that is killed over it leaves nothing that nobody ever
+//! removes: cut short, it is a marker that says nothing.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::lock::LockName;
 use crate::message::Verb;
 use crate::object::{Oid, full_id};
 
-/// How a marker says that its claim is to stand.
-const STANDING: &str = "standing";
-/// How a marker says that its claim is being given back.
+/// How a marker begins whose claim is to stand.
+const STANDS: &str = "stands";
+/// How a marker begins whose claim is being given back; as long as [`STANDS`], for it is written over it.
 const ENDING: &str = "ending";
 
+/// How often a place for a marker is looked for: a run that ends may take the folder away, and one that begins may take
+/// a file that nobody holds yet for one that is left.
+const TRIES: usize = 5;
+
 /// The marker of a run that is alive: ours.
+#[derive(Debug)]
 pub struct Marker {
-    file: PathBuf,
-    held_file: PathBuf,
-    _held: File,
+    path: PathBuf,
+    /// Locked.
+    file: File,
 }
 
 /// A claim that was about to be pushed.
@@ -43,37 +52,54 @@ pub struct Marked {
 }
 
 impl Marker {
-    /// Takes a place for a marker in `folder`; `None` when there can be none. `request` says which step it is: runs of
-    /// the same step have the same.
-    pub fn take(folder: &Path, request: &str) -> Option<Marker> {
-        let file = folder.join(format!("{}-{}", key(request)?, uuid::Uuid::new_v4()));
-        // A run that ends just now may take the empty folder away in between.
-        (0..3).find_map(|_| {
-            fs::create_dir_all(folder).ok()?;
-            Marker::hold(file.clone())
-        })
+    /// Leaves a marker in `folder`. `request` says which step it is: runs of the same step have the same.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn leave(folder: &Path, request: &str, marked: &Marked) -> io::Result<Marker> {
+        let key = key(request)?;
+        let take = || {
+            fs::create_dir_all(folder)?;
+            let path = folder.join(format!("{key}-{}", uuid::Uuid::new_v4()));
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(&path)?;
+            Marker::hold(path, file)
+        };
+        let mut taken = take();
+        for _ in 1..TRIES {
+            taken = taken.or_else(|_| take());
+        }
+        let marker = taken?;
+        match (&marker.file).write_all(&marked.to_bytes()) {
+            Ok(()) => Ok(marker),
+            Err(err) => {
+                marker.clear();
+                Err(err)
+            }
+        }
     }
 
     /// Takes over what earlier runs of the same step have left that have vanished. Those of runs that are alive are left
     /// to them.
     pub fn left_in(folder: &Path, request: &str) -> Vec<(Marker, Marked)> {
-        let (Some(key), Ok(files)) = (key(request), fs::read_dir(folder)) else {
+        let (Ok(key), Ok(files)) = (key(request), fs::read_dir(folder)) else {
             return Vec::new();
         };
         let mut left = Vec::new();
-        for file in files.filter_map(|file| Some(file.ok()?.path())) {
-            let name = file
-                .file_name()
-                .and_then(|name| name.to_str())
-                .unwrap_or_default();
-            if !name.starts_with(&key) || name.contains('.') {
+        for path in files.filter_map(|file| Some(file.ok()?.path())) {
+            let name = path.file_name().and_then(|name| name.to_str());
+            if !name.is_some_and(|name| name.starts_with(&key)) {
                 continue;
             }
-            let Some(marker) = Marker::hold(file.clone()) else {
+            let Ok(file) = OpenOptions::new().read(true).write(true).open(&path) else {
                 continue;
             };
-            // Read once it is ours: until then its run may have ended as it should.
-            match fs::read(&file).ok().and_then(|bytes| Marked::parse(&bytes)) {
+            let Ok(mut marker) = Marker::hold(path, file) else {
+                continue;
+            };
+            match marker.read() {
                 Some(marked) => left.push((marker, marked)),
                 None => marker.clear(),
             }
@@ -81,53 +107,33 @@ impl Marker {
         left
     }
 
-    fn hold(file: PathBuf) -> Option<Marker> {
-        let held_file = file.with_extension("held");
-        let held = File::create(&held_file).ok()?;
-        held.try_lock().ok()?;
-        Some(Marker {
-            file,
-            held_file,
-            _held: held,
-        })
+    /// Takes a file for ours, if it is nobody's and has not been removed by whoever had it last.
+    fn hold(path: PathBuf, file: File) -> io::Result<Marker> {
+        file.try_lock()?;
+        fs::symlink_metadata(&path)?;
+        Ok(Marker { path, file })
     }
 
-    /// Writes what is about to be pushed, in place of what was.
-    ///
-    /// # Errors
-    /// Those of the file system.
-    pub fn write(&self, marked: &Marked) -> std::io::Result<()> {
-        let new = self.file.with_extension("new");
-        let mut file = File::create(&new)?;
-        file.write_all(&marked.to_bytes())?;
-        fs::rename(new, &self.file)
+    fn read(&mut self) -> Option<Marked> {
+        let mut bytes = Vec::new();
+        self.file.read_to_end(&mut bytes).ok()?;
+        Marked::parse(&bytes)
     }
 
     /// Notes that the claim is being given back. Before the first push that ends it, and for a run after this one to know
     /// that the claim may end at any moment.
     pub fn note_end(&self) {
-        let marked = fs::read(&self.file)
-            .ok()
-            .and_then(|bytes| Marked::parse(&bytes));
-        let noted = marked.is_some_and(|marked| {
-            let ending = Marked {
-                ending: true,
-                ..marked
-            };
-            self.write(&ending).is_ok()
-        });
-        if !noted {
+        if self.file.write_all_at(ENDING.as_bytes(), 0).is_err() {
             // Better that nobody knows of it than that somebody takes it over.
-            let _ = fs::remove_file(&self.file);
+            let _ = fs::remove_file(&self.path);
         }
     }
 
     /// Removes the marker: what it speaks of has been told, given back, or never came to be.
     pub fn clear(self) {
-        let _ = fs::remove_file(&self.file);
-        let _ = fs::remove_file(&self.held_file);
+        let _ = fs::remove_file(&self.path);
         // The folders go with the last of them; as long as there is anything in them they stay.
-        for folder in self.file.ancestors().skip(1).take(2) {
+        for folder in self.path.ancestors().skip(1).take(2) {
             let _ = fs::remove_dir(folder);
         }
     }
@@ -146,43 +152,45 @@ impl Marked {
         // Names have no control characters.
         let names: Vec<&str> = locks.iter().map(LockName::as_str).collect();
         let (names, verb) = (names.join("\t"), verb.as_str());
-        let state = if *ending { ENDING } else { STANDING };
-        let mut bytes = format!("{base} {commit} {state} {verb}\n{names}\n").into_bytes();
+        let state = if *ending { ENDING } else { STANDS };
+        let length = pack.len();
+        let mut bytes = format!("{state} {length} {base} {commit} {verb}\n{names}\n").into_bytes();
         bytes.extend_from_slice(pack);
         bytes
     }
 
+    /// `None` for what is damaged or was not written to its end.
     fn parse(bytes: &[u8]) -> Option<Marked> {
         let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
         let first = std::str::from_utf8(parts.next()?).ok()?;
         let names = std::str::from_utf8(parts.next()?).ok()?.split('\t');
+        let pack = parts.next()?;
         let locks: Result<Vec<LockName>, _> = names.map(LockName::new).collect();
-        let locks = locks.ok()?;
-        let mut words = first.splitn(4, ' ');
-        let mut id = || full_id(words.next()?);
-        let (base, commit) = (id()?, id()?);
+        let mut words = first.splitn(5, ' ');
         let ending = match words.next()? {
-            STANDING => false,
+            STANDS => false,
             ENDING => true,
             _ => return None,
         };
+        let length: usize = words.next()?.parse().ok()?;
+        let (base, commit) = (full_id(words.next()?)?, full_id(words.next()?)?);
         let verb = words.next()?;
         let verb = Verb::ALL.into_iter().find(|known| known.as_str() == verb)?;
-        Some(Marked {
-            locks,
+        (pack.len() == length).then_some(Marked {
+            locks: locks.ok()?,
             verb,
             base,
             commit,
             ending,
-            pack: parts.next()?.to_owned(),
+            pack: pack.to_owned(),
         })
     }
 }
 
 /// The same for the same request, and fit for a file's name.
-fn key(request: &str) -> Option<String> {
-    let id = Oid::hash_object(git2::ObjectType::Blob, request.as_bytes()).ok()?;
-    Some(id.to_string())
+fn key(request: &str) -> io::Result<String> {
+    let id = Oid::hash_object(git2::ObjectType::Blob, request.as_bytes());
+    Ok(id.map_err(io::Error::other)?.to_string())
 }
 
 #[cfg(test)]
@@ -208,8 +216,7 @@ mod tests {
     #[test]
     fn what_a_vanished_run_has_written_is_found_by_the_same_request_only() {
         let folder = tempfile::tempdir().unwrap();
-        let marker = Marker::take(folder.path(), "build 1").unwrap();
-        marker.write(&marked()).unwrap();
+        let marker = Marker::leave(folder.path(), "build 1", &marked()).unwrap();
 
         assert!(
             Marker::left_in(folder.path(), "build 1").is_empty(),
@@ -230,54 +237,75 @@ mod tests {
     #[test]
     fn an_end_that_was_noted_is_found_and_one_that_cannot_be_noted_leaves_no_marker() {
         let folder = tempfile::tempdir().unwrap();
-        let marker = Marker::take(folder.path(), "x").unwrap();
-        marker.write(&marked()).unwrap();
+        let marker = Marker::leave(folder.path(), "x", &marked()).unwrap();
         marker.note_end();
         drop(marker);
-        let left = Marker::left_in(folder.path(), "x");
-        assert!(left[0].1.ending);
-        assert_eq!(left[0].1.pack, marked().pack);
+        let (marker, left) = Marker::left_in(folder.path(), "x").remove(0);
+        let ending = Marked {
+            ending: true,
+            ..marked()
+        };
+        assert_eq!(left, ending);
 
-        // Something is in the way of the new content.
-        let marker = &left[0].0;
-        fs::create_dir(marker.file.with_extension("new")).unwrap();
-        marker.note_end();
-        assert!(!marker.file.exists());
+        let path = marker.path.clone();
+        let read_only = File::open(&path).unwrap();
+        Marker {
+            file: read_only,
+            ..marker
+        }
+        .note_end();
+        assert!(!path.exists());
     }
 
     #[test]
-    fn a_marker_that_is_cleared_or_damaged_is_nothing() {
+    fn a_marker_that_is_cleared_is_gone_with_its_folders() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("a/b");
-        let marker = Marker::take(&folder, "x").unwrap();
-        marker.write(&marked()).unwrap();
-        marker.clear();
-        assert!(Marker::left_in(&folder, "x").is_empty());
-        assert!(!home.path().join("a").exists());
+        let marker = Marker::leave(&folder, "x", &marked()).unwrap();
+        let other = Marker::leave(&folder, "x", &marked()).unwrap();
 
-        for bytes in [
-            &b""[..],
-            b"x",
-            b"\n\n\n",
-            &marked().to_bytes()[..50],
-            b"0 1 standing claiming\na\n",
-        ] {
-            let marker = Marker::take(&folder, "x").unwrap();
-            fs::write(&marker.file, bytes).unwrap();
-            drop(marker);
-            assert!(
-                Marker::left_in(&folder, "x").is_empty(),
-                "{}",
-                bytes.escape_ascii()
-            );
+        marker.clear();
+        assert!(folder.exists(), "another one is there");
+        other.clear();
+
+        assert!(!home.path().join("a").exists());
+    }
+
+    #[test]
+    fn whenever_a_run_is_killed_over_its_marker_the_next_one_leaves_nothing_behind() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("a/b");
+        let whole = marked().to_bytes();
+        for n in 0..=whole.len() {
+            drop(Marker::leave(&folder, "x", &marked()).unwrap());
+            let [file] = &fs::read_dir(&folder).unwrap().collect::<Vec<_>>()[..] else {
+                panic!("a marker is one file");
+            };
+            fs::write(file.as_ref().unwrap().path(), &whole[..n]).unwrap();
+
+            let left = Marker::left_in(&folder, "x");
+
+            assert_eq!(left.len(), usize::from(n == whole.len()), "{n} bytes");
+            left.into_iter().for_each(|(marker, _)| marker.clear());
+            assert!(!home.path().join("a").exists(), "{n} bytes");
         }
+    }
+
+    #[test]
+    fn a_marker_that_is_damaged_is_nothing() {
+        for bytes in [&b"x"[..], b"\n\n\n", b"stands 0 0 1 claiming\na\n"] {
+            assert_eq!(Marked::parse(bytes), None, "{}", bytes.escape_ascii());
+        }
+        let longer = [&marked().to_bytes()[..], b"x"].concat();
+        assert_eq!(Marked::parse(&longer), None);
     }
 
     #[test]
     fn without_a_folder_to_write_to_there_is_no_marker() {
         let file = tempfile::NamedTempFile::new().unwrap();
+        let folder = file.path().join("x");
 
-        assert!(Marker::take(&file.path().join("x"), "x").is_none());
-        assert!(Marker::left_in(&file.path().join("x"), "x").is_empty());
+        assert!(Marker::leave(&folder, "x", &marked()).is_err());
+        assert!(Marker::left_in(&folder, "x").is_empty());
     }
 }

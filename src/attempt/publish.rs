@@ -69,6 +69,16 @@ impl Attempt<'_> {
             )
         };
 
+        if is_claim {
+            self.mark(&Marked {
+                locks: change.locks.clone(),
+                verb: change.verb,
+                base,
+                commit,
+                ending: false,
+                pack: pack.clone(),
+            });
+        }
         let mut faults = Faults::new(self.pace.fault_limit);
         let mut busy = pauses_while_busy();
         let sent = Cell::new(false);
@@ -81,16 +91,6 @@ impl Attempt<'_> {
         loop {
             if self.stop.is_cancelled() {
                 return Err(AttemptError::Stopped);
-            }
-            if is_claim {
-                self.mark(&Marked {
-                    locks: change.locks.clone(),
-                    verb: change.verb,
-                    base,
-                    commit,
-                    ending: false,
-                    pack: pack.clone(),
-                });
             }
             // What the server has not seen yet need not be sent at all.
             let stopped = async {
@@ -171,17 +171,19 @@ impl Attempt<'_> {
     /// Leaves word for a run after this one, in case it vanishes. Without a place to write to, it goes without.
     fn mark(&mut self, marked: &Marked) {
         let Some(place) = &self.markers else { return };
-        if self.marker.is_none() {
-            self.marker = Marker::take(&place.folder, &place.request);
+        // What was pushed before this did not land, and cannot any more.
+        if let Some(marker) = self.marker.take() {
+            marker.clear();
         }
-        if let Some(marker) = &self.marker
-            && let Err(err) = marker.write(marked)
-        {
-            let folder = place.folder.display();
-            report::say(
-                self.log,
-                format_args!("warning: cannot leave a marker in `{folder}`: {err}"),
-            );
+        match Marker::leave(&place.folder, &place.request, marked) {
+            Ok(marker) => self.marker = Some(marker),
+            Err(err) => {
+                let folder = place.folder.display();
+                report::say(
+                    self.log,
+                    format_args!("warning: cannot leave a marker in `{folder}`: {err}"),
+                );
+            }
         }
     }
 
