@@ -137,8 +137,9 @@ impl Outcome {
 impl Attempt<'_> {
     /// Carries out `operation`, waiting for as long as it takes, and hands the outcome to `answer`.
     ///
-    /// Whatever keeps the answer from being given (a signal at any moment, a fault, a closed pipe): what was claimed is
-    /// given back, for nobody would know that it is his.
+    /// Whatever keeps the answer from being heard (a signal at any moment, a fault, a closed pipe): what was claimed is
+    /// given back, for nobody would know that it is his. Concourse takes no notice of the answer of a step that it has
+    /// told to stop, so that a signal counts as long as we are there, and the answer is the last thing of all.
     ///
     /// # Errors
     /// [`AttemptError`]. Except for [`AttemptError::Unknown`] and what the log then says, nothing is left changed by an
@@ -149,49 +150,20 @@ impl Attempt<'_> {
         answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
         let mut queue = self.queue_for(operation);
-        let result = self.run_and_answer(operation, answer, &mut queue).await;
-        let stopped = matches!(result, Err(AttemptError::Stopped));
-        Box::pin(self.leave_line(&mut queue)).await;
-        Box::pin(self.tell(operation, &result, queue.as_ref(), stopped)).await;
-        result
-    }
-
-    async fn run_and_answer(
-        &mut self,
-        operation: &Operation,
-        answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
-        queue: &mut Option<Queue>,
-    ) -> Result<Outcome, AttemptError> {
         let mut pending = None;
         let result = match Box::pin(self.adopt(&mut pending)).await {
             Ok(Some(outcome)) => Ok(outcome),
-            Ok(None) => Box::pin(self.carry_out(operation, &mut pending, queue)).await,
+            Ok(None) => Box::pin(self.carry_out(operation, &mut pending, &mut queue)).await,
             Err(err) => Err(err),
         };
-        // A signal that has come by now is heard of: what brings it in is polled by the first, and cancels by the second.
-        for _ in 0..2 {
-            tokio::task::yield_now().await;
-        }
         let result = match result {
-            // The answer has not been written, so the claim is nobody's yet.
-            Ok(_) if self.stop.is_cancelled() => Err(AttemptError::Stopped),
-            Ok(outcome) => {
-                // Whoever should read it may be gone, or busy with something else for ever.
-                let told = tokio::select! {
-                    biased;
-                    told = answer(&outcome) => told.map_err(AttemptError::Unanswered),
-                    () = self.stop.cancelled() => Err(AttemptError::Stopped),
-                };
-                match told {
-                    Ok(()) => {
-                        self.unmark();
-                        return Ok(outcome);
-                    }
-                    Err(err) => Err(err),
-                }
-            }
+            Ok(outcome) => Box::pin(self.conclude(operation, outcome, answer, &mut queue)).await,
             Err(err) => Err(err),
         };
+        if result.is_ok() {
+            self.unmark();
+            return result;
+        }
         let settled = match pending {
             Some(pending) => Box::pin(self.undo(pending)).await,
             None => true,
@@ -199,7 +171,45 @@ impl Attempt<'_> {
         if settled {
             self.unmark();
         }
+        Box::pin(self.leave_line(&mut queue)).await;
+        Box::pin(self.tell(operation, result.as_ref(), queue.as_ref())).await;
         result
+    }
+
+    /// Brings an operation that was carried out to its end: with a word to everybody who wants one, last of all to whoever
+    /// asked for it.
+    async fn conclude(
+        &mut self,
+        operation: &Operation,
+        outcome: Outcome,
+        answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
+        queue: &mut Option<Queue>,
+    ) -> Result<Outcome, AttemptError> {
+        self.go_on_unless_stopped().await?;
+        self.leave_line(queue).await;
+        self.go_on_unless_stopped().await?;
+        self.tell(operation, Ok(&outcome), queue.as_ref()).await;
+        self.go_on_unless_stopped().await?;
+        // Whoever should read it may be gone, or busy with something else for ever.
+        tokio::select! {
+            biased;
+            told = answer(&outcome) => told.map_err(AttemptError::Unanswered)?,
+            () = self.stop.cancelled() => return Err(AttemptError::Stopped),
+        }
+        self.go_on_unless_stopped().await?;
+        Ok(outcome)
+    }
+
+    /// Fails if we have been told to stop, be it just now.
+    async fn go_on_unless_stopped(&self) -> Result<(), AttemptError> {
+        // A signal that has come by now is heard of: what brings it in is polled by the first, and cancels by the second.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
+        match self.stop.is_cancelled() {
+            true => Err(AttemptError::Stopped),
+            false => Ok(()),
+        }
     }
 
     fn unmark(&mut self) {

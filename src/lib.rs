@@ -49,7 +49,7 @@
 //! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
 //!   promise to someone outside. `metadata` reads what users write into their locks.
 //! - Only `cmd` reads arguments and environment and sets exit codes; the rest gets values.
-//! - stdout carries one JSON document, written last. People read stderr.
+//! - stdout carries one JSON document, written last of all that a step does. People read stderr.
 //! - A push is believed to have landed when the server says so, and to have failed only when the branch shows it.
 //! - A metrics failure is a warning: it changes no exit code and delays no grant, for the lock is already ours.
 //! - No error has a credential in it: a location is printed without them, and a [`concourse::Secret`] as `***`.
@@ -87,7 +87,8 @@
 //!
 //! **What nobody was told of is given back.** From the moment that a claim may be on the branch until its answer has been
 //! written it is *pending*; whatever ends the step before that undoes it, by the same loop and under the same rules as
-//! every release. A push that was dropped may still be on its way: as long as the branch has not moved, claim and end
+//! every release. The answer comes last, after the line has been left and the gateway told: Concourse does not look at
+//! the answer of a step that it has told to stop, so that a signal that comes after it would leak what was claimed. A push that was dropped may still be on its way: as long as the branch has not moved, claim and end
 //! are pushed together in one step, after which the dropped one expects a commit that the branch has left.
 //! A process that is killed outright leaves a [`marker`], by which a later run of the same step takes its claim over, or
 //! finishes the push that may be on its way.

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
+use super::publish::stopped_for;
 use super::queue::Queue;
 use super::{Attempt, AttemptError, Outcome, Pool, read_pool};
 use crate::git::{Depth, History, HistoryError, Snapshot};
@@ -11,6 +12,7 @@ use crate::ledger;
 use crate::line::Standing;
 use crate::lock::ClaimId;
 use crate::metrics::{self, Ending, Line, PoolState, Reporter, Since, Waiter, Waiting};
+use crate::object::Oid;
 use crate::operation::Operation;
 use crate::pool::{Change, State};
 use crate::report;
@@ -110,18 +112,21 @@ impl Meter {
 }
 
 impl Attempt<'_> {
-    /// Tells the gateway how it ended, after the answer has been written.
+    /// Tells the gateway how it ended. Told to stop, or having to say that it came to another end after all, it is for the
+    /// pool and the line alone.
     pub(super) async fn tell(
         &mut self,
         operation: &Operation,
-        result: &Result<Outcome, AttemptError>,
+        result: Result<&Outcome, &AttemptError>,
         queue: Option<&Queue>,
-        stopped: bool,
     ) {
-        let Some(reporter) = self.meter.reporter.take() else {
+        if !self.meter.is_on() {
             return;
-        };
-        let ended = Some(metrics::Operation {
+        }
+        if let Ok(outcome) = result {
+            self.meter_pool_at(outcome.commit);
+        }
+        let ended = metrics::Operation {
             name: metrics::operation_name(operation),
             succeeded: result.is_ok(),
             ended: SystemTime::now(),
@@ -133,31 +138,38 @@ impl Attempt<'_> {
             held: self.meter.held,
             lost_races: self.meter.lost_races,
             retried_faults: self.remote.faults(),
-        });
-        let pool = match result {
-            Ok(outcome) => self.state_after(outcome).ok().flatten(),
-            Err(_) => None,
         };
+        let stopped = matches!(result, Err(AttemptError::Stopped));
         let ending = Ending {
-            operation: ended.filter(|_| !stopped),
-            pool: pool.or(self.meter.pool),
+            operation: Some(ended).filter(|_| !stopped),
+            pool: self.meter.pool,
             line: queue.map(line_of),
         };
-        let limit = if stopped {
-            LIMIT_WHEN_STOPPED
-        } else {
-            // It keeps its own.
-            metrics::push::LIMIT * 2
+        let Some(reporter) = &mut self.meter.reporter else {
+            return;
         };
-        if let Ok(Some(err)) = timeout(limit, reporter.finish(ending)).await {
+        let told = tokio::select! {
+            told = reporter.finish(ending) => told,
+            // In an abort others have to come to their end too.
+            () = stopped_for(LIMIT_WHEN_STOPPED, &self.stop) => None,
+        };
+        if let Some(err) = told {
             report::say(self.log, format_args!("warning: {}", report::chain(&err)));
         }
     }
 
-    /// The pool after an operation, as far as it is known without asking again.
-    fn state_after(&self, outcome: &Outcome) -> Result<Option<PoolState>, HistoryError> {
+    /// Takes the pool at `commit` for what it is now, as far as that is known without asking again.
+    pub(super) fn meter_pool_at(&mut self, commit: Oid) {
+        if self.meter.is_on()
+            && let Ok(Some(state)) = self.state_at(commit)
+        {
+            self.meter.pool = Some(state);
+        }
+    }
+
+    fn state_at(&self, commit: Oid) -> Result<Option<PoolState>, HistoryError> {
         let here = Snapshot {
-            commit: outcome.commit,
+            commit,
             depth: Depth::RECENT,
         };
         let pool = read_pool(&self.remote, &here, &self.pool)?;

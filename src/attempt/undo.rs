@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::publish::{Found, Published, means_contention, pauses_while_busy};
 use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
@@ -27,7 +26,7 @@ impl Attempt<'_> {
     /// Gives back what was claimed for nobody, and says what became of it; whether it is certain that it is not held.
     pub(super) async fn undo(&mut self, pending: Pending) -> bool {
         // What is to be undone must not be stopped by the signal that makes it necessary.
-        self.stop = CancellationToken::new();
+        let stop = std::mem::take(&mut self.stop);
         self.patience = None;
         // Should we be killed over it, a push that ends the claim may be on its way still.
         if let Some(marker) = &self.marker {
@@ -35,12 +34,16 @@ impl Attempt<'_> {
         }
         let (names, commit) = (listed(&pending.locks), pending.commit);
         let undone = timeout(UNDO_LIMIT, self.take_back(pending)).await;
+        self.stop = stop;
         let settled = matches!(undone, Ok(Ok(_)));
         match undone {
-            Ok(Ok(Some(by))) => report::say(
-                self.log,
-                format_args!("gave `{names}` back with the commit {by}"),
-            ),
+            Ok(Ok(Some(by))) => {
+                self.meter_pool_at(by);
+                report::say(
+                    self.log,
+                    format_args!("gave `{names}` back with the commit {by}"),
+                );
+            }
             Ok(Ok(None)) => {}
             Ok(Err(err)) => {
                 let why = report::chain(&err);

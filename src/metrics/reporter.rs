@@ -123,16 +123,18 @@ impl Reporter {
 
     /// Tells how it ended, and takes away what was only true while we waited. Takes at most [`LIMIT`].
     ///
-    /// Gives what went wrong, the first of it, to be said in one line as a warning.
-    pub async fn finish(self, ending: Ending) -> Option<PushError> {
+    /// Gives what went wrong, the first of it, to be said in one line as a warning. What was told here may be told otherwise
+    /// by another call.
+    pub async fn finish(&mut self, ending: Ending) -> Option<PushError> {
         let Told {
             gateway,
             place,
-            mut heartbeats,
+            heartbeats,
             forgotten,
-        } = self.0?;
+        } = self.0.as_mut()?;
         let end = Instant::now() + LIMIT;
-        let mut pushes = forgotten;
+        let mut pushes = std::mem::take(forgotten);
+        let mut heartbeats = std::mem::take(heartbeats);
         for heartbeat in &mut heartbeats {
             heartbeat.stop = None;
             pushes.push(place.no_waiter(&heartbeat.waiter));
@@ -151,7 +153,7 @@ impl Reporter {
                 .operation
                 .map(|operation| place.operation(&operation)),
         );
-        let last = push_all(&gateway, &pushes, end).await.err();
+        let last = push_all(gateway, &pushes, end).await.err();
         failed.or(last)
     }
 }

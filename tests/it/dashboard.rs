@@ -467,7 +467,7 @@ fn failed(ended: SystemTime, lost_races: u32, retried_faults: u32) -> Operation 
     }
 }
 
-async fn finish(reporter: Reporter, operation: Operation, pool: PoolState, line: Option<Line>) {
+async fn finish(mut reporter: Reporter, operation: Operation, pool: PoolState, line: Option<Line>) {
     let ending = Ending {
         operation: Some(operation),
         pool: Some(pool),

@@ -1,5 +1,7 @@
 //! What the steps themselves tell a Pushgateway, and that nothing depends on it.
 
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -131,6 +133,41 @@ fn who_is_told_to_stop_takes_its_own_group_away() {
 
     assert_eq!(waiters(), 0);
     assert_eq!(gateway.groups()[POOL]["resource_pool_queue_length"], "0");
+}
+
+#[test]
+fn who_is_told_to_stop_while_the_gateway_is_told_gives_back_what_was_claimed() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let gateway = Faulty::silent();
+    let url = format!("http://127.0.0.1:{}", gateway.port());
+    let running = build(&remote, &remote.uri(), &url, "1").start_put(json!({"acquire": true}));
+    wait_until("the gateway is told", || !gateway.heard().is_empty());
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+
+    running.signal("TERM");
+    let told = Instant::now();
+    running.finish().assert_failed(&["stopped by a signal"]);
+
+    assert!(told.elapsed() < Duration::from_secs(8));
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
+}
+
+#[test]
+fn what_is_given_back_because_nobody_heard_of_it_is_told_as_free() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let gateway = Pushgateway::start();
+    let step = build(&remote, &remote.uri(), &gateway.url(), "1");
+    let (_, nobody_reads) = UnixStream::pair().unwrap();
+    let stdout = OwnedFd::from(nobody_reads).into();
+
+    let running = step.start_put_to(stdout, &step.folder(), json!({"acquire": true}));
+
+    running.finish().assert_failed(&["cannot write the answer"]);
+    let groups = gateway.groups();
+    assert_eq!(groups[POOL]["resource_pool_num_claimed_locks"], "0");
+    assert_eq!(groups[POOL]["resource_pool_num_available_locks"], "1");
+    let operation = &groups[&format!("{POOL},operation=acquire_lock")];
+    assert!(operation.contains_key("resource_pool_last_failure_timestamp_seconds"));
 }
 
 #[test]
