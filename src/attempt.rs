@@ -3,53 +3,47 @@
 //! All retrying, waiting and giving up is here and below, for every operation.
 
 mod error;
+mod facts;
 mod meter;
 mod news;
 mod others_first;
 mod publish;
 mod queue;
+mod reading;
 mod undo;
+mod wait;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 pub use error::AttemptError;
 pub use meter::Meter;
+use news::Holder;
 pub use news::Usual;
-use news::{Holder, News};
 use others_first::OthersFirst;
 use publish::Published;
 pub use queue::InLine;
 use queue::Queue;
 pub(crate) use queue::{component, refs_of_branch};
-use rand::RngExt;
+use reading::read;
+pub use reading::read_pool;
+pub(crate) use reading::{deeper, snapshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use wait::Waiting;
 
-use crate::git::{
-    Depth, History, HistoryError, Identity, Interest, Listing, Remote, RemoteError, Snapshot,
-    StoreError,
-};
-use crate::ledger::{self, Fate};
-use crate::line::{self, Need, Standing};
-use crate::lock::{ClaimId, Holding, LockName, PoolName};
+use crate::git::{Depth, HistoryError, Identity, Interest, Listing, Remote, Snapshot};
+use crate::ledger;
+use crate::line::Need;
+use crate::lock::{LockName, PoolName};
 use crate::marker::Marker;
 use crate::message::{Origin, Verb};
-use crate::metadata;
 use crate::object::Oid;
-use crate::operation::{Condition, Operation, Want};
-use crate::pace::{FaultError, Pace, pause_unless_stopped, pauses_after_lost_races, ride_out};
-use crate::pool::{Decision, Facts, Pool, Refusal, Since, State, Turn, Wait, decide};
-use crate::report::{self, Paint};
-
-/// How many pauses the claim of a lock that does not exist waits for it to be added.
-const PATIENCE_FOR_MISSING: u32 = 3;
-
-/// The pause between two looks for each place in line: the first looks every second or so, those behind it as much more
-/// seldom as it takes longer until it is their turn.
-const PAUSE_PER_PLACE: Duration = Duration::from_secs(1);
+use crate::operation::Operation;
+use crate::pace::{Pace, pauses_after_lost_races};
+use crate::pool::{Change, Decision};
+use crate::report::Paint;
 
 /// What one operation needs to be carried out.
 pub struct Attempt<'a> {
@@ -235,510 +229,225 @@ impl Attempt<'_> {
         pending: &mut Option<Pending>,
         queue: &mut Option<Queue>,
     ) -> Result<Outcome, AttemptError> {
-        // Ownership is proved by the history, so that it is better fetched at once.
-        // So is for how long something was held.
-        let tells_hold = self.meter.is_on() && operation.gives_back();
-        let mut depth = if operation.claim_to_prove().is_some() || tells_hold {
-            Depth::RECENT
-        } else {
-            Depth::HEAD
-        };
-        let mut lost_races = pauses_after_lost_races();
-        let mut waiting = Waiting::new(self.paint);
-        let mut not_ours = None;
-        let started = Instant::now();
-        let mut last: Option<Snapshot> = None;
-        let mut others_first = OthersFirst::default();
-        let mut fetch_anyway = false;
+        let mut course = Course::new(operation, self);
         loop {
-            let push_follows = operation.changes() && waiting.since.is_none();
-            let interest = queue
-                .as_ref()
-                .filter(|_| !std::mem::take(&mut fetch_anyway));
-            let look_began = Instant::now();
-            let (listing, snapshot) = Box::pin(self.look(push_follows, depth, interest)).await?;
-            let look_took = look_began.elapsed();
-            if let Some(queue) = queue {
-                queue.observe(&listing, self.remote.store());
-            }
-            // Without a new one nothing can have come free for us: the last one is as good.
-            let Some(snapshot) = snapshot.or(last) else {
-                continue;
-            };
-            last = Some(snapshot);
-            // On the very snapshot that we go by, so that no other run of the step can claim in between.
-            if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
-                let history = self.remote.history(&snapshot);
-                let found = ledger::claim_of_step(&history, &self.pool, &step, not_ours);
-                match found {
-                    Ok(Some(claim)) => {
-                        let taken = self.take_over(&snapshot, claim, operation, pending, queue);
-                        match Box::pin(taken).await? {
-                            Some(outcome) => return Ok(outcome),
-                            None => continue,
-                        }
-                    }
-                    Ok(None) => not_ours = Some(snapshot.commit),
-                    Err(err) => {
-                        depth = deeper(snapshot.depth, err)?;
-                        continue;
-                    }
-                }
-            }
-            let (decision, standing) = match self.decide(&snapshot, operation, queue.as_ref()) {
-                Ok(decided) => decided,
-                Err(Undecided::NoPool(pool)) => {
-                    return Err(AttemptError::NoPool {
-                        pool,
-                        branch: self.remote.branch().to_owned(),
-                        remote: self.remote.name().to_owned(),
-                    });
-                }
-                Err(Undecided::History(err)) => {
-                    depth = deeper(snapshot.depth, err)?;
-                    continue;
-                }
-            };
-            if let (Some(queue), Some(standing)) = (queue.as_mut(), &standing) {
-                queue.note_standing(standing);
-            }
-            let change = match decision {
-                Decision::Change(change) => change,
-                Decision::Wait(wait) => {
-                    // A push that was begun is good for our ticket, if we are to take one.
-                    if queue.as_ref().is_none_or(Queue::has_ticket) {
-                        self.remote.forget_push().await;
-                    }
-                    let waited = started.elapsed();
-                    if let Some(patience) = self.patience
-                        && waited >= patience
-                    {
-                        self.remote.forget_push().await;
-                        let holders = self.holders(wait.held(), snapshot.depth).await;
-                        return Err(AttemptError::TimedOut {
-                            after: patience,
-                            wait,
-                            holders,
-                        });
-                    }
-                    self.check_missing(&wait, &mut waiting)?;
-                    if waiting.since.is_none() {
-                        waiting.since = Some(Instant::now());
-                        waiting.place_at_arrival = standing.as_ref().map(|standing| standing.place);
-                        if self.in_line.is_some() && snapshot.depth < Depth::RECENT {
-                            // Who holds it, and for how long, is in the history. It is worth a fetch once.
-                            depth = Depth::RECENT;
-                            self.take_ticket(queue).await?;
-                            continue;
-                        }
-                    }
-                    self.take_ticket(queue).await?;
-                    self.clear_line(queue).await;
-                    let history = self.remote.history(&snapshot);
-                    if self.meter.is_on()
-                        && let Ok(Some(pool)) = read_pool(&self.remote, &snapshot, &self.pool)
-                    {
-                        let (queue, standing) = (queue.as_ref(), standing.as_ref());
-                        self.meter.waits(&history, &pool, queue, standing);
-                    }
-                    waiting.news.say(
-                        self.log,
-                        &self.pool,
-                        &wait,
-                        standing.as_ref(),
-                        &history,
-                        waited,
-                    );
-                    let left = self
-                        .patience
-                        .map(|patience| patience.saturating_sub(started.elapsed()));
-                    let place = standing.as_ref().map(|standing| standing.place);
-                    self.wait(left, place, queue).await?;
-                    continue;
-                }
-                Decision::Done(locks, since) => match self.since(&snapshot, locks.first(), since) {
-                    Ok(commit) => {
-                        self.remote.forget_push().await;
-                        return Ok(Outcome::new(commit, locks));
-                    }
-                    Err(err) => {
-                        depth = deeper(snapshot.depth, err)?;
-                        continue;
-                    }
-                },
-                Decision::Refuse(refusal) => {
-                    self.remote.forget_push().await;
-                    return Err(refusal.into());
-                }
-                // Answered by `decide`, so that it does not come up here.
-                Decision::Ask(..) => continue,
-            };
-            // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for all of
-            // them to try at once; but whoever does not use his turn is not waited for.
-            let before = standing.map_or(0, |standing| standing.served_before.len());
-            if before > 0 {
-                self.take_ticket(queue).await?;
-                match others_first.pause(before, listing.head, look_took) {
-                    Some(pause) => {
-                        self.rest(pause, queue).await?;
-                        continue;
-                    }
-                    None if listing.head != snapshot.commit => {
-                        fetch_anyway = true;
-                        continue;
-                    }
-                    None => {}
-                }
-            }
-            let waited = waiting.since.map(|since| since.elapsed());
-            let held_before = change
-                .locks
-                .first()
-                .filter(|_| waited.is_some() && change.verb == Verb::Claiming)
-                .and_then(|lock| {
-                    let history = self.remote.history(&snapshot);
-                    Holder::of(&history, &self.pool, lock).ok().flatten()
-                });
-            let history = self.remote.history(&snapshot);
-            self.meter.note_change(&history, &self.pool, &change);
-            match Box::pin(self.publish(&snapshot, None, &change, pending, queue)).await? {
-                Published::Landed(commit) => {
-                    if let Some(shortfall) = change.shortfall {
-                        return Err(shortfall.into());
-                    }
-                    return Ok(Outcome {
-                        commit,
-                        locks: change.locks,
-                        waited,
-                        place_at_arrival: waiting.place_at_arrival,
-                        held_before_by: held_before.map(|holder| holder.who),
-                    });
-                }
-                Published::Overtaken => {
-                    self.meter.lost_race();
-                    if let Some(queue) = queue {
-                        queue.note_overtaken();
-                    }
-                    let pause = lost_races.next().unwrap_or_default();
-                    // Where several are at it, an order among them spares them most of the races.
-                    self.take_ticket(queue).await?;
-                    self.rest(pause, queue).await?;
-                }
+            match Box::pin(self.go_round(&mut course, pending, queue)).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(Setback::Shallow) => course.deepen(),
+                Err(Setback::Failed(err)) => return Err(*err),
             }
         }
     }
 
-    /// Looks what is there, and fetches what has to do with us.
+    /// Looks once at the pool, and does what there is to do; `None` when it is to be looked at again.
+    async fn go_round(
+        &mut self,
+        course: &mut Course<'_>,
+        pending: &mut Option<Pending>,
+        queue: &mut Option<Queue>,
+    ) -> Result<Option<Outcome>, Setback> {
+        let operation = course.operation;
+        let look_began = Instant::now();
+        let Some((head, snapshot)) = self.look(course, queue).await? else {
+            return Ok(None);
+        };
+        let look_took = look_began.elapsed();
+        // On the very snapshot that we go by, so that no other run of the step can claim in between.
+        if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
+            let history = self.remote.history(&snapshot);
+            match ledger::claim_of_step(&history, &self.pool, &step, course.not_ours)? {
+                Some(claim) => {
+                    let taken = self.take_over(&snapshot, claim, operation, pending, queue);
+                    return Ok(Box::pin(taken).await?);
+                }
+                None => course.not_ours = Some(snapshot.commit),
+            }
+        }
+        let (decision, standing) = self.decide(&snapshot, operation, queue.as_ref())?;
+        if let (Some(queue), Some(standing)) = (queue.as_mut(), &standing) {
+            queue.note_standing(standing);
+        }
+        match decision {
+            Decision::Change(change) => {
+                // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for
+                // all of them to try at once; but whoever does not use his turn is not waited for.
+                let before = standing.map_or(0, |standing| standing.served_before.len());
+                if before > 0 {
+                    self.take_ticket(queue).await?;
+                    match course.others_first.pause(before, head, look_took) {
+                        Some(pause) => {
+                            self.rest(pause, queue).await?;
+                            return Ok(None);
+                        }
+                        None if head != snapshot.commit => {
+                            course.fetch_anyway = true;
+                            return Ok(None);
+                        }
+                        None => {}
+                    }
+                }
+                Box::pin(self.change(&snapshot, change, course, pending, queue)).await
+            }
+            Decision::Wait(wait) => {
+                Box::pin(self.bide(&snapshot, &wait, standing, course, queue)).await?;
+                Ok(None)
+            }
+            Decision::Done(locks, since) => {
+                let commit = self.since(&snapshot, locks.first(), since)?;
+                self.remote.forget_push().await;
+                Ok(Some(Outcome::new(commit, locks)))
+            }
+            Decision::Refuse(refusal) => {
+                self.remote.forget_push().await;
+                Err(refusal.into())
+            }
+            // Answered by `decide`, so that it does not come up here.
+            Decision::Ask(..) => Ok(None),
+        }
+    }
+
+    /// Looks where the branch is, and fetches what has to do with us; gives the branch's head, and the snapshot to go by:
+    /// the last one, when nothing has come that could matter to us. `None` when there is none yet.
     async fn look(
         &mut self,
-        push_follows: bool,
-        depth: Depth,
-        queue: Option<&Queue>,
-    ) -> Result<(Listing, Option<Snapshot>), FaultError> {
-        let interest = |listing: &Listing| match queue {
+        course: &mut Course<'_>,
+        queue: &mut Option<Queue>,
+    ) -> Result<Option<(Oid, Snapshot)>, Setback> {
+        let push_follows = course.operation.changes() && course.waiting.since.is_none();
+        let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
+        let in_line = queue.as_ref().filter(|_| !fetch_anyway);
+        let depth = course.depth;
+        let interest = |listing: &Listing| match in_line {
             Some(queue) => queue.interest(listing, depth),
             None => Interest::Head(depth, Vec::new()),
         };
         let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
-        read(remote, limit, &self.stop, self.log, async |remote| {
+        let looked = read(remote, limit, &self.stop, self.log, async |remote| {
             remote.look(push_follows, &interest).await
-        })
-        .await
-    }
-
-    async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, FaultError> {
-        snapshot(
-            &mut self.remote,
-            depth,
-            self.pace.fault_limit,
-            &self.stop,
-            self.log,
-        )
-        .await
-    }
-
-    /// Decides, answering from the line and from the history what the rules ask.
-    fn decide(
-        &self,
-        snapshot: &Snapshot,
-        operation: &Operation,
-        queue: Option<&Queue>,
-    ) -> Result<(Decision, Option<Standing>), Undecided> {
-        let history = self.remote.history(snapshot);
-        let pool = read_pool(&self.remote, snapshot, &self.pool)?
-            .ok_or_else(|| Undecided::NoPool(self.pool.clone()))?;
-        let fits = self.fitting(&pool);
-        let mut facts = Facts::default();
-        if let Operation::Acquire(want) = operation
-            && !want.takes_any()
-        {
-            let fitting = pool.locks().filter(|(lock, _)| fits(want, lock));
-            facts.fitting = Some(fitting.map(|(lock, _)| lock.clone()).collect());
-        }
-        if let Operation::Move { to, .. } = operation {
-            let there = read_pool(&self.remote, snapshot, to)?;
-            facts.destination = Some(there.ok_or_else(|| Undecided::NoPool(to.clone()))?);
-        }
-        let standing = queue.map(|queue| {
-            let (line, me) = queue.line();
-            line::standing(&line, me, &pool, &fits)
         });
-        if let Some(standing) = &standing {
-            // Alone we take any; which one the line would give does not matter.
-            let alone =
-                standing.place == 1 && standing.waiting == 1 && standing.served_before.is_empty();
-            facts.turn = if alone {
-                Turn::Open
-            } else {
-                standing.turn.clone()
-            };
+        let (listing, snapshot) = Box::pin(looked).await?;
+        if let Some(queue) = queue {
+            queue.observe(&listing, self.remote.store());
         }
-        let draw = rand::rng().random();
-        let decision = decide(&pool, operation, &facts, draw);
-        let Decision::Ask(locks, claim) = decision else {
-            return Ok((decision, standing));
-        };
-        facts.fates = Some(self.fates(&history, &locks, claim)?);
-        Ok((decide(&pool, operation, &facts, draw), standing))
+        course.last = snapshot.or(course.last);
+        Ok(course.last.map(|snapshot| (listing.head, snapshot)))
     }
 
-    /// Tells whether a lock's metadata is as somebody wants it. Each is read once for each want.
-    fn fitting<'p>(&'p self, pool: &'p Pool) -> impl Fn(&Want, &LockName) -> bool + 'p {
-        let known: std::cell::RefCell<BTreeMap<(LockName, String), bool>> = Default::default();
-        move |want, lock| {
-            let wanted = |Condition { path, value }: &Condition| format!("{path}={value}");
-            let wanted: Vec<String> = want.conditions.iter().map(wanted).collect();
-            if !want.among.is_empty() && !want.among.contains(lock) {
-                return false;
-            }
-            if want.conditions.is_empty() {
-                return true;
-            }
-            let key = (lock.clone(), wanted.join("\n"));
-            if let Some(fits) = known.borrow().get(&key) {
-                return *fits;
-            }
-            let entry = match pool.state(lock) {
-                Some(State::Claimed(entry) | State::Unclaimed(entry)) => Some(entry),
-                Some(State::Damaged(_)) | None => None,
-            };
-            let fits = entry.is_some_and(|entry| {
-                let content = self.remote.store().small_blob(entry.id, metadata::READABLE);
-                let content = content.ok().flatten();
-                content.is_some_and(|content| metadata::fits(&content, &want.conditions))
-            });
-            known.borrow_mut().insert(key, fits);
-            fits
-        }
-    }
-
-    fn fates(
-        &self,
-        history: &History<'_>,
-        locks: &[LockName],
-        claim: ClaimId,
-    ) -> Result<BTreeMap<LockName, Fate>, HistoryError> {
-        locks
-            .iter()
-            .map(|lock| {
-                let fate = ledger::fate(history, &self.pool, lock, claim)?;
-                Ok((lock.clone(), fate))
-            })
-            .collect()
-    }
-
-    fn since(
-        &self,
+    /// Publishes a change; `None` when somebody else was faster.
+    async fn change(
+        &mut self,
         snapshot: &Snapshot,
-        lock: Option<&LockName>,
-        since: Since,
-    ) -> Result<Oid, HistoryError> {
-        match (since, lock) {
-            (Since::Commit(commit), _) => Ok(commit),
-            (Since::LastTouch, None) => Ok(snapshot.commit),
-            (Since::LastTouch, Some(lock)) => {
-                let history = self.remote.history(snapshot);
-                let touch = ledger::last_touch(&history, &self.pool, lock)?;
-                // A lock that no commit touched cannot be there; a server's own cut history can hide it.
-                Ok(touch.unwrap_or(snapshot.commit))
-            }
-        }
-    }
-
-    /// Gives up on a lock that does not come.
-    fn check_missing(&self, wait: &Wait, waiting: &mut Waiting) -> Result<(), Refusal> {
-        let Wait::Missing(lock) = wait else {
-            waiting.missing_since = None;
-            return Ok(());
-        };
-        let since = *waiting.missing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < self.pace.retry_delay * PATIENCE_FOR_MISSING {
-            return Ok(());
-        }
-        Err(Refusal::NoSuchLock {
-            lock: lock.clone(),
-            pool: self.pool.clone(),
-        })
-    }
-
-    /// Pauses until it is time to look again: the sooner the nearer our place in line is to the first, at the latest
-    /// after `retry_delay`, or when what is `left` of our patience is over.
-    async fn wait(
-        &mut self,
-        left: Option<Duration>,
-        place: Option<usize>,
+        change: Change,
+        course: &mut Course<'_>,
+        pending: &mut Option<Pending>,
         queue: &mut Option<Queue>,
-    ) -> Result<(), AttemptError> {
-        let longest = self.pace.retry_delay;
-        let pause = match (place, queue.is_some()) {
-            (Some(place), true) => {
-                let place = u32::try_from(place).unwrap_or(u32::MAX);
-                let pause = PAUSE_PER_PLACE.saturating_mul(place).min(longest);
-                pause.mul_f64(rand::rng().random_range(0.75..=1.0))
-            }
-            _ => longest,
-        };
-        self.rest(pause.min(left.unwrap_or(Duration::MAX)), queue)
-            .await
-    }
-
-    /// Pauses, and keeps our ticket alive meanwhile.
-    async fn rest(
-        &mut self,
-        pause: Duration,
-        queue: &mut Option<Queue>,
-    ) -> Result<(), AttemptError> {
-        let end = Instant::now() + pause;
-        loop {
-            let due = queue.as_ref().and_then(Queue::renewal_due);
-            let next = due.filter(|due| *due < end);
-            let left = next
-                .unwrap_or(end)
-                .saturating_duration_since(Instant::now());
-            pause_unless_stopped(left, &self.stop).await?;
-            if next.is_none() {
-                return Ok(());
-            }
-            self.keep_ticket(queue).await?;
-        }
-    }
-
-    /// Who holds these locks, a line for each, as far as can be found out.
-    async fn holders(&mut self, locks: &[LockName], mut depth: Depth) -> Vec<String> {
-        // More would hide the error that they are part of.
-        const MOST: usize = 5;
-        let mut lines = Vec::new();
-        for lock in locks.iter().take(MOST) {
-            // Without an answer the error is still true.
-            while let Ok(snapshot) = self.snapshot(depth).await {
-                let history = self.remote.history(&snapshot);
-                match Holder::of(&history, &self.pool, lock) {
-                    Ok(holder) => {
-                        lines.extend(holder.map(|holder| holder.line()));
-                        break;
-                    }
-                    Err(err) => match deeper(snapshot.depth, err) {
-                        Ok(next) => depth = next,
-                        Err(_) => break,
-                    },
+    ) -> Result<Option<Outcome>, Setback> {
+        let waited = course.waiting.since.map(|since| since.elapsed());
+        let history = self.remote.history(snapshot);
+        let held_before = change
+            .locks
+            .first()
+            .filter(|_| waited.is_some() && change.verb == Verb::Claiming)
+            .and_then(|lock| Holder::of(&history, &self.pool, lock).ok().flatten());
+        self.meter.note_change(&history, &self.pool, &change);
+        match self
+            .publish(snapshot, None, &change, pending, queue)
+            .await?
+        {
+            Published::Landed(commit) => match change.shortfall {
+                Some(shortfall) => Err(shortfall.into()),
+                None => Ok(Some(Outcome {
+                    commit,
+                    locks: change.locks,
+                    waited,
+                    place_at_arrival: course.waiting.place_at_arrival,
+                    held_before_by: held_before.map(|holder| holder.who),
+                })),
+            },
+            Published::Overtaken => {
+                self.meter.lost_race();
+                if let Some(queue) = queue {
+                    queue.note_overtaken();
                 }
+                let pause = course.lost_races.next().unwrap_or_default();
+                // Where several are at it, an order among them spares them most of the races.
+                self.take_ticket(queue).await?;
+                self.rest(pause, queue).await?;
+                Ok(None)
             }
         }
-        if locks.len() > MOST {
-            lines.push(format!("and {} more", locks.len() - MOST));
-        }
-        lines
     }
 }
 
-/// Takes a snapshot, riding out faults, and says what there is to say about the way to it.
-///
-/// # Errors
-/// [`FaultError`].
-pub(crate) async fn snapshot(
-    remote: &mut Remote,
+/// How far an operation has come that is being carried out.
+struct Course<'o> {
+    operation: &'o Operation,
+    began: Instant,
+    /// How much of the history is fetched.
     depth: Depth,
-    fault_limit: Duration,
-    stop: &CancellationToken,
-    log: &mut dyn Write,
-) -> Result<Snapshot, FaultError> {
-    read(remote, fault_limit, stop, log, async |remote| {
-        remote.snapshot(depth).await
-    })
-    .await
+    /// What we last went by.
+    last: Option<Snapshot>,
+    /// To fetch the head, though the line has nothing for us in it.
+    fetch_anyway: bool,
+    /// Where there was no claim of our step yet.
+    not_ours: Option<Oid>,
+    waiting: Waiting,
+    others_first: OthersFirst,
+    /// The pauses after races that will be lost.
+    lost_races: Box<dyn Iterator<Item = Duration>>,
 }
 
-async fn read<T>(
-    remote: &mut Remote,
-    fault_limit: Duration,
-    stop: &CancellationToken,
-    log: &mut dyn Write,
-    work: impl AsyncFn(&mut Remote) -> Result<T, RemoteError>,
-) -> Result<T, FaultError> {
-    let result = ride_out(fault_limit, stop, log, async || work(remote).await).await;
-    for line in remote.take_notices() {
-        report::say(log, format_args!("{line}"));
+impl<'o> Course<'o> {
+    fn new(operation: &'o Operation, attempt: &Attempt<'_>) -> Course<'o> {
+        // Ownership is proved by the history, so that it is better fetched at once. So is for how long something was held.
+        let tells_hold = attempt.meter.is_on() && operation.gives_back();
+        let asks_history = operation.claim_to_prove().is_some() || tells_hold;
+        Course {
+            operation,
+            began: Instant::now(),
+            depth: match asks_history {
+                true => Depth::RECENT,
+                false => Depth::HEAD,
+            },
+            last: None,
+            fetch_anyway: false,
+            not_ours: None,
+            waiting: Waiting::new(attempt.paint),
+            others_first: OthersFirst::default(),
+            lost_races: Box::new(pauses_after_lost_races()),
+        }
     }
-    result
+
+    /// Has more of the history fetched than what was not enough.
+    fn deepen(&mut self) {
+        let depth = self.last.map_or(self.depth, |last| last.depth);
+        self.depth = depth.deeper().unwrap_or(depth);
+    }
 }
 
-/// What one who waits keeps in mind.
-struct Waiting {
-    since: Option<Instant>,
-    place_at_arrival: Option<usize>,
-    missing_since: Option<Instant>,
-    news: News,
+/// Why a round came to no end.
+enum Setback {
+    /// The history that is here does not go back far enough.
+    Shallow,
+    /// It cannot be done.
+    Failed(Box<AttemptError>),
 }
 
-impl Waiting {
-    fn new(paint: Paint) -> Waiting {
-        Waiting {
-            since: None,
-            place_at_arrival: None,
-            missing_since: None,
-            news: News::new(paint),
+impl From<HistoryError> for Setback {
+    fn from(err: HistoryError) -> Setback {
+        match err {
+            HistoryError::Truncated => Setback::Shallow,
+            HistoryError::Store(err) => err.into(),
         }
     }
 }
 
-/// Why there is no decision yet, or none at all.
-enum Undecided {
-    NoPool(PoolName),
-    History(HistoryError),
-}
-
-impl From<HistoryError> for Undecided {
-    fn from(err: HistoryError) -> Undecided {
-        Undecided::History(err)
-    }
-}
-
-/// Reads the pool at a snapshot; `None` when there is none.
-///
-/// # Errors
-/// [`HistoryError`] when our copy is damaged.
-pub fn read_pool(
-    remote: &Remote,
-    snapshot: &Snapshot,
-    name: &PoolName,
-) -> Result<Option<Pool>, HistoryError> {
-    let history = remote.history(snapshot);
-    if !ledger::is_pool(&history, snapshot.commit, name)? {
-        return Ok(None);
-    }
-    let folder = |holding| history.list(snapshot.commit, &name.folder(holding));
-    Ok(Some(Pool::new(
-        name.clone(),
-        &folder(Holding::Claimed)?,
-        &folder(Holding::Unclaimed)?,
-    )))
-}
-
-/// The depth to fetch after a question had no answer.
-pub(crate) fn deeper(depth: Depth, err: HistoryError) -> Result<Depth, StoreError> {
-    match err {
-        HistoryError::Store(err) => Err(err),
-        // At the greatest depth a walk ends at the beginning instead of failing.
-        HistoryError::Truncated => Ok(depth.deeper().unwrap_or(depth)),
+impl<E> From<E> for Setback
+where
+    AttemptError: From<E>,
+{
+    fn from(err: E) -> Setback {
+        Setback::Failed(Box::new(err.into()))
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::publish::stopped_for;
 use super::queue::Queue;
-use super::{Attempt, AttemptError, Outcome, Pool, read_pool};
+use super::{Attempt, AttemptError, Outcome, read_pool};
 use crate::git::{Depth, History, HistoryError, Snapshot};
 use crate::ledger;
 use crate::line::Standing;
@@ -14,7 +14,7 @@ use crate::lock::ClaimId;
 use crate::metrics::{self, Ending, Line, PoolState, Reporter, Since, Waiter, Waiting};
 use crate::object::Oid;
 use crate::operation::Operation;
-use crate::pool::{Change, State};
+use crate::pool::{Change, Pool, State};
 use crate::report;
 
 /// How long the gateway has when we were told to stop. With what else an abort may take it makes less than 8 s.

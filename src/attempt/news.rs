@@ -118,6 +118,8 @@ pub(super) struct News {
     /// Whether the log shows colours.
     pub paint: Paint,
     said: Option<(String, Instant)>,
+    /// Whether any holder has been named.
+    named: bool,
     pause: Duration,
     holders: HashMap<LockName, Holder>,
 }
@@ -127,13 +129,13 @@ impl News {
         News {
             paint,
             said: None,
+            named: false,
             pause: AT_MOST_EVERY,
             holders: HashMap::new(),
         }
     }
 
-    /// Says where things are, if it is time to: at once when nothing has been said yet; when something has changed; else
-    /// more and more seldom; and never more than once a minute.
+    /// Says where things are, if it is time to: see [`News::is_due`].
     ///
     /// `history` is what is here of it. What lies deeper is not fetched for this.
     pub fn say(
@@ -151,18 +153,10 @@ impl News {
         {
             let _ = write!(line, "; place {place} of {waiting} in line");
         }
-        let due = match &self.said {
-            None => true,
-            Some((_, at)) if at.elapsed() < AT_MOST_EVERY => false,
-            Some((said, at)) => *said != line || at.elapsed() >= self.pause,
-        };
-        if !due {
+        let names = !wait.held().is_empty();
+        if !self.is_due(&line, names) {
             return;
         }
-        self.pause = match &self.said {
-            Some((said, _)) if *said == line => (self.pause * 2).min(AT_LEAST_EVERY),
-            _ => AT_MOST_EVERY,
-        };
         let paint = self.paint;
         let now = paint.dim(&report::now());
         let so_far = match &self.said {
@@ -199,6 +193,28 @@ impl News {
         if let Some(standing) = standing {
             self.say_usual(log, pool, wait, standing, history, &now);
         }
+        self.note(line, names);
+    }
+
+    /// Whether it is time to say `line`, which `names` holders or not: at once when nothing has been said yet, or nobody
+    /// has been named; when something has changed; else more and more seldom; and never more than once a minute.
+    fn is_due(&self, line: &str, names: bool) -> bool {
+        match &self.said {
+            None => true,
+            // Whose turn it is passes within seconds, and then it may be hours until somebody gives his lock back.
+            Some(_) if names && !self.named => true,
+            Some((_, at)) if at.elapsed() < AT_MOST_EVERY => false,
+            Some((said, at)) => said != line || at.elapsed() >= self.pause,
+        }
+    }
+
+    /// Notes that `line` has been said.
+    fn note(&mut self, line: String, names: bool) {
+        self.pause = match &self.said {
+            Some((said, _)) if *said == line => (self.pause * 2).min(AT_LEAST_EVERY),
+            _ => AT_MOST_EVERY,
+        };
+        self.named |= names;
         self.said = Some((line, Instant::now()));
     }
 
@@ -243,7 +259,43 @@ impl News {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_is_told_of_changes_once_a_minute_and_of_the_first_holder_at_once() {
+        let mut news = News::new(Paint::Plain);
+        assert!(news.is_due("a lock is free, for the one before us", false));
+        news.note("a lock is free, for the one before us".into(), false);
+
+        advance(SECOND).await;
+        assert!(!news.is_due("two locks are free, for those before us", false));
+        assert!(news.is_due("no lock is free", true));
+        news.note("no lock is free".into(), true);
+        assert!(!news.is_due("another lock is not free", true));
+
+        advance(59 * SECOND).await;
+        assert!(!news.is_due("another lock is not free", true));
+        advance(SECOND).await;
+        assert!(news.is_due("another lock is not free", true));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_change_is_said_more_and_more_seldom() {
+        let mut news = News::new(Paint::Plain);
+        for minutes in [0, 1, 2, 4, 8, 16, 30, 30] {
+            if minutes > 0 {
+                advance(60 * minutes * SECOND - SECOND).await;
+                assert!(!news.is_due("no lock is free", true), "{minutes} min");
+                advance(SECOND).await;
+            }
+            assert!(news.is_due("no lock is free", true), "{minutes} min");
+            news.note("no lock is free".into(), true);
+        }
+    }
 
     #[test]
     fn what_is_usual_needs_enough_holds() {
