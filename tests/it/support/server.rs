@@ -17,8 +17,10 @@ pub mod ssh;
 pub mod unsteady;
 pub mod web;
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
+use std::ops::Range;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::wait_until;
 
@@ -46,12 +48,12 @@ impl Process {
         Process(child.unwrap_or_else(|err| panic!("cannot start {what}: {err}")))
     }
 
-    /// Waits until somebody listens on the port, and says whether the process has not ended instead.
+    /// Waits until it listens on the port, it and nobody else, and says whether it has not ended instead.
     pub fn listens(&mut self, what: &str, port: u16) -> bool {
         let mut ended = false;
         wait_until(&format!("{what} listens"), || {
             ended = self.0.try_wait().unwrap().is_some();
-            ended || TcpStream::connect(("127.0.0.1", port)).is_ok()
+            ended || has_socket(self.id(), &listeners(port))
         });
         !ended
     }
@@ -80,13 +82,42 @@ impl Drop for Process {
     }
 }
 
-/// A port that nobody listened on a moment ago.
+/// A port that nobody listens on, and that nobody gets who does not ask for it: below those from which the kernel takes
+/// one for a connection, or for who asks for any. Each is given once.
 pub fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    const PORTS: Range<u32> = 10_000..32_000;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Other test processes begin elsewhere.
+    let first = std::process::id().wrapping_mul(7919);
+    loop {
+        let next = first.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        let port = (PORTS.start + next % PORTS.len() as u32) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The sockets that listen on a port, by their inodes.
+fn listeners(port: u16) -> Vec<String> {
+    let (end, listening) = (format!(":{port:04X}"), "0A");
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let lines = tables.iter().flatten().flat_map(|table| table.lines());
+    lines
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|words| words.len() > 9 && words[1].ends_with(&end) && words[3] == listening)
+        .map(|words| format!("socket:[{}]", words[9]))
+        .collect()
+}
+
+/// Whether a process has one of these sockets open.
+fn has_socket(process: u32, sockets: &[String]) -> bool {
+    let files = std::fs::read_dir(format!("/proc/{process}/fd"));
+    let mut files = files.into_iter().flatten().filter_map(Result::ok);
+    files.any(|file| {
+        std::fs::read_link(file.path())
+            .is_ok_and(|target| sockets.iter().any(|socket| target.as_os_str() == &**socket))
+    })
 }
 
 /// A program's path; servers are in folders that are often not on a user's path.
