@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Became, Order, StepError, Surroundings, operate, reap};
@@ -13,10 +14,15 @@ use crate::concourse::{Params, PutRequest, Response};
 use crate::message;
 use crate::pace::whole_seconds;
 
+/// How long what gives a lock back goes on when it is told to stop. With what else an abort may take it makes less than the
+/// 8 s that an abort may take.
+const GOES_ON: Duration = Duration::from_secs(4);
+
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
 /// name.
 ///
-/// When `stop` is cancelled, or the answer cannot be written, what was claimed is given back.
+/// When `stop` is cancelled, or the answer cannot be written, what was claimed is given back; and what gives a lock back is
+/// brought to its end if that does not take long. An aborted build has no other step that would do it.
 ///
 /// # Errors
 /// [`StepError`].
@@ -36,6 +42,10 @@ pub async fn put(
     };
     let Some(operation) = request.params.operation(source_dir)? else {
         return reap_and_answer(request, around, stop, answer, log).await;
+    };
+    let stop = match operation.gives_back() {
+        true => later(stop, GOES_ON),
+        false => stop,
     };
     let order = Order {
         operation,
@@ -64,6 +74,18 @@ pub async fn put(
     };
     operate(source, order, around, stop, respond, log).await?;
     Ok(())
+}
+
+/// Gives what is cancelled some time after `stop`.
+fn later(stop: CancellationToken, time: Duration) -> CancellationToken {
+    let later = CancellationToken::new();
+    let cancels = later.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        sleep(time).await;
+        cancels.cancel();
+    });
+    later
 }
 
 /// Carries out a put with `reap`.

@@ -6,7 +6,8 @@
 //!
 //! - What the server never got did not happen. What it got happened exactly once, whoever was killed or told to stop.
 //! - As long as the process lives, what was lost is ridden out: it succeeds, and tells the commit that is on the branch.
-//! - Told to stop, or unable to answer, it fails within 8 s; a claim of which nobody was told is given back.
+//! - Told to stop, or unable to answer, it fails within 8 s; a claim of which nobody was told is given back. What gives a
+//!   lock back is carried out all the same if it can be.
 //! - Run again, a claim that stands is taken over, and what has been done already is done, or refused as the rules say.
 
 use std::collections::BTreeMap;
@@ -351,9 +352,14 @@ impl Operation {
         match point {
             On(ListToPush | Push, _) if self.verb.is_none() => false,
             On(Push, ReplyLost | ReplyArrives) | Answering => true,
-            // What claims nothing has nothing to give back: told to stop, it is as good as killed.
-            On(..) => fault != Told || self.claims,
+            // What has nothing to do with giving back is, told to stop, as good as killed.
+            On(..) => fault != Told || self.claims || self.gives_back(),
         }
+    }
+
+    /// Whether a lock is free after it that was held.
+    fn gives_back(&self) -> bool {
+        ["release", "remove"].contains(&self.param)
     }
 
     fn params(&self) -> Value {
@@ -651,6 +657,11 @@ impl Bench {
         };
         let was_told = blows.iter().any(|(_, fault)| *fault == Told);
         let unanswered = blows.contains(&(Answering, Lost));
+        // Nothing keeps it from coming to its end, if it wants to.
+        let goes_on = self.operation.gives_back()
+            && !blows.iter().any(|(point, fault)| {
+                *fault == Told && matches!(point, Answering | On(_, RequestLate))
+            });
         let stderr = end.map(|answer| answer.stderr.as_str()).unwrap_or_default();
         let commits = self.new_commits(found);
 
@@ -658,7 +669,7 @@ impl Bench {
             // Killed while it gave back what it had claimed, unless that was done.
             None if was_told => landings == 1,
             None => landings > 0,
-            Some(answer) if was_told || unanswered => {
+            Some(answer) if (was_told && !goes_on) || unanswered => {
                 answer.assert_failed(&[if unanswered {
                     "cannot write the answer"
                 } else {
