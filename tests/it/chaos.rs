@@ -136,6 +136,7 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
         over: AtomicBool::new(false),
         abandoned: Mutex::default(),
         admitted: Mutex::default(),
+        head: Mutex::new((start.clone(), Instant::now())),
     };
     let mut seeds = StdRng::seed_from_u64(seed);
     let dangers: [Arc<AtomicBool>; 12] = Default::default();
@@ -168,6 +169,7 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
                 relays.iter().for_each(Havoc::calm_down);
             }
             operator.clean_up();
+            stage.look();
             std::thread::sleep(Duration::from_millis(200));
         }
         stage.over.store(true, Ordering::SeqCst);

@@ -15,7 +15,8 @@ use crate::support::server::havoc::Havoc;
 use crate::support::step::Running;
 use crate::support::{Answer, Step, TestRemote};
 
-/// How long a step may go on once nothing disturbs it any more: much longer than it ever does.
+/// How long a step may go on once nothing disturbs it any more and nobody gets anything done: much longer than it ever
+/// does.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 /// What all workers share.
@@ -28,11 +29,22 @@ pub struct Stage<'a> {
     pub abandoned: Mutex<BTreeSet<String>>,
     /// Commits of which a run said that they may be on the branch.
     pub admitted: Mutex<BTreeSet<String>>,
+    /// Where the branch was when it was last looked at, and since when.
+    pub head: Mutex<(String, Instant)>,
 }
 
 impl Stage<'_> {
     fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
+    }
+
+    /// Looks where the branch is.
+    pub fn look(&self) {
+        let head = self.remote.head();
+        let mut known = self.head.lock().unwrap();
+        if known.0 != head {
+            *known = (head, Instant::now());
+        }
     }
 }
 
@@ -471,8 +483,9 @@ impl<'a> Worker<'a> {
                 *self.diary.signals.entry(blow.signal).or_default() += 1;
             }
             if self.stage.is_over() {
-                let since = over.get_or_insert_with(Instant::now);
-                if since.elapsed() > PATIENCE {
+                let since = *over.get_or_insert_with(Instant::now);
+                let (_, moved) = *self.stage.head.lock().unwrap();
+                if since.max(moved).elapsed() > PATIENCE {
                     let oddity = format!("{} waits in vain: {}", self.name, running.stderr());
                     self.diary.oddities.push(oddity);
                     // It has to give back what it may have, too.
