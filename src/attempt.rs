@@ -2,6 +2,7 @@
 //!
 //! All retrying, waiting and giving up is here and below, for every operation.
 
+mod abort;
 mod error;
 mod facts;
 mod meter;
@@ -17,6 +18,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub(crate) use abort::GOES_ON;
 pub use error::AttemptError;
 pub use meter::Meter;
 use news::Holder;

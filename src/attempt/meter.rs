@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use super::abort::TELL;
 use super::publish::stopped_for;
 use super::queue::Queue;
 use super::{Attempt, AttemptError, Outcome, read_pool};
@@ -16,9 +17,6 @@ use crate::object::Oid;
 use crate::operation::Operation;
 use crate::pool::{Change, Pool, State};
 use crate::report;
-
-/// How long the gateway has when we were told to stop. With what else an abort may take it makes less than 8 s.
-const LIMIT_WHEN_STOPPED: Duration = Duration::from_millis(900);
 
 /// What is known of one operation.
 pub struct Meter {
@@ -151,7 +149,7 @@ impl Attempt<'_> {
         let told = tokio::select! {
             told = reporter.finish(ending) => told,
             // In an abort others have to come to their end too.
-            () = stopped_for(LIMIT_WHEN_STOPPED, &self.stop) => None,
+            () = stopped_for(TELL, &self.stop) => None,
         };
         if let Some(err) = told {
             report::say(self.log, format_args!("warning: {}", report::chain(&err)));

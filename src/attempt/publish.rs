@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::abort::GRACE;
 use super::{Attempt, AttemptError, Pending, Queue, deeper, read};
 use crate::git::{
     Depth, Interest, Listing, PushAnswer, RefUpdate, RemoteError, Snapshot, StoreError,
@@ -20,9 +21,6 @@ use crate::report;
 
 /// How often a push is tried again when the server could not lock the branch, though nobody moved it.
 const PATIENCE_FOR_BUSY: usize = 8;
-
-/// How long a push that is under way may still take when we are told to stop. Its answer tells more than looking can.
-pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// What became of one commit of ours.
 pub(super) enum Published {

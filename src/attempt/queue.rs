@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::time::{Instant, timeout};
 
-use super::publish::{GRACE, means_contention, stopped_for};
+use super::abort::{GRACE, LEAVE};
+use super::publish::{means_contention, stopped_for};
 use super::{Attempt, AttemptError};
 use crate::git::{Depth, Interest, Listing, RefUpdate, Remote, RemoteError, Store, StoreError};
 use crate::line::{Need, PlaceName, STEP, Standing, Ticket, TicketText, in_order};
@@ -30,9 +31,6 @@ const LIVES: u32 = 3;
 
 /// The period of a ticket whose text we do not know.
 const USUAL_RENEWAL: Duration = Duration::from_secs(20);
-
-/// How long it is tried to leave the line. With what else an abort may take it makes less than 8 s.
-const LEAVE_LIMIT: Duration = Duration::from_millis(900);
 
 /// How soon a ticket of ours is put back of which we do not know whether it is there.
 const UNCERTAIN: Duration = Duration::from_secs(1);
@@ -568,14 +566,11 @@ impl Attempt<'_> {
             self.clear_line(queue).await;
             Ok::<(), RemoteError>(())
         };
-        let left = timeout(LEAVE_LIMIT, leave).await;
+        let left = timeout(LEAVE, leave).await;
         let why = match left {
             Ok(Ok(())) => return,
             Ok(Err(err)) => report::chain(&err),
-            Err(_) => format!(
-                "no answer within {}",
-                humantime::format_duration(LEAVE_LIMIT)
-            ),
+            Err(_) => format!("no answer within {}", humantime::format_duration(LEAVE)),
         };
         report::say(
             self.log,

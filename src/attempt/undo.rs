@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use super::abort;
 use super::publish::{Found, Published, means_contention, pauses_while_busy};
 use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
 use crate::git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
@@ -18,10 +19,6 @@ use crate::pace::{Faults, pause_unless_stopped, pauses};
 use crate::pool::{Decision, Facts, Refusal, claim_anew, decide};
 use crate::report;
 
-/// How long giving back may take. With [`GRACE`] it makes less than the 8 s that an abort may take: Concourse kills what
-/// is still there after 10.
-const UNDO_LIMIT: Duration = Duration::from_secs(5);
-
 impl Attempt<'_> {
     /// Gives back what was claimed for nobody, and says what became of it; whether it is certain that it is not held.
     pub(super) async fn undo(&mut self, pending: Pending) -> bool {
@@ -33,7 +30,7 @@ impl Attempt<'_> {
             marker.note_end();
         }
         let (names, commit) = (listed(&pending.locks), pending.commit);
-        let undone = timeout(UNDO_LIMIT, self.take_back(pending)).await;
+        let undone = timeout(abort::UNDO, self.take_back(pending)).await;
         self.stop = stop;
         let settled = matches!(undone, Ok(Ok(_)));
         match undone {
@@ -55,7 +52,7 @@ impl Attempt<'_> {
                 );
             }
             Err(_) => {
-                let limit = humantime::format_duration(UNDO_LIMIT);
+                let limit = humantime::format_duration(abort::UNDO);
                 let line = format_args!(
                     "error: `{names}` may still be claimed, by the commit {commit}: no answer within {limit}"
                 );

@@ -9,14 +9,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Became, Order, StepError, Surroundings, operate, reap};
-use crate::attempt::{AttemptError, Outcome};
+use crate::attempt::{AttemptError, GOES_ON, Outcome};
 use crate::concourse::{Params, PutRequest, Response};
 use crate::message;
 use crate::pace::whole_seconds;
-
-/// How long what gives a lock back goes on when it is told to stop. With what else an abort may take it makes less than the
-/// 8 s that an abort may take.
-const GOES_ON: Duration = Duration::from_secs(4);
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
 /// name.
