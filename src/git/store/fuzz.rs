@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::fuzz::{any_spoiled, cases};
-use crate::object::Content;
+use crate::object::{Content, Edit};
 
 /// An entry of a tree as it is written: mode, name and object.
 type Raw = (&'static str, Vec<u8>, Oid);
