@@ -5,6 +5,7 @@
 mod abort;
 mod error;
 mod facts;
+mod in_line;
 mod meter;
 mod news;
 mod others_first;
