@@ -200,11 +200,15 @@ pub fn trailers(message: &[u8], name: &str) -> Vec<String> {
     values
 }
 
-/// The value of [`LEASE`] for a lease that begins now and lasts so long; at most until the end of the year 9999, with
-/// which such times end.
+/// The value of [`LEASE`] for a lease that begins now and lasts so long, to the end of a second; at most until the end of the
+/// year 9999, with which such times end.
 pub fn lease(now: SystemTime, lasts: Duration) -> String {
     let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
-    let end = now.checked_add(lasts).map_or(last, |end| end.min(last));
+    let to_the_second = Duration::from_nanos(999_999_999);
+    let end = lasts
+        .checked_add(to_the_second)
+        .and_then(|lasts| now.checked_add(lasts));
+    let end = end.map_or(last, |end| end.min(last));
     humantime::format_rfc3339_seconds(end.max(SystemTime::UNIX_EPOCH)).to_string()
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
@@ -11,6 +12,7 @@ use crate::concourse::Source;
 use crate::git::{Depth, Interest, Listing, Remote, Store};
 use crate::ledger::{self, Fate, Held};
 use crate::lock::{ClaimId, Holding, LockName};
+use crate::message;
 use crate::object::Oid;
 use crate::pace::ride_out;
 
@@ -83,6 +85,15 @@ impl Watch {
             claim,
             seen: None,
         })
+    }
+
+    /// When the lease ends that the claim was made with, if it was made with one and a look has come by it.
+    ///
+    /// # Errors
+    /// [`StepError`] when our copy cannot be read.
+    pub fn lease_end(&self) -> Result<Option<SystemTime>, StepError> {
+        let commit = self.remote.store().commit(self.claim.0)?;
+        Ok(commit.and_then(|commit| message::lease_end(&commit.message)))
     }
 
     /// The metadata of a lock that was held at the last look.

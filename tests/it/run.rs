@@ -2,9 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
+use crate::support::server::gate::{Gate, Place, Request};
+use crate::support::server::http::HttpServer;
 use crate::support::step::Running;
-use crate::support::{Pool, TestRemote, wait_until};
+use crate::support::{Answer, Pool, TestRemote, wait_until};
 
 /// A pool with a lock, and a command that runs until it is told to end.
 struct Scene {
@@ -74,6 +77,69 @@ fn a_command_has_its_lock_in_its_environment_and_its_exit_code_is_passed_on() {
         ["anna unclaiming: env-1", "anna claiming: env-1"]
     );
     assert!(scene.remote.message(&claim).contains("Pool-Lease: "));
+}
+
+/// Runs `pool run` with a command that tells the branch's last subject; `meanwhile` happens when the claim has landed, and
+/// before the command begins.
+fn run_with_a_pause(args: &[&str], meanwhile: impl FnOnce(&TestRemote)) -> (TestRemote, Answer) {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let gate = Gate::start(server.port());
+    let uri = format!("http://127.0.0.1:{}/git/locks.git", gate.port());
+    let pool = Pool::on(&remote, "aws")
+        .env("POOL_URI", uri)
+        .env("REPOSITORY", remote.path());
+    let script = "exec git -C \"$REPOSITORY\" log -1 --format=%s main";
+
+    let claiming = gate.stop(Request::Push, Place::BeforeClient);
+    let mut running = pool.start(&[&["run"], args, &["--", "sh", "-c", script]].concat());
+    claiming.wait(|| running.is_running());
+    let looking = gate.stop(Request::ListToFetch, Place::BeforeServer);
+    claiming.go_on();
+    looking.wait(|| running.is_running());
+    meanwhile(&remote);
+    looking.go_on();
+    let answer = running.finish();
+    (remote, answer)
+}
+
+#[test]
+fn a_command_does_not_begin_without_its_claim() {
+    let (remote, answer) = run_with_a_pause(&["env-1"], |remote| {
+        remote.release_by_hand("aws", "env-1");
+        remote.claim_by_hand("aws", "env-1");
+    });
+
+    answer.assert_code(2, &["`env-1`", "taken away before the command began"]);
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+}
+
+#[test]
+fn a_lease_that_is_over_before_the_command_begins_is_renewed_first() {
+    let (remote, answer) = run_with_a_pause(&["env-1", "--lease", "1s"], |remote| {
+        let message = remote.message(&remote.head());
+        let lease = message
+            .lines()
+            .find_map(|line| line.strip_prefix("Pool-Lease: "));
+        let end = humantime::parse_rfc3339(lease.unwrap()).unwrap();
+        wait_until("the lease is over", || SystemTime::now() > end);
+    });
+
+    assert_eq!(answer.text(), "anna renewing: env-1\n");
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
+}
+
+#[test]
+fn a_lease_of_any_length_is_borne() {
+    let scene = Scene::new();
+
+    for lease in ["1ns", "100y", "9000y", "500000000000y"] {
+        let answer = scene
+            .pool
+            .run(&["run", "env-1", "--lease", lease, "--", "true"]);
+        assert_eq!(answer.text(), "", "{lease}");
+        assert_eq!(scene.free().len(), 3, "{lease}");
+    }
 }
 
 #[test]

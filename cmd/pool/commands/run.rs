@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, acquire};
 use crate::args::{OnLost, RunArgs};
-use hold::{Lost, hold};
+use hold::{Lost, hold, make_sure};
 use progress::Progress;
 use signals::{Listener, Recipient};
 
@@ -181,7 +181,8 @@ async fn work(
     lost: &mut Vec<LockName>,
 ) -> Result<End> {
     let mut watch = Watch::new(&context.source, &context.around, claim.id)?;
-    watch.look(&claim.locks, &mut io::stderr()).await?;
+    let (id, locks) = (claim.id, &mut claim.locks);
+    let lease_end = make_sure(context, &mut watch, id, locks, args.lease).await?;
     let metadata = metadata(context, &watch, &claim.locks)?;
     if let Some(signal) = signals.pending() {
         return Ok(End::Stopped(signal.number));
@@ -208,6 +209,7 @@ async fn work(
         claim.id,
         claim.locks.clone(),
         args.lease,
+        lease_end,
         tell,
     );
     let mut holding = Box::pin(holding);
