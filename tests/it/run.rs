@@ -458,7 +458,7 @@ fn a_lease_that_could_not_be_renewed_in_time_ends_the_command_if_that_is_wanted(
     let running = scene.start(&["env-1", "--lease", "1s", "--on-lost", "kill"]);
     scene.server_goes();
 
-    running.wait_for_stderr("the lease is over, and could not be renewed");
+    running.wait_for_stderr("the lease could not be renewed, and ends in");
     let answer = running.finish();
 
     scene.server_comes_back();

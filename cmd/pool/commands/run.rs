@@ -20,6 +20,7 @@ use pool_resource::attempt::{AttemptError, Outcome};
 use pool_resource::lock::{ClaimId, LockName};
 use pool_resource::message;
 use pool_resource::operation::{Operation, Right, Want};
+use pool_resource::pace::whole_seconds;
 use pool_resource::pool::Refusal;
 use pool_resource::step::{StepError, Watch};
 use tempfile::TempDir;
@@ -224,20 +225,24 @@ async fn work(
                 }
             }
             Some(news) = told.recv() => {
-                match news {
+                let killed = match news {
                     Lost::Taken(lock, by) => {
                         eprintln!("error: the claim of `{lock}` was taken away while the command runs: {by}");
                         claim.locks.retain(|held| *held != lock);
                         lost.push(lock);
+                        Instant::now() + GRACE
                     }
-                    Lost::LeaseOver => {
-                        eprintln!("error: the lease is over, and could not be renewed: somebody else may be given {}", message::listed(&claim.locks));
+                    Lost::LeaseOver(end) => {
+                        let left = humantime::format_duration(whole_seconds(end - Instant::now()));
+                        let locks = message::listed(&claim.locks);
+                        eprintln!("error: the lease could not be renewed, and ends in {left}: somebody else may be given {locks} then");
+                        end
                     }
-                }
+                };
                 if args.on_lost == OnLost::Kill && kill_at.is_none() {
                     eprintln!("ending the command");
                     recipient.send(&child, signals::TERM);
-                    kill_at = Some(Instant::now() + GRACE);
+                    kill_at = Some(killed);
                 }
             }
             () = &mut holding => {}

@@ -11,10 +11,11 @@ use pool_resource::operation::Operation;
 use pool_resource::report;
 use pool_resource::step::{Order, Seen, StepError, Watch};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, is_lost};
+use super::{Context, GRACE, is_lost};
 
 /// The longest time between two looks at the claim.
 const LOOK: Duration = Duration::from_secs(15);
@@ -30,8 +31,8 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub enum Lost {
     /// This lock was taken away, as this says.
     Taken(LockName, String),
-    /// The lease is over, and could not be renewed so far.
-    LeaseOver,
+    /// The lease could not be renewed so far, and is over at this moment.
+    LeaseOver(Instant),
 }
 
 /// Makes sure that a claim stands, and goes on to for a while; gives when its lease is over. From when it was made some time
@@ -89,43 +90,56 @@ fn taken_away(seen: &Seen) -> Option<String> {
 /// Keeps a claim for as long as it is waited for, and tells what is lost of it. Its lease lasts until `lease_end` as long as
 /// it is not renewed.
 ///
-/// A fault is no loss: it is ridden out, and told of when the lease is over.
+/// A fault is no loss: it is ridden out, and told of when the lease is about to be over.
 pub async fn hold(
+    context: &Context,
+    watch: Watch,
+    claim: ClaimId,
+    locks: Vec<LockName>,
+    lease: Duration,
+    lease_end: Instant,
+    tell: UnboundedSender<Lost>,
+) {
+    let lease = lease.clamp(SHORTEST, LONGEST);
+    let (renewed, ends) = watch::channel(lease_end);
+    let warning = warn(ends, lease, tell.clone());
+    tokio::join!(
+        keep(context, watch, claim, locks, lease, renewed, tell),
+        warning
+    );
+    // Nothing is left to be kept; whoever waits for this waits for something else as well.
+    std::future::pending().await
+}
+
+/// Renews a lease and looks what becomes of the claim, until nothing is left of it. Whenever the lease is renewed, `ends`
+/// says until when.
+async fn keep(
     context: &Context,
     mut watch: Watch,
     claim: ClaimId,
     mut locks: Vec<LockName>,
     lease: Duration,
-    mut lease_end: Instant,
+    ends: watch::Sender<Instant>,
     tell: UnboundedSender<Lost>,
 ) {
-    let lease = lease.clamp(SHORTEST, LONGEST);
     let third = lease / 3;
     let between_looks = LOOK.min(third);
-    let mut renew_at = lease_end
-        .checked_sub(renewed_with(lease))
-        .unwrap_or_else(Instant::now);
+    let mut renew_at = before(*ends.borrow(), renewed_with(lease));
     let mut look_at = Instant::now() + between_looks;
-    let mut is_over = false;
     while !locks.is_empty() {
         sleep_until(renew_at.min(look_at)).await;
         if Instant::now() >= renew_at {
             let began = Instant::now();
-            match timeout_at(
-                lease_end.max(began + third),
-                renew(context, claim, &locks, lease),
-            )
-            .await
-            {
+            let lease_end = *ends.borrow();
+            let limit = lease_end.max(began + third);
+            match timeout_at(limit, renew(context, claim, &locks, lease)).await {
                 Ok(Ok(())) => {
-                    if std::mem::take(&mut is_over) {
-                        report::say(
-                            &mut io::stderr(),
-                            format_args!("the lease is renewed again"),
-                        );
+                    if Instant::now() >= before(lease_end, early(lease)) {
+                        let log = &mut io::stderr();
+                        report::say(log, format_args!("the lease is renewed again"));
                     }
                     // It lasts from when the commit was made, which is some time since.
-                    lease_end = began + lease;
+                    ends.send_replace(began + lease);
                     renew_at = began + third;
                     continue;
                 }
@@ -141,9 +155,6 @@ pub async fn hold(
                 Err(_) => {}
             }
             renew_at = Instant::now() + between_looks;
-            if Instant::now() >= lease_end && !std::mem::replace(&mut is_over, true) {
-                let _ = tell.send(Lost::LeaseOver);
-            }
         }
         if Instant::now() < look_at {
             continue;
@@ -164,8 +175,32 @@ pub async fn hold(
         }
         look_at = Instant::now() + between_looks;
     }
-    // Nothing is left to be kept; whoever waits for this waits for something else as well.
-    std::future::pending().await
+}
+
+/// Tells when a lease is about to be over that was not renewed, however long renewing takes; until there is none any more.
+async fn warn(mut ends: watch::Receiver<Instant>, lease: Duration, tell: UnboundedSender<Lost>) {
+    loop {
+        let end = *ends.borrow_and_update();
+        let renewed = tokio::select! {
+            renewed = ends.changed() => renewed,
+            () = sleep_until(before(end, early(lease))) => {
+                let _ = tell.send(Lost::LeaseOver(end));
+                ends.changed().await
+            }
+        };
+        if renewed.is_err() {
+            return;
+        }
+    }
+}
+
+/// How long before its end a lease counts as lost: so long that a command can be ended within it.
+fn early(lease: Duration) -> Duration {
+    GRACE.min(lease / 3)
+}
+
+fn before(moment: Instant, time: Duration) -> Instant {
+    moment.checked_sub(time).unwrap_or_else(Instant::now)
 }
 
 async fn renew(
@@ -188,4 +223,53 @@ async fn renew(
         .operate(order, stop, answer, &mut io::stderr())
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tokio::sync::mpsc::error::TryRecvError;
+    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::time::{sleep, sleep_until};
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_not_renewed_is_told_of_in_time_for_a_command_to_be_ended_within_it() {
+        for (lease, in_time) in [(MINUTE, GRACE), (SHORTEST, SHORTEST / 3)] {
+            let end = Instant::now() + lease;
+            let (_renewed, ends) = watch::channel(end);
+            let (tell, mut told) = unbounded_channel();
+            tokio::spawn(warn(ends, lease, tell));
+
+            assert_eq!(told.recv().await, Some(Lost::LeaseOver(end)));
+            let left = end.duration_since(Instant::now());
+            assert!(left <= in_time && left + Duration::from_millis(2) >= in_time);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_is_told_of_again_only_after_it_was_renewed_and_not_when_nothing_is_held() {
+        let began = Instant::now();
+        let (renewed, ends) = watch::channel(began + MINUTE);
+        let (tell, mut told) = unbounded_channel();
+        let warning = tokio::spawn(warn(ends, MINUTE, tell));
+
+        sleep(MINUTE / 2).await;
+        renewed.send_replace(began + 2 * MINUTE);
+        sleep_until(began + MINUTE).await;
+        assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+        sleep_until(began + 10 * MINUTE).await;
+        assert_eq!(told.try_recv(), Ok(Lost::LeaseOver(began + 2 * MINUTE)));
+        assert_eq!(told.try_recv(), Err(TryRecvError::Empty));
+
+        renewed.send_replace(began + 11 * MINUTE);
+        sleep(Duration::from_secs(1)).await;
+        drop(renewed);
+        warning.await.unwrap();
+        assert_eq!(told.try_recv(), Err(TryRecvError::Disconnected));
+    }
 }
