@@ -1,31 +1,23 @@
 //! Whether everything is in order, found out by trying: as much as can be without changing anything that others see.
 
-use std::cell::Cell;
+mod pools;
+mod rights;
+
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use pools::pools;
+use rights::rights;
 use tokio::time::Instant;
-use uuid::Uuid;
 
 use super::{Ready, StepError, Surroundings};
-use crate::attempt::{component, refs_of_branch};
 use crate::concourse::Source;
-use crate::git::{
-    Depth, History, HostKeys, Identity, Interest, Location, PushAnswer, RefUpdate, Remote,
-    RemoteError, Snapshot, Store,
-};
-use crate::lock::{Holding, LockName, PoolName};
-use crate::message::{self, Origin};
-use crate::object::{Mode, Named};
-use crate::past;
-use crate::pool::{Pool, State};
+use crate::git::{Depth, HostKeys, Interest, Location, Remote, RemoteError, Snapshot, Store};
+use crate::message::Origin;
 use crate::report::{at, chain, length, one_line};
 
 /// A clock may be wrong by so much before it is worth a word.
 const CLOCK: Duration = Duration::from_secs(60);
-
-/// How many of a kind are named.
-const NAMED: usize = 5;
 
 /// How something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -281,243 +273,6 @@ fn clock(remote: &Remote, snapshot: &Snapshot, findings: &mut Findings) {
     }
 }
 
-fn pools(
-    remote: &Remote,
-    snapshot: &Snapshot,
-    source: &Source,
-    settings: &Settings,
-    findings: &mut Findings,
-) {
-    let history = remote.history(snapshot);
-    let names = match past::pools(&history, snapshot.commit) {
-        Ok(names) => names,
-        Err(err) => {
-            findings.problem("pool", chain(&err), "see what is wrong with the repository");
-            return;
-        }
-    };
-    let known: Vec<&str> = names.iter().map(PoolName::as_str).collect();
-    match (settings.has_pool, names.contains(&source.pool)) {
-        (_, _) if names.is_empty() => {
-            findings.problem(
-                "pool",
-                "there is no pool on the branch",
-                "`pool init` makes one",
-            );
-        }
-        (true, false) => findings.problem(
-            "pool",
-            format!(
-                "there is no pool `{}`; there is {}",
-                source.pool,
-                some(&known)
-            ),
-            "name one of them, or make it with `pool init`",
-        ),
-        (true, true) => findings.fine("pool", format!("`{}` is there", source.pool)),
-        (false, _) => findings.fine("pool", format!("there is {}", some(&known))),
-    }
-    let looked_at = names
-        .iter()
-        .filter(|name| !settings.has_pool || **name == source.pool);
-    for name in looked_at {
-        if let Err(err) = pool(&history, snapshot, name, findings) {
-            findings.problem("pool", chain(&err), "see what is wrong with the repository");
-        }
-    }
-}
-
-/// What is odd about a pool.
-fn pool(
-    history: &History<'_>,
-    snapshot: &Snapshot,
-    name: &PoolName,
-    findings: &mut Findings,
-) -> Result<(), crate::git::HistoryError> {
-    let list = |holding| history.list(snapshot.commit, &name.folder(holding));
-    let (claimed, unclaimed) = (list(Holding::Claimed)?, list(Holding::Unclaimed)?);
-    for (lock, state) in Pool::new(name.clone(), &claimed, &unclaimed).locks() {
-        if let State::Damaged(damage) = state {
-            findings.problem(
-                "locks",
-                format!("`{lock}` in `{name}` is damaged: {damage}"),
-                "until then nobody gets it",
-            );
-        }
-    }
-    let mut ignored = Vec::new();
-    for (holding, files) in [
-        (Holding::Claimed, &claimed),
-        (Holding::Unclaimed, &unclaimed),
-    ] {
-        let folder = history.entry(snapshot.commit, &name.folder(holding))?;
-        if folder.is_some_and(|folder| folder.mode != Mode::Folder) {
-            findings.problem(
-                "pool",
-                format!("`{}` is not a folder", name.folder(holding)),
-                "take it away: nothing can be moved there",
-            );
-        } else if !files.iter().any(|file| file.name == b".gitkeep") {
-            findings.warning(
-                "pool",
-                format!("`{}` has no `.gitkeep`", name.folder(holding)),
-                "the next change makes it; until then other tools may fail when the folder is empty",
-            );
-        }
-        ignored.extend(files.iter().filter_map(not_a_lock));
-    }
-    if !ignored.is_empty() {
-        let ignored: Vec<&str> = ignored.iter().map(String::as_str).collect();
-        findings.warning(
-            "locks",
-            format!(
-                "in `{name}` there is what can be no lock: {}",
-                some(&ignored)
-            ),
-            "give it another name, or take it away",
-        );
-    }
-    Ok(())
-}
-
-/// The name of a file that is neither hidden nor a lock's.
-fn not_a_lock(file: &Named) -> Option<String> {
-    let text = String::from_utf8_lossy(&file.name).into_owned();
-    let is_lock = std::str::from_utf8(&file.name).is_ok_and(|name| LockName::new(name).is_ok());
-    (!is_lock && !text.starts_with('.')).then_some(text)
-}
-
-async fn rights(
-    remote: &Remote,
-    snapshot: &Snapshot,
-    source: &Source,
-    settings: &Settings,
-    identity: &Identity,
-    findings: &mut Findings,
-) -> Option<()> {
-    match remote.may_begin_push().await {
-        Ok(true) => findings.fine(
-            "atomic",
-            "several refs can be changed as one: a grant takes its ticket away with it",
-        ),
-        Ok(false) => findings.warning(
-            "atomic",
-            "several refs cannot be changed as one",
-            "nothing to do: tickets are taken away one request later",
-        ),
-        Err(err) => {
-            let (_, advice) = advice(&err);
-            findings.problem("push", chain(&err), advice);
-            return None;
-        }
-    }
-    let refused = ticket(remote, source).await;
-    match &refused {
-        Ok(None) => findings.fine("line", "a ticket can be pushed and taken away"),
-        Ok(Some(reason)) => findings.warning(
-            "line",
-            format!(
-                "tickets below `{}` are refused: {reason}",
-                refs_of_branch(&source.branch)
-            ),
-            "allow refs below refs/pool-queue/: without them those who wait are served in no order",
-        ),
-        Err(err) => findings.warning("line", chain(err), "try again"),
-    }
-    if !settings.push {
-        findings.add(
-            "push",
-            Health::Untried,
-            format!(
-                "whether `{}` itself may be pushed to was not tried",
-                source.branch
-            ),
-            Some("`pool doctor --push` tries it, by a commit that changes no file"),
-        );
-        return Some(());
-    }
-    match commit(remote, snapshot, settings, identity).await {
-        Ok(PushAnswer::Accepted { .. }) => {
-            findings.fine("push", format!("`{}` was pushed to", source.branch));
-        }
-        Ok(PushAnswer::Moved) => findings.warning(
-            "push",
-            format!(
-                "`{}` moved meanwhile, so that nothing was pushed",
-                source.branch
-            ),
-            "try again",
-        ),
-        Ok(PushAnswer::Rejected { reason, words }) => findings.problem(
-            "push",
-            format!("`{}` takes no push: {reason} {words}", source.branch),
-            "see what protects the branch: its rules, a hook, the rights of the credentials",
-        ),
-        Err(err) => {
-            let (_, advice) = advice(&err);
-            findings.problem("push", chain(&err), advice);
-        }
-    }
-    Some(())
-}
-
-/// Makes a ref where tickets are and takes it away again; gives the server's reason when it does not let us.
-async fn ticket(remote: &Remote, source: &Source) -> Result<Option<String>, RemoteError> {
-    // No ticket's name, so that nobody takes it for one.
-    let name = format!(
-        "{}{}/doctor-{}",
-        refs_of_branch(&source.branch),
-        component(source.pool.as_str()),
-        Uuid::new_v4()
-    );
-    let blob = remote.store().make_blob(b"pool doctor\n")?;
-    let pack = remote.store().pack(&[blob])?;
-    let make = RefUpdate {
-        name: name.clone(),
-        old: None,
-        new: Some(blob),
-    };
-    if let Some(reason) = remote.update_refs(&[make], &pack).await? {
-        return Ok(Some(reason));
-    }
-    let take_away = RefUpdate {
-        name,
-        old: Some(blob),
-        new: None,
-    };
-    remote.update_refs(&[take_away], &[]).await
-}
-
-/// Pushes a commit with the files of the one before.
-async fn commit(
-    remote: &Remote,
-    snapshot: &Snapshot,
-    settings: &Settings,
-    identity: &Identity,
-) -> Result<PushAnswer, RemoteError> {
-    let trailers = [(message::REQUEST, Uuid::new_v4().to_string())];
-    let text = message::text(&settings.origin, "tries whether it may push", &trailers);
-    let store = remote.store();
-    let (commit, made) = store.make_commit(snapshot.commit, &[], &text, identity)?;
-    let pack = store.pack(&made)?;
-    let sent = Cell::new(false);
-    remote
-        .push(snapshot.commit, commit, &pack, &[], &sent)
-        .await
-}
-
 fn millis(time: Duration) -> String {
     format!("{} ms", time.as_millis())
-}
-
-fn some(names: &[&str]) -> String {
-    let shown: Vec<String> = names
-        .iter()
-        .take(NAMED)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    match names.len().saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }
