@@ -99,7 +99,7 @@ struct Pending {
     commit: Oid,
     /// The objects of the commit.
     objects: Vec<Oid>,
-    /// The push of a run that vanished, which may still be on its way: it is brought to its end before it is undone.
+    /// What a run that vanished has pushed, if it was that: its objects are not here.
     left: Option<Vec<u8>>,
 }
 
@@ -422,10 +422,11 @@ impl<'o> Course<'o> {
         }
     }
 
-    /// Has more of the history fetched than what was not enough.
+    /// Has more of the history fetched than what was not enough, whatever the line has for us.
     fn deepen(&mut self) {
         let depth = self.last.map_or(self.depth, |last| last.depth);
         self.depth = depth.deeper().unwrap_or(depth);
+        self.fetch_anyway = true;
     }
 }
 

@@ -45,6 +45,8 @@ pub struct Marked {
     pub base: Oid,
     /// Our commit.
     pub commit: Oid,
+    /// The objects of the commit.
+    pub objects: Vec<Oid>,
     /// Whether its run was giving it back: then a push that ends it may be on its way, and it is nobody's to take over.
     pub ending: bool,
     /// What a server needs to have it.
@@ -146,26 +148,31 @@ impl Marked {
             verb,
             base,
             commit,
+            objects,
             ending,
             pack,
         } = self;
         // Names have no control characters.
         let names: Vec<&str> = locks.iter().map(LockName::as_str).collect();
         let (names, verb) = (names.join("\t"), verb.as_str());
+        let objects: Vec<String> = objects.iter().map(Oid::to_string).collect();
+        let objects = objects.join(" ");
         let state = if *ending { ENDING } else { STANDS };
         let length = pack.len();
-        let mut bytes = format!("{state} {length} {base} {commit} {verb}\n{names}\n").into_bytes();
+        let mut bytes =
+            format!("{state} {length} {base} {commit} {verb}\n{names}\n{objects}\n").into_bytes();
         bytes.extend_from_slice(pack);
         bytes
     }
 
     /// `None` for what is damaged or was not written to its end.
     fn parse(bytes: &[u8]) -> Option<Marked> {
-        let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
-        let first = std::str::from_utf8(parts.next()?).ok()?;
-        let names = std::str::from_utf8(parts.next()?).ok()?.split('\t');
+        let mut parts = bytes.splitn(4, |byte| *byte == b'\n');
+        let mut line = || std::str::from_utf8(parts.next()?).ok();
+        let (first, names, objects) = (line()?, line()?, line()?);
         let pack = parts.next()?;
-        let locks: Result<Vec<LockName>, _> = names.map(LockName::new).collect();
+        let locks: Result<Vec<LockName>, _> = names.split('\t').map(LockName::new).collect();
+        let objects: Option<Vec<Oid>> = objects.split(' ').map(full_id).collect();
         let mut words = first.splitn(5, ' ');
         let ending = match words.next()? {
             STANDS => false,
@@ -181,6 +188,7 @@ impl Marked {
             verb,
             base,
             commit,
+            objects: objects?,
             ending,
             pack: pack.to_owned(),
         })
@@ -208,6 +216,10 @@ mod tests {
             verb: Verb::AddingClaimed,
             base: Oid::from_bytes(&[1; 20]).unwrap(),
             commit: Oid::from_bytes(&[2; 20]).unwrap(),
+            objects: vec![
+                Oid::from_bytes(&[2; 20]).unwrap(),
+                Oid::from_bytes(&[3; 20]).unwrap(),
+            ],
             ending: false,
             pack: b"PACK\n\0\n\xff".to_vec(),
         }

@@ -74,12 +74,14 @@ impl Attempt<'_> {
                 base,
                 commit,
                 ending: false,
+                objects: objects.clone(),
                 pack: pack.clone(),
             });
         }
         let mut faults = Faults::new(self.pace.fault_limit);
         let mut busy = pauses_while_busy();
         let sent = Cell::new(false);
+        let mut unanswered = false;
         // Who has what he waited for is out of the line in the same step, where the server can do that.
         let mut also: Vec<RefUpdate> = queue
             .as_ref()
@@ -103,6 +105,7 @@ impl Attempt<'_> {
                     Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
                 }
             };
+            unanswered |= sent.get() && answer.is_err();
             if sent.get() && is_claim {
                 pending.get_or_insert_with(|| Pending {
                     locks: change.locks.clone(),
@@ -151,7 +154,10 @@ impl Attempt<'_> {
                     match busy.next().filter(|_| means_contention(&reason)) {
                         Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
                         None => {
-                            *pending = None;
+                            // A no to this push is none to one before it that may still be on its way.
+                            if !unanswered {
+                                *pending = None;
+                            }
                             let remote = self.remote.name().to_owned();
                             return Err(AttemptError::Rejected {
                                 remote,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use super::abort;
-use super::publish::{Found, Published, means_contention, pauses_while_busy};
+use super::abort::{self, GRACE};
+use super::publish::{Found, Published, means_contention, pauses_while_busy, stopped_for};
 use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
-use crate::git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
+use crate::git::{Depth, HistoryError, PushAnswer, RemoteError, Snapshot, StoreError};
 use crate::ledger::{ClaimOfStep, Fate};
 use crate::lock::{ClaimId, LockName};
 use crate::marker::{Marked, Marker};
@@ -72,10 +72,12 @@ impl Attempt<'_> {
             objects,
             left,
         } = pending;
-        if let Some(pack) = &left
-            && !self.finish(base, commit, pack).await?
-        {
-            return Ok(None);
+        if let Some(pack) = &left {
+            // What it was made on, and then what it has besides.
+            self.snapshot(Depth::HEAD).await?;
+            let store = self.remote.store();
+            let taken = store.take_pack::<StoreError>(async |write| write(pack));
+            taken.await?;
         }
         let claim = Some(ClaimId(commit));
         let back = match (verb, &locks[..]) {
@@ -156,7 +158,7 @@ impl Attempt<'_> {
                 verb: marked.verb,
                 base: marked.base,
                 commit: marked.commit,
-                objects: Vec::new(),
+                objects: marked.objects.clone(),
                 left: Some(marked.pack.clone()),
             };
             // Of several one is asked for.
@@ -166,7 +168,11 @@ impl Attempt<'_> {
                     continue;
                 }
                 marker.note_end();
-                let by = self.take_back(claim).await?;
+                let stop = self.stop.clone();
+                let by = tokio::select! {
+                    by = self.take_back(claim) => by?,
+                    () = stopped_for(GRACE, &stop) => return Err(AttemptError::Stopped),
+                };
                 marker.clear();
                 if let Some(by) = by {
                     let names = listed(&marked.locks);
@@ -257,10 +263,13 @@ impl Attempt<'_> {
     }
 
     /// Brings the push of a run that vanished to its end, and says whether its commit is on the branch.
+    ///
+    /// # Errors
+    /// [`AttemptError`], also when the server refuses the commit: it may have refused only this push of it.
     async fn finish(&mut self, base: Oid, commit: Oid, pack: &[u8]) -> Result<bool, AttemptError> {
         let mut faults = Faults::new(self.pace.fault_limit);
         let mut busy = pauses_while_busy();
-        let mut refused: Option<String> = None;
+        let mut refused: Option<(String, String)> = None;
         loop {
             match self.find(base, commit).await? {
                 Found::Landed => return Ok(true),
@@ -268,18 +277,28 @@ impl Attempt<'_> {
                 Found::Unmoved => {}
             }
             // Looked at only now: a server that refuses our push may have taken the one that was on its way.
-            if let Some(reason) = refused.take() {
+            if let Some((reason, words)) = refused.take() {
                 match busy.next().filter(|_| means_contention(&reason)) {
                     Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
-                    None => return Ok(false),
+                    None => {
+                        return Err(AttemptError::Rejected {
+                            remote: self.remote.name().to_owned(),
+                            subject: format!("{commit}, of an earlier run of this step"),
+                            reason,
+                            words,
+                        });
+                    }
                 }
             }
-            match self
-                .remote
-                .push(base, commit, pack, &[], &Cell::new(false))
-                .await
-            {
-                Ok(PushAnswer::Rejected { reason, .. }) => refused = Some(reason),
+            let sent = Cell::new(false);
+            let answer = tokio::select! {
+                answer = self.remote.push(base, commit, pack, &[], &sent) => answer,
+                () = stopped_for(GRACE, &self.stop) => {
+                    Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
+                }
+            };
+            match answer {
+                Ok(PushAnswer::Rejected { reason, words }) => refused = Some((reason, words)),
                 Ok(PushAnswer::Accepted { .. } | PushAnswer::Moved) => {}
                 Err(fault) => faults.bear(fault, &self.stop, self.log).await?,
             }

@@ -81,7 +81,10 @@ impl Attempt<'_> {
                 return Ok(());
             }
         }
-        self.clear_line(queue).await;
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(self.clear_line(queue))
+            .await
+            .ok_or(AttemptError::Stopped)?;
         let history = self.remote.history(snapshot);
         if self.meter.is_on()
             && let Ok(Some(pool)) = read_pool(&self.remote, snapshot, &self.pool)

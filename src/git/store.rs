@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 pub use error::StoreError;
 use git2::{ObjectType, Odb, Repository, Tree, TreeEntry};
@@ -69,6 +70,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when `parent` cannot be written to.
     pub fn temporary(parent: &Path) -> Result<Store, StoreError> {
+        close_packs();
         let folder = tempfile::Builder::new()
             .prefix("pool-resource-")
             .tempdir_in(parent)
@@ -90,6 +92,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when there is something else, or half of a store: delete it and try again.
     pub fn kept(folder: &Path) -> Result<Store, StoreError> {
+        close_packs();
         let state = match fs::read_to_string(folder.join("state")) {
             Ok(text) => State::parse(&text).unwrap_or_default(),
             Err(err) if err.kind() == std::io::ErrorKind::NotFound => State::default(),
@@ -382,6 +385,20 @@ impl State {
         }
         Some(state)
     }
+}
+
+/// Has libgit2 close packs that it has not looked into for a while. It would keep each one open, and whoever waits for hours
+/// takes in one for each time that the branch has moved.
+fn close_packs() {
+    const MOST_OPEN: usize = 16;
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: a word that libgit2 looks at whenever it opens a pack, set before there is any.
+        #[allow(unsafe_code, reason = "the one way to say so")]
+        let set = unsafe { git2::opts::set_mwindow_file_limit(MOST_OPEN) };
+        // It does not fail; if it did, there would be as many open as ever.
+        drop(set);
+    });
 }
 
 /// Makes an empty repository with no more in it than libgit2 asks for, which makes samples and descriptions besides and reads

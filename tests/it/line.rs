@@ -1,5 +1,7 @@
 //! The line of those who wait: its order, its tickets, and those who leave it without a word.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::support::git::run;
@@ -218,8 +220,13 @@ fn a_ticket_that_was_taken_away_by_mistake_is_put_back_with_its_number() {
 
 /// A ticket that nobody keeps alive.
 fn ticket_by_hand(remote: &TestRemote, name: &str, wants: &str) {
+    ticket_with_renewal(remote, name, wants, "1s");
+}
+
+/// A ticket that nobody keeps alive, though it says that somebody does so once in a while.
+fn ticket_with_renewal(remote: &TestRemote, name: &str, wants: &str, renewal: &str) {
     let text = format!(
-        "ops/x/y build 1 waiting for something\n\n{wants}\nPool-Since: 2026-01-01T00:00:00Z\nPool-Renewal: 1s\nPool-Renewed: 0\n"
+        "ops/x/y build 1 waiting for something\n\n{wants}\nPool-Since: 2026-01-01T00:00:00Z\nPool-Renewal: {renewal}\nPool-Renewed: 0\n"
     );
     let output = run(
         remote.path(),
@@ -229,6 +236,51 @@ fn ticket_by_hand(remote: &TestRemote, name: &str, wants: &str) {
     );
     let blob = String::from_utf8(output.stdout).unwrap();
     remote.git(&["update-ref", name, blob.trim()]);
+}
+
+#[test]
+fn who_waits_and_has_to_take_a_dead_ticket_away_can_be_aborted_meanwhile() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    let name = "refs/pool-queue/main/aws/0000000007.0.0.somebody";
+    ticket_by_hand(&remote, name, "Pool-Count: 1");
+    remote.hook(
+        "update",
+        "case $1 in *somebody) touch held; while [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done;; esac",
+    );
+    let running = build(&remote, "a").start_put(json!({"acquire": true}));
+    wait_until("the ticket is about to be taken away", || {
+        remote.path().join("held").exists()
+    });
+
+    running.signal("TERM");
+    let told = Instant::now();
+    let answer = running.finish();
+
+    std::fs::write(remote.path().join("go-on"), "").unwrap();
+    assert!(told.elapsed() < Duration::from_secs(8), "{}", answer.stderr);
+    answer.assert_failed(&["stopped by a signal"]);
+}
+
+#[test]
+fn who_finds_too_little_of_the_history_while_others_are_first_fetches_more() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2", "env-3"]);
+    remote.claim_by_hand("aws", "env-3");
+    let name = "refs/pool-queue/main/aws/0000000007.0.0.somebody";
+    ticket_with_renewal(&remote, name, "Pool-Count: 1", "60s");
+    // A request asks whether a run of the same step has claimed before.
+    let running = build(&remote, "a").start_put(json!({"acquire": true, "request": "environment"}));
+    wait_for_tickets(&remote, 2);
+    for n in 0..3 {
+        let head = remote.commit_on(&[&remote.head()], &format!("note {n}"), &[]);
+        remote.git(&["update-ref", "refs/heads/main", &head]);
+    }
+
+    let answer = running.finish();
+
+    answer.lock();
+    let others = tickets(&remote);
+    assert_eq!(others.len(), 1, "{others:?}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -113,6 +114,75 @@ fn a_push_that_lands_while_ours_is_refused_is_taken_over() {
     assert_eq!(again.version(), remote.head());
     assert_eq!(remote.list("aws/claimed"), [again.lock()]);
     assert_eq!(remote.count(), 2);
+}
+
+#[test]
+fn a_no_to_a_push_is_none_to_the_same_push_that_got_no_answer_before() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    // The first push goes on, and lands, when all others have been declined.
+    remote.hook(
+        "pre-receive",
+        "if mkdir held 2>/dev/null; then\n\
+           while [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done; exit 0\n\
+         fi\n\
+         [ -e go-on ] && exit 0\n\
+         echo not today >&2; exit 1",
+    );
+    let step = Step::on(&remote, "aws")
+        .set("silence_timeout", "1s")
+        .in_build();
+
+    let first = step.put(json!({"acquire": true}));
+    first.assert_failed(&["not today", "may still be claimed"]);
+    let_go_on(&remote);
+    wait_until("the first push has landed", || {
+        remote.list("aws/claimed").len() == 1
+    });
+
+    let again = step.put(json!({"acquire": true}));
+    assert_eq!(remote.list("aws/claimed"), [again.lock()]);
+    assert!(!step.temporary().join("pool-resource").exists());
+}
+
+#[test]
+fn a_run_that_is_aborted_while_it_finishes_the_push_of_another_gives_that_back_in_time() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    // The push of the run that is killed, and that of the one that takes it up.
+    remote.hook(
+        "pre-receive",
+        "mkdir held 2>/dev/null || mkdir held-again 2>/dev/null || exit 0\n\
+         while [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done",
+    );
+    let step = Step::on(&remote, "aws").in_build();
+    let waits_for = |name: &str| {
+        wait_until(&format!("there is {name}"), || {
+            remote.path().join(name).exists()
+        });
+    };
+    let first = step.start_put(json!({"acquire": true}));
+    waits_for("held");
+    first.kill();
+    let again = step.start_put(json!({"acquire": true}));
+    waits_for("held-again");
+
+    again.signal("TERM");
+    let told = Instant::now();
+    let again = again.finish();
+
+    assert!(told.elapsed() < Duration::from_secs(8));
+    again.assert_failed(&["stopped by a signal"]);
+    let_go_on(&remote);
+    wait_until_no_push_is_held(&remote);
+    assert_eq!(remote.list("aws/claimed"), [""; 0], "{}", again.stderr);
+    assert_eq!(
+        remote.subjects()[..2],
+        [
+            "ops/web/deploy build 12 unclaiming: env-1",
+            "ops/web/deploy build 12 claiming: env-1"
+        ]
+    );
+    assert!(!step.temporary().join("pool-resource").exists());
+    remote.fsck();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::server::gate::{Gate, Place, Request};
 use crate::support::server::http::HttpServer;
@@ -112,6 +112,31 @@ fn a_command_does_not_begin_without_its_claim() {
 
     answer.assert_code(2, &["`env-1`", "taken away before the command began"]);
     assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+}
+
+#[test]
+fn a_signal_before_the_command_begins_gives_the_lock_back_at_once() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let gate = Gate::start(server.port());
+    let uri = format!("http://127.0.0.1:{}/git/locks.git", gate.port());
+    let pool = Pool::on(&remote, "aws").env("POOL_URI", uri);
+    let claiming = gate.stop(Request::Push, Place::BeforeClient);
+    let mut running = pool.start(&["run", "env-1", "--", "echo", "begun"]);
+    claiming.wait(|| running.is_running());
+    // Whoever looks now waits for as long as the server says nothing.
+    let looking = gate.stop(Request::ListToFetch, Place::BeforeServer);
+    claiming.go_on();
+    looking.wait(|| running.is_running());
+
+    running.signal("TERM");
+    let told = Instant::now();
+    let answer = running.finish();
+
+    // Long before the server's silence counts as a fault.
+    assert!(told.elapsed() < Duration::from_secs(15));
+    answer.assert_code(143, &[]);
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
 }
 
 #[test]

@@ -183,7 +183,11 @@ async fn work(
 ) -> Result<End> {
     let mut watch = Watch::new(&context.source, &context.around, claim.id)?;
     let (id, locks) = (claim.id, &mut claim.locks);
-    let lease_end = make_sure(context, &mut watch, id, locks, args.lease).await?;
+    let lease_end = tokio::select! {
+        biased;
+        signal = signals.next() => return Ok(End::Stopped(signal.number)),
+        sure = make_sure(context, &mut watch, id, locks, args.lease) => sure?,
+    };
     let metadata = metadata(context, &watch, &claim.locks)?;
     if let Some(signal) = signals.pending() {
         return Ok(End::Stopped(signal.number));
