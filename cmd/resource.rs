@@ -36,10 +36,19 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     result
 }
 
+/// Tells people something. Unlike `eprintln!` it does not end us, who may hold a lock, when nobody listens any more.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        pool_resource::report::say(&mut std::io::stderr(), format_args!($($text)*))
+    };
+}
+#[allow(unused_imports, reason = "`pool` has more to tell")]
+pub(crate) use tell;
+
 /// Tells people of an error.
 pub fn say_error(text: &str) {
     for line in text.lines() {
-        eprintln!("error: {line}");
+        tell!("error: {line}");
     }
 }
 

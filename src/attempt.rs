@@ -110,6 +110,8 @@ pub struct Outcome {
     pub commit: Oid,
     /// The locks it was about.
     pub locks: Vec<LockName>,
+    /// Whether this run did it, and not somebody before.
+    pub done_now: bool,
     /// How long was waited for them, if at all.
     pub waited: Option<Duration>,
     /// The place in line at which we began to wait, if we had to.
@@ -119,11 +121,12 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// One that was not waited for.
+    /// One that somebody else has brought about.
     fn new(commit: Oid, locks: Vec<LockName>) -> Outcome {
         Outcome {
             commit,
             locks,
+            done_now: false,
             waited: None,
             place_at_arrival: None,
             held_before_by: None,
@@ -161,12 +164,17 @@ impl Attempt<'_> {
             self.unmark();
             return result;
         }
-        let settled = match pending {
-            Some(pending) => Box::pin(self.undo(pending)).await,
-            None => true,
+        let mut result = result;
+        let left = match pending {
+            Some(pending) => Box::pin(self.undo(pending)).await.err(),
+            None => None,
         };
-        if settled {
-            self.unmark();
+        match left {
+            None => self.unmark(),
+            Some((locks, commit)) if matches!(result, Err(AttemptError::Stopped)) => {
+                result = Err(AttemptError::StoppedHolding { locks, commit });
+            }
+            Some(_) => {}
         }
         Box::pin(self.leave_line(&mut queue)).await;
         Box::pin(self.tell(operation, result.as_ref(), queue.as_ref())).await;
@@ -363,6 +371,7 @@ impl Attempt<'_> {
                 None => Ok(Some(Outcome {
                     commit,
                     locks: change.locks,
+                    done_now: true,
                     waited,
                     place_at_arrival: course.waiting.place_at_arrival,
                     held_before_by: held_before.map(|holder| holder.who),

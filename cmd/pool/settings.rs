@@ -87,7 +87,7 @@ pub fn read(
     if is_local {
         let folder = local_folder()?;
         if init_local(&folder, "main", &PoolName::new(LOCAL_POOL)?, origin)? {
-            eprintln!(
+            crate::resource::tell!(
                 "note: the locks are in {}, for nothing else is set; see `pool --help`",
                 folder.display()
             );

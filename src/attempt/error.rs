@@ -48,6 +48,14 @@ pub enum AttemptError {
     /// We were told to stop, and nothing is left of what was begun.
     #[error("stopped by a signal")]
     Stopped,
+    /// We were told to stop, and what was claimed could not be given back in time.
+    #[error("stopped by a signal, and {locks} may still be claimed, by the commit {commit}")]
+    StoppedHolding {
+        /// The locks.
+        locks: String,
+        /// The claim.
+        commit: Oid,
+    },
     /// It was waited for long enough.
     #[error("gave up {}: {wait}{}", after_shown(.after), and_holders(.holders))]
     TimedOut {

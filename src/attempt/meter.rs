@@ -137,7 +137,10 @@ impl Attempt<'_> {
             lost_races: self.meter.lost_races,
             retried_faults: self.remote.faults(),
         };
-        let stopped = matches!(result, Err(AttemptError::Stopped));
+        let stopped = matches!(
+            result,
+            Err(AttemptError::Stopped | AttemptError::StoppedHolding { .. })
+        );
         let ending = Ending {
             operation: Some(ended).filter(|_| !stopped),
             pool: self.meter.pool,

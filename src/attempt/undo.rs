@@ -20,8 +20,11 @@ use crate::pool::{Decision, Facts, Refusal, claim_anew, decide};
 use crate::report;
 
 impl Attempt<'_> {
-    /// Gives back what was claimed for nobody, and says what became of it; whether it is certain that it is not held.
-    pub(super) async fn undo(&mut self, pending: Pending) -> bool {
+    /// Gives back what was claimed for nobody, and says what became of it.
+    ///
+    /// # Errors
+    /// The locks and the claim, when it may still stand.
+    pub(super) async fn undo(&mut self, pending: Pending) -> Result<(), (String, Oid)> {
         // What is to be undone must not be stopped by the signal that makes it necessary.
         let stop = std::mem::take(&mut self.stop);
         self.patience = None;
@@ -32,34 +35,25 @@ impl Attempt<'_> {
         let (names, commit) = (listed(&pending.locks), pending.commit);
         let undone = timeout(abort::UNDO, self.take_back(pending)).await;
         self.stop = stop;
-        let settled = matches!(undone, Ok(Ok(_)));
-        match undone {
-            Ok(Ok(Some(by))) => {
-                self.meter_pool_at(by);
-                report::say(
-                    self.log,
-                    format_args!("gave `{names}` back with the commit {by}"),
-                );
+        let why = match undone {
+            Ok(Ok(by)) => {
+                if let Some(by) = by {
+                    self.meter_pool_at(by);
+                    let line = format_args!("gave `{names}` back with the commit {by}");
+                    report::say(self.log, line);
+                }
+                return Ok(());
             }
-            Ok(Ok(None)) => {}
-            Ok(Err(err)) => {
-                let why = report::chain(&err);
-                report::say(
-                    self.log,
-                    format_args!(
-                        "error: `{names}` may still be claimed, by the commit {commit}: {why}"
-                    ),
-                );
-            }
+            Ok(Err(err)) => report::chain(&err),
             Err(_) => {
                 let limit = humantime::format_duration(abort::UNDO);
-                let line = format_args!(
-                    "error: `{names}` may still be claimed, by the commit {commit}: no answer within {limit}"
-                );
-                report::say(self.log, line);
+                format!("no answer within {limit}")
             }
-        }
-        settled
+        };
+        let line =
+            format_args!("error: `{names}` may still be claimed, by the commit {commit}: {why}");
+        report::say(self.log, line);
+        Err((format!("`{names}`"), commit))
     }
 
     /// Brings about that a claim is not on the branch, or over; gives the commit that ended it, if it was there.

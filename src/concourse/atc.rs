@@ -233,7 +233,8 @@ impl Atc {
         let running = running.filter(|(number, _)| *number == build.build);
         Ok(Heard::Missing {
             running: running.map(|(_, running)| running.clone()).collect(),
-            complete: team.is_complete(made) && linked,
+            // A rerun is on the list where the build is that it repeats, whose page may be another than its own.
+            complete: team.is_complete(made) && linked && !build.build.contains('.'),
         })
     }
 

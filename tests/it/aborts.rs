@@ -324,4 +324,5 @@ fn an_undoing_that_fails_says_which_lock_may_still_be_claimed() {
         "{}",
         answer.stderr
     );
+    answer.assert_failed(&["stopped by a signal, and `env-1` may still be claimed"]);
 }

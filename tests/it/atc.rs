@@ -480,6 +480,17 @@ async fn however_many_builds_a_team_has_the_one_that_runs_is_found() {
 }
 
 #[tokio::test]
+async fn a_rerun_that_is_not_found_may_be_where_the_list_does_not_show_it() {
+    let atc = SimulatedAtc::start();
+    atc.build(&deploy(), "12.1", "started");
+    atc.destroy(&deploy());
+
+    let message = linked(&atc.url(), &deploy(), "12.1");
+
+    assert_eq!(ask(&mut asking(&atc), &message).await, missing(&[], false));
+}
+
+#[tokio::test]
 async fn the_list_is_read_no_further_back_than_a_month_before_the_claim() {
     const DAY: i64 = 24 * 3600;
     let atc = SimulatedAtc::start();

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Step, TestRemote};
+use crate::support::server::gate::{Gate, Request};
+use crate::support::server::http::HttpServer;
+use crate::support::{Step, TestRemote, wait_until};
 
 /// A pool whose only lock is held by build 12 of ops/web/deploy.
 fn held() -> (TestRemote, String) {
@@ -99,6 +101,34 @@ fn a_lock_that_is_released_in_time_is_had() {
     remote.release_by_hand("aws", "env-1");
 
     assert_eq!(running.finish().lock(), "env-1");
+}
+
+#[test]
+fn who_waits_while_the_branch_moves_on_and_on_needs_no_more_open_files_for_it() {
+    let (remote, _) = held();
+    let server = HttpServer::start(remote.root());
+    let gate = Gate::start(server.port());
+    let uri = format!("http://127.0.0.1:{}/git/locks.git", gate.port());
+    let step = Step::on(&remote, "aws").set("uri", uri);
+    let request = json!({"source": step.source(), "params": {"acquire": true}}).to_string();
+    let limited = ["sh", "-c", "ulimit -n 48; exec \"$@\"", "sh"];
+    let folder = step.folder().into_os_string();
+    let mut running = step.start_under(&limited, "out", &[folder], request.as_bytes());
+    running.wait_for_stderr("no lock is free");
+
+    for _ in 0..80 {
+        let (seen, head) = (gate.seen(Request::Fetch), remote.head());
+        let moved = remote.commit_on(&[&head], "a note", &[]);
+        remote.git(&["update-ref", "refs/heads/main", &moved, &head]);
+        wait_until("that is fetched", || {
+            assert!(running.is_running(), "{}", running.stderr());
+            gate.seen(Request::Fetch) > seen
+        });
+    }
+    let head = remote.release_by_hand("aws", "env-1");
+
+    let answer = running.finish();
+    assert_eq!((answer.lock().as_str(), remote.back(1)), ("env-1", head));
 }
 
 #[test]

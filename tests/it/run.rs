@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::support::server::gate::{Gate, Place, Request};
 use crate::support::server::http::HttpServer;
-use crate::support::step::Running;
+use crate::support::step::{Running, path_of};
 use crate::support::{Answer, Pool, TestRemote, wait_until};
 
 /// A pool with a lock, and a command that runs until it is told to end.
@@ -376,6 +376,114 @@ fn a_claim_that_is_taken_away_is_told_of_and_is_an_error_in_the_end() {
     let answer = running.finish();
     answer.assert_code(2, &["by bob with ", "an emergency", "ended with 3"]);
     assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+}
+
+#[test]
+fn a_claim_that_was_taken_away_and_is_nobody_s_by_now_is_an_error_in_the_end() {
+    let scene = Scene::new();
+    let running = scene.start(&["env-1", "env-2"]);
+    let bob = Pool::on(&scene.remote, "aws").called("bob");
+
+    // Between two looks of the first.
+    bob.run(&["unlock", "env-1", "--reason", "he sleeps"])
+        .text();
+    bob.run(&["run", "env-1", "--", "true"]).text();
+    scene.end();
+
+    let answer = running.finish();
+    answer.assert_code(2, &["ended with 3, but did not hold env-1 all the time"]);
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn who_is_not_heard_any_more_gives_the_lock_back_and_ends_the_command_all_the_same() {
+    for (args, ends) in [
+        (&["--on-lost", "tell"][..], "TERM"),
+        (&["--on-lost", "kill", "--lease", "1s"], "unlock"),
+    ] {
+        let scene = Scene::new();
+        let mark = scene.pool.home().join("mark");
+        // All that is said goes to a disk that is full.
+        let script = "exec \"$POOL\" run env-1 env-2 \"$@\" -- sh -c 'echo $$ > \"$MARK\"; exec sleep 1000' 2>/dev/full";
+        let pool = Pool::on(&scene.remote, "aws")
+            .env("POOL", path_of("pool"))
+            .env("MARK", &mark);
+        let args = [&["-c", script, "sh"], args].concat();
+        let mut running = pool.start_program("sh", &args);
+        wait_until("the command has begun", || {
+            fs::read_to_string(&mark).is_ok_and(|text| text.ends_with('\n'))
+        });
+
+        let code = match ends {
+            "TERM" => {
+                running.signal("TERM");
+                143
+            }
+            _ => {
+                let bob = Pool::on(&scene.remote, "aws").called("bob");
+                bob.run(&["unlock", "env-1", "--reason", "x"]).text();
+                2
+            }
+        };
+
+        wait_until("it has ended", || !running.is_running());
+        assert_eq!(running.finish().code, Some(code), "{ends}");
+        let command = fs::read_to_string(&mark).unwrap();
+        assert!(!PathBuf::from(format!("/proc/{}", command.trim())).exists());
+        assert_eq!(scene.free().len(), 3, "{ends}");
+    }
+}
+
+/// A command whose first process ends when it is told to, and whose second one, which it has started, takes its time.
+const SLOW: &str = "echo begun >&2; sh -c 'trap \"\" TERM; touch \"$DONE.slow\"; while [ ! -e \"$DONE\" ] && [ -d \"${DONE%/*}\" ]; do echo . >> \"$DONE.ticks\"; sleep 0.02; done'; true";
+
+impl Scene {
+    /// Runs `pool run` with [`SLOW`].
+    fn start_slow(&self, args: &[&str]) -> Running {
+        let running = self
+            .pool
+            .start(&[&["run"], args, &["--", "sh", "-c", SLOW]].concat());
+        let begun = self.done.with_extension("slow");
+        wait_until("the second process is there", || begun.exists());
+        running
+    }
+
+    fn ticks(&self) -> usize {
+        fs::read(self.done.with_extension("ticks")).map_or(0, |ticks| ticks.len())
+    }
+}
+
+#[test]
+fn a_command_that_is_told_to_end_has_ended_with_the_last_of_its_processes() {
+    let scene = Scene::new();
+    let running = scene.start_slow(&["env-1"]);
+
+    running.signal("TERM");
+    let before = scene.ticks();
+    wait_until("it goes on for a while", || scene.ticks() > before + 50);
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+    scene.end();
+
+    assert_eq!(running.finish().code, Some(143));
+    assert_eq!(scene.free().len(), 3);
+}
+
+#[test]
+fn a_command_that_is_killed_for_its_claim_is_killed_with_all_its_processes() {
+    let scene = Scene::new();
+    let running = scene.start_slow(&["env-1", "--lease", "2s", "--on-lost", "kill"]);
+
+    scene.server_goes();
+    running.wait_for_stderr("ending the command");
+    scene.server_comes_back();
+
+    running
+        .finish()
+        .assert_code(2, &["the lease could not be renewed in time"]);
+    let before = scene.ticks();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(scene.ticks(), before, "nothing is left of it");
+    assert_eq!(scene.free().len(), 3);
 }
 
 #[test]

@@ -26,22 +26,31 @@ use pool_resource::step::{StepError, Watch};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, acquire};
 use crate::args::{OnLost, RunArgs};
+use crate::resource::tell;
 use hold::{Lost, hold, make_sure};
 use progress::Progress;
-use signals::{Listener, Recipient};
+use signals::{Listener, Recipient, Recipients};
 
 /// How long the command has to end after it was told to, before it is ended.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a command that was told to end has ended with all its processes.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
+
 /// A claim of ours.
 struct Claim {
     id: ClaimId,
+    /// What is still held by it, as far as we know.
     locks: Vec<LockName>,
+    /// What was taken away.
+    lost: Vec<LockName>,
+    /// Whether the command was ended for it.
+    ended_command: bool,
 }
 
 /// How the command ended.
@@ -78,8 +87,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
         Err(signal) => return Ok(ExitCode::from(End::Stopped(signal).code())),
     };
 
-    let mut taken_away = Vec::new();
-    let worked = work(context, args, &mut claim, &mut signals, &mut taken_away).await;
+    let worked = work(context, args, &mut claim, &mut signals).await;
     let given_back = give_back(context, &claim, &mut signals).await;
 
     let end = match worked {
@@ -90,11 +98,10 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
         }
     };
     match given_back {
-        Ok(()) => {}
-        Err(StepError::Attempt(err)) if is_lost(&err) => taken_away.extend(claim.locks),
+        Ok(taken_away) => claim.lost.extend(taken_away),
         Err(err) => {
             crate::say_error(&err);
-            eprintln!(
+            tell!(
                 "error: the command ended with {}, and {} could not be given back: the claim may still stand; `pool release --claim {}` ends it, and `pool reap` once its lease of {} is over",
                 end.code(),
                 message::listed(&claim.locks),
@@ -104,25 +111,34 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
             return Ok(ExitCode::from(2));
         }
     }
-    if !taken_away.is_empty() {
-        taken_away.sort();
-        taken_away.dedup();
-        eprintln!(
+    if !claim.lost.is_empty() {
+        claim.lost.sort();
+        claim.lost.dedup();
+        tell!(
             "error: the command ended with {}, but did not hold {} all the time: the claim was taken away",
             end.code(),
-            message::listed(&taken_away),
+            message::listed(&claim.lost),
+        );
+        return Ok(ExitCode::from(2));
+    }
+    if claim.ended_command {
+        tell!(
+            "error: the command ended with {}, for it was told to: the lease could not be renewed in time",
+            end.code()
         );
         return Ok(ExitCode::from(2));
     }
     Ok(ExitCode::from(end.code()))
 }
 
-/// Whether an operation on a claim failed because the claim has ended.
-fn is_lost(err: &AttemptError) -> bool {
-    matches!(
-        err,
-        AttemptError::Refused(Refusal::ClaimEnded { .. } | Refusal::NotAClaim { .. })
-    )
+/// The lock for which an operation on a claim failed because the claim has ended.
+fn lost(err: &AttemptError) -> Option<&LockName> {
+    match err {
+        AttemptError::Refused(
+            Refusal::ClaimEnded { lock, .. } | Refusal::NotAClaim { lock, .. },
+        ) => Some(lock),
+        _ => None,
+    }
 }
 
 /// Claims what is asked for; gives the signal by which it was stopped, if it was.
@@ -164,22 +180,23 @@ async fn claim(
         (Ok(outcome), _) => Ok(Ok(Claim {
             id: ClaimId(outcome.commit),
             locks: outcome.locks,
+            lost: Vec::new(),
+            ended_command: false,
         })),
         (Err(StepError::Attempt(err)), Some(signal)) if matches!(*err, AttemptError::Stopped) => {
-            eprintln!("stopped by a signal; nothing is claimed");
+            tell!("stopped by a signal; nothing is claimed");
             Ok(Err(signal))
         }
         (Err(err), _) => Err(err.into()),
     }
 }
 
-/// Runs the command, and keeps the claim meanwhile. What is lost of it meanwhile is taken out of it, and into `lost`.
+/// Runs the command, and keeps the claim meanwhile. What is lost of it meanwhile is noted in it.
 async fn work(
     context: &Context,
     args: &RunArgs,
     claim: &mut Claim,
     signals: &mut Listener,
-    lost: &mut Vec<LockName>,
 ) -> Result<End> {
     let mut watch = Watch::new(&context.source, &context.around, claim.id)?;
     let (id, locks) = (claim.id, &mut claim.locks);
@@ -197,7 +214,7 @@ async fn work(
         Ok(started) => started,
         Err(err) => {
             let program = args.command.first().cloned().unwrap_or_default();
-            eprintln!("error: cannot start `{}`: {err}", program.to_string_lossy());
+            tell!("error: cannot start `{}`: {err}", program.to_string_lossy());
             let not_found = err.kind() == ErrorKind::NotFound;
             return Ok(End::NotStarted(if not_found { 127 } else { 126 }));
         }
@@ -219,33 +236,37 @@ async fn work(
     );
     let mut holding = Box::pin(holding);
     let mut kill_at: Option<Instant> = None;
+    // Whether it may have been a signal of ours that ended the command.
+    let mut signalled = false;
+    let mut ended: Option<ExitStatus> = None;
     let status = loop {
         tokio::select! {
             biased;
-            status = child.wait() => break status.context("cannot wait for the command")?,
+            status = child.wait(), if ended.is_none() => {
+                let status = status.context("cannot wait for the command")?;
+                // Who is told to end may leave children behind who do so later: they work with what is locked.
+                if !signalled || !recipient.has_others() {
+                    break status;
+                }
+                ended = Some(status);
+            }
+            () = sleep(BETWEEN_LOOKS), if ended.is_some() => {
+                if let Some(status) = ended.filter(|_| !recipient.has_others()) {
+                    break status;
+                }
+            }
             signal = signals.next() => {
                 if recipient.is_to_be_sent(&signal) {
                     recipient.send(&child, signal.number);
                 }
+                signalled = true;
             }
             Some(news) = told.recv() => {
-                let killed = match news {
-                    Lost::Taken(lock, by) => {
-                        eprintln!("error: the claim of `{lock}` was taken away while the command runs: {by}");
-                        claim.locks.retain(|held| *held != lock);
-                        lost.push(lock);
-                        Instant::now() + GRACE
-                    }
-                    Lost::LeaseOver(end) => {
-                        let left = humantime::format_duration(whole_seconds(end - Instant::now()));
-                        let locks = message::listed(&claim.locks);
-                        eprintln!("error: the lease could not be renewed, and ends in {left}: somebody else may be given {locks} then");
-                        end
-                    }
-                };
+                let killed = note(news, claim);
                 if args.on_lost == OnLost::Kill && kill_at.is_none() {
-                    eprintln!("ending the command");
                     recipient.send(&child, signals::TERM);
+                    tell!("ending the command");
+                    (signalled, claim.ended_command) = (true, true);
                     kill_at = Some(killed);
                 }
             }
@@ -258,7 +279,33 @@ async fn work(
             }
         }
     };
+    // The command may have been the first to notice.
+    while let Ok(news) = told.try_recv() {
+        if matches!(news, Lost::Taken(..)) {
+            note(news, claim);
+        }
+    }
     Ok(End::Ended(status))
+}
+
+/// Takes in that something of a claim is lost; gives when a command that should end for it must have ended.
+fn note(news: Lost, claim: &mut Claim) -> Instant {
+    match news {
+        Lost::Taken(lock, by) => {
+            tell!("error: the claim of `{lock}` was taken away while the command runs: {by}");
+            claim.locks.retain(|held| *held != lock);
+            claim.lost.push(lock);
+            Instant::now() + GRACE
+        }
+        Lost::LeaseOver(end) => {
+            let left = humantime::format_duration(whole_seconds(end - Instant::now()));
+            let locks = message::listed(&claim.locks);
+            tell!(
+                "error: the lease could not be renewed, and ends in {left}: somebody else may be given {locks} then"
+            );
+            end
+        }
+    }
 }
 
 /// The folder with the metadata of the locks, a file for each. Only we can read it.
@@ -292,18 +339,21 @@ fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(Child
         .env("POOL_METADATA_FILE", first)
         .env("POOL_METADATA_DIR", metadata.path())
         .env("POOL_CLAIM", claim.id.to_string());
-    let recipient = Recipient::for_new_command(&mut command);
-    Ok((command.spawn()?, recipient))
+    let recipients = Recipients::for_new_command(&mut command);
+    let child = command.spawn()?;
+    let recipient = Recipient::of(recipients, &child);
+    Ok((child, recipient))
 }
 
-/// Gives the locks back that are still held. A second signal meanwhile gives up on it.
+/// Gives the locks back that are still held; says which of them somebody else had ended the claim of. A second signal
+/// meanwhile gives up on it.
 async fn give_back(
     context: &Context,
     claim: &Claim,
     signals: &mut Listener,
-) -> Result<(), StepError> {
+) -> Result<Vec<LockName>, StepError> {
     if claim.locks.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let release = Operation::Release {
         locks: claim.locks.clone(),
@@ -316,18 +366,32 @@ async fn give_back(
     let releasing = context.operate(context.order(release), stop.clone(), answer, log);
     let mut releasing = Box::pin(releasing);
     let mut heard = false;
-    loop {
+    let released = loop {
         tokio::select! {
             biased;
-            released = &mut releasing => return released.map(drop),
+            released = &mut releasing => break released,
             _ = signals.next() => {
                 if heard {
                     stop.cancel();
                 } else {
-                    eprintln!("giving {} back; once more to leave that", message::listed(&claim.locks));
+                    let locks = message::listed(&claim.locks);
+                    tell!("giving {locks} back; once more to leave that");
                 }
                 heard = true;
             }
         }
-    }
+    };
+    let given_back = match released {
+        Ok(outcome) if outcome.done_now => outcome.locks,
+        // It was free already, and it was not we who freed it.
+        Ok(_) => Vec::new(),
+        Err(StepError::Attempt(err)) => match lost(&err) {
+            Some(lock) => return Ok(vec![lock.clone()]),
+            None => return Err(StepError::Attempt(err)),
+        },
+        Err(err) => return Err(err),
+    };
+    let locks = claim.locks.iter();
+    let taken_away = locks.filter(|lock| !given_back.contains(lock));
+    Ok(taken_away.cloned().collect())
 }

@@ -77,8 +77,13 @@ impl Pool {
 
     /// Runs another program in this shell.
     pub fn run_program(&self, program: &str, args: &[&str]) -> Answer {
+        self.start_program(program, args).finish()
+    }
+
+    /// Starts another program in this shell.
+    pub fn start_program(&self, program: &str, args: &[&str]) -> Running {
         let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-        self.step.start_program(program, &args, b"").finish()
+        self.step.start_program(program, &args, b"")
     }
 }
 

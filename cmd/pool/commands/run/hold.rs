@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, GRACE, is_lost};
+use super::{Context, GRACE, lost};
 
 /// The longest time between two looks at the claim.
 const LOOK: Duration = Duration::from_secs(15);
@@ -144,7 +144,9 @@ async fn keep(
                     continue;
                 }
                 // The look tells more.
-                Ok(Err(StepError::Attempt(err))) if is_lost(&err) => look_at = Instant::now(),
+                Ok(Err(StepError::Attempt(err))) if lost(&err).is_some() => {
+                    look_at = Instant::now()
+                }
                 Ok(Err(err)) => {
                     let err = report::chain(&err);
                     report::say(

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 
-use rustix::process::{Pid, Signal, getpgrp, kill_process, kill_process_group};
+use rustix::process::{
+    Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group,
+};
 use rustix::termios::tcgetpgrp;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
@@ -89,40 +91,89 @@ fn ignored() -> u64 {
 
 /// Whom signals go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recipient {
+pub enum Recipients {
     /// The command alone, which shares a terminal with us and gets from there what we get.
     Command,
     /// The command's own process group.
     Group,
 }
 
-impl Recipient {
+impl Recipients {
     /// Sets up a command to get signals once.
-    pub fn for_new_command(command: &mut Command) -> Recipient {
+    pub fn for_new_command(command: &mut Command) -> Recipients {
         // The terminal that we belong to, whatever the standard streams are.
         let foreground = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(&tty)?));
         if foreground.is_ok_and(|group| group == getpgrp()) {
-            return Recipient::Command;
+            return Recipients::Command;
         }
         command.process_group(0);
-        Recipient::Group
+        Recipients::Group
+    }
+}
+
+/// A command that gets signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recipient {
+    to: Recipients,
+    /// The command's process, which is the first of its group.
+    first: Option<Pid>,
+}
+
+impl Recipient {
+    /// A command that was just started.
+    pub fn of(to: Recipients, child: &Child) -> Recipient {
+        Recipient {
+            to,
+            first: pid(child),
+        }
     }
 
     /// Whether a signal has to be sent for the command to get it.
     pub fn is_to_be_sent(self, signal: &Received) -> bool {
-        self == Recipient::Group || !signal.by_terminal
+        self.to == Recipients::Group || !signal.by_terminal
     }
 
-    /// Sends a signal. A command that is gone needs none.
+    /// Sends a signal. Who is gone needs none.
     pub fn send(self, child: &Child, number: i32) {
-        let pid = child
-            .id()
-            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if let (Some(pid), Some(signal)) = (pid, Signal::from_named_raw(number)) {
-            let _ = match self {
-                Recipient::Command => kill_process(pid, signal),
-                Recipient::Group => kill_process_group(pid, signal),
-            };
+        let Some(signal) = Signal::from_named_raw(number) else {
+            return;
+        };
+        let _ = match (self.to, self.first, pid(child)) {
+            (Recipients::Command, _, Some(command)) => kill_process(command, signal),
+            (Recipients::Group, Some(group), _) => kill_process_group(group, signal),
+            _ => Ok(()),
+        };
+    }
+
+    /// Whether anybody of the command's group is there still, once the command itself has ended.
+    pub fn has_others(self) -> bool {
+        let (Recipients::Group, Some(group)) = (self.to, self.first) else {
+            return false;
+        };
+        test_kill_process_group(group).is_ok() && has_living(group).unwrap_or(true)
+    }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
+}
+
+/// Whether a group has a process that is more than a name for its exit code, which nobody has asked for yet; `None` where
+/// there is no telling.
+fn has_living(group: Pid) -> Option<bool> {
+    let group = group.as_raw_nonzero().to_string();
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let stats =
+        processes.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("stat")).ok());
+    let mut seen = false;
+    for stat in stats {
+        seen = true;
+        // After the name, in brackets, that may have anything in it: the state, the parent and the group.
+        let mut words = stat.rsplit(')').next()?.split_whitespace();
+        let (state, of) = (words.next(), words.nth(1));
+        if of == Some(group.as_str()) && state != Some("Z") {
+            return Some(true);
         }
     }
+    seen.then_some(false)
 }
