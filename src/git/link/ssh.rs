@@ -350,6 +350,10 @@ fn read_key(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, RemoteEr
 /// over, which for a key of PuTTY can be a line of its private part.
 fn why(err: russh::keys::Error) -> Box<dyn std::error::Error + Send + Sync> {
     let told = err.to_string();
+    // The library takes such a number for one of another curve.
+    if told.contains("length invalid") {
+        return "a number in it is too short: of ECDSA keys of 256 bits one in 512 cannot be read in this form; `ssh-keygen -p -m PEM` puts it into one that can".into();
+    }
     let quotes = told.contains(['"', '\''])
         || told.contains(char::is_control)
         || matches!(err, russh::keys::Error::UnsupportedKeyType { .. });

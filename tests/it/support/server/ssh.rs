@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
 
 use super::{Process, program};
@@ -34,6 +36,29 @@ impl Key {
         args.extend(kind);
         run("ssh-keygen", &args);
         key
+    }
+
+    /// An ECDSA key of 256 bits in OpenSSH's form whose private number is a byte shorter than it could be, as one in 512
+    /// is; or one that is not.
+    pub fn of_256_bits(is_short: bool, passphrase: &str) -> Key {
+        loop {
+            let mut key = Key::of(&["-t", "ecdsa", "-b", "256", "-m", "PEM"], "");
+            let text = key.private();
+            let lines = text.lines().filter(|line| !line.starts_with('-'));
+            let bytes = BASE64_STANDARD.decode(lines.collect::<String>()).unwrap();
+            // Behind the heads of the sequence, of the version 1, and of the number, which has all 32 bytes here.
+            assert_eq!(bytes[2..7], [2, 1, 1, 4, 32]);
+            if (bytes[7] == 0 && bytes[8] < 0x80) == is_short {
+                let file = key.file();
+                let new = ["-q", "-p", "-P", "", "-N", passphrase, "-m", "RFC4716"];
+                run(
+                    "ssh-keygen",
+                    &[&new[..], &["-f", file.to_str().unwrap()]].concat(),
+                );
+                key.passphrase = passphrase.to_owned();
+                return key;
+            }
+        }
     }
 
     /// The same key in another form: `PEM`, `PKCS8` or `RFC4716`.
