@@ -1,5 +1,5 @@
 //! Tests against real repositories, real servers and the real programs.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod support;
 
