@@ -165,6 +165,8 @@ pub enum Heard {
         status: Status,
         /// When it began, if it has.
         began: Option<SystemTime>,
+        /// When it ended, if it has and is known by its names alone: another build may have had them before.
+        ended: Option<SystemTime>,
     },
     /// It has no such build.
     Missing {

@@ -18,8 +18,8 @@
 //! nothing.
 //!
 //! **A build that is found under these names** may be another: names are used again when a pipeline is renamed or made
-//! anew. A build that began after the claim was made has not made it, and settles nothing; clocks may differ by
-//! [`SKEW`]. If it is alive, the claim is kept all the same.
+//! anew. A build that began after the claim was made, or was over before, has not made it, and settles nothing; clocks may
+//! differ by [`SKEW`]. If it is alive, the claim is kept all the same.
 //!
 //! **Clocks.** A commit's time is from the clock of whoever made it. By age a claim is never freed if it is from the
 //! future.
@@ -91,10 +91,20 @@ pub fn judge(claim: &Claim<'_>, rules: &Rules) -> Verdict {
         Heard::Found {
             status: Status::Ended(status),
             began,
+            ended,
         } => {
             if began.is_some_and(|began| !may_have_made(claim, began)) {
                 let doubt =
                     format!("the `{build}` that there is now began after the claim was made");
+                return by_time(claim, rules, &doubt);
+            }
+            let was_over = |ended| {
+                let later = claim.made.duration_since(ended);
+                later.is_ok_and(|later| later > SKEW)
+            };
+            if ended.is_some_and(was_over) {
+                let doubt =
+                    format!("the `{build}` that there is now was over before the claim was made");
                 return by_time(claim, rules, &doubt);
             }
             Verdict::Free(format!("`{build}` has ended ({status})"))

@@ -219,12 +219,16 @@ impl Atc {
                 return Err(AtcError::Odd("another build".to_owned()));
             }
             let status = found.value.status()?;
-            let began = found.value.began();
+            let (began, ended) = (found.value.began(), found.value.ended());
             let sure = matches!(status, Status::Alive(_))
                 || *vars != InstanceVars::Untold
                 || !self.has_instances(&build.team, &build.pipeline).await?;
             if sure {
-                return Ok(Heard::Found { status, began });
+                return Ok(Heard::Found {
+                    status,
+                    began,
+                    ended,
+                });
             }
             // It may be the build of any instance.
         }
@@ -260,7 +264,11 @@ impl Atc {
             AsWell::Named(build) => found.name == build.build,
         };
         if matches!(status, Status::Alive(_)) || (fits && linked) {
-            return Ok(Heard::Found { status, began });
+            return Ok(Heard::Found {
+                status,
+                began,
+                ended: None,
+            });
         }
         let why = if linked {
             "the build that has its id is another"

@@ -40,6 +40,7 @@ fn found(status: &str, began: Option<u64>) -> Heard {
     Heard::Found {
         status: Status::read(status).unwrap(),
         began: began.map(at),
+        ended: None,
     }
 }
 
@@ -109,6 +110,30 @@ fn a_build_that_has_ended_loses_its_lock_though_its_lease_lasts() {
             }
         }
     }
+}
+
+#[test]
+fn a_build_that_was_over_before_the_claim_has_not_made_it() {
+    let over_at = |ended| Heard::Found {
+        status: Status::read("failed").unwrap(),
+        began: Some(at(NOW - 5 * HOUR)),
+        ended: Some(at(ended)),
+    };
+    // The claim is two hours old. A build that is aborted may claim while it is being ended, and clocks differ.
+    let long_before = over_at(NOW - 2 * HOUR - 6 * MINUTE);
+    let doubt =
+        "the `ops/web/deploy build 12` that there is now was over before the claim was made";
+
+    assert_eq!(
+        judged(&long_before, None, None),
+        keep(&format!(
+            "it is 2h old, has no lease, and no `stale_after` is set; {doubt}"
+        ))
+    );
+    assert_eq!(
+        judged(&over_at(NOW - 2 * HOUR - 4 * MINUTE), None, None),
+        free("`ops/web/deploy build 12` has ended (failed)")
+    );
 }
 
 #[test]
@@ -345,11 +370,15 @@ fn makers() -> impl Strategy<Value = Maker> {
 }
 
 fn any_heard() -> impl Strategy<Value = Heard> {
+    let times = || (prop::option::of(times()), prop::option::of(times()));
+    let found = |(status, (began, ended))| Heard::Found {
+        status,
+        began,
+        ended,
+    };
     prop_oneof![
-        (statuses(true), prop::option::of(times()))
-            .prop_map(|(status, began)| Heard::Found { status, began }),
-        (statuses(false), prop::option::of(times()))
-            .prop_map(|(status, began)| Heard::Found { status, began }),
+        (statuses(true), times()).prop_map(found),
+        (statuses(false), times()).prop_map(found),
         (running(), any::<bool>())
             .prop_map(|(running, complete)| Heard::Missing { running, complete }),
         any::<String>().prop_map(Heard::Unknown),
@@ -368,8 +397,11 @@ fn heard_of_the_living(made: SystemTime) -> impl Strategy<Value = Heard> {
     }));
     let others = (running(), running(), any::<bool>());
     prop_oneof![
-        (statuses(true), prop::option::of(times()))
-            .prop_map(|(status, began)| Heard::Found { status, began }),
+        (statuses(true), prop::option::of(times())).prop_map(|(status, began)| Heard::Found {
+            status,
+            began,
+            ended: None
+        }),
         (others, began).prop_map(|((mut running, more, complete), began)| {
             running.push(Running {
                 name: "it".into(),
@@ -414,7 +446,8 @@ proptest! {
             let stale = lease_end.is_none()
                 && rules.stale_after.is_some_and(|limit| rules.now.duration_since(made).is_ok_and(|age| age > limit));
             let ended = matches!(&maker, Maker::Build(_)) && match &heard {
-                Heard::Found { status: Status::Ended(_), began } => began.is_none_or(|began| began <= made + SKEW),
+                Heard::Found { status: Status::Ended(_), began, ended } =>
+                    began.is_none_or(|began| began <= made + SKEW) && ended.is_none_or(|ended| made <= ended + SKEW),
                 Heard::Missing { complete, running } =>
                     *complete && running.iter().all(|other| other.began.is_some_and(|began| began > made + SKEW)),
                 _ => false,

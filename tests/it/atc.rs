@@ -91,6 +91,7 @@ fn found(status: &str) -> Heard {
     Heard::Found {
         status: Status::read(status).unwrap(),
         began: began(BEGAN),
+        ended: None,
     }
 }
 
@@ -159,9 +160,30 @@ async fn a_build_that_has_not_begun_has_no_time() {
         ask(&mut asking(&atc), &linked(&atc.url(), &deploy(), "12")).await,
         Heard::Found {
             status: Status::Alive("pending"),
-            began: None
+            began: None,
+            ended: None,
         }
     );
+}
+
+#[tokio::test]
+async fn when_a_build_ended_is_told_of_one_that_is_known_by_its_names() {
+    let atc = SimulatedAtc::start();
+    let id = atc.build(&deploy(), "12", "failed");
+    atc.set_end(id, BEGAN + 30);
+    let found = |ended| Heard::Found {
+        status: Status::Ended("failed"),
+        began: began(BEGAN),
+        ended,
+    };
+
+    let by_names = linked(&atc.url(), &deploy(), "12");
+    assert_eq!(
+        ask(&mut asking(&atc), &by_names).await,
+        found(began(BEGAN + 30))
+    );
+    let by_id = format!("{by_names}Pool-Build: {id}\n");
+    assert_eq!(ask(&mut asking(&atc), &by_id).await, found(None));
 }
 
 #[tokio::test]

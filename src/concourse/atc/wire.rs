@@ -88,6 +88,7 @@ pub(super) struct FoundBuild {
     pub pipeline_name: Option<String>,
     pub job_name: Option<String>,
     pub start_time: Option<i64>,
+    pub end_time: Option<i64>,
 }
 
 impl FoundBuild {
@@ -97,8 +98,11 @@ impl FoundBuild {
     }
 
     pub fn began(&self) -> Option<SystemTime> {
-        let seconds = u64::try_from(self.start_time?).ok().filter(|n| *n > 0)?;
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+        moment(self.start_time?)
+    }
+
+    pub fn ended(&self) -> Option<SystemTime> {
+        moment(self.end_time?)
     }
 
     /// The build as one of a team's that run, if it is one of a job and has not ended, as far as can be said. One that
@@ -122,4 +126,10 @@ impl FoundBuild {
             began: self.began(),
         })
     }
+}
+
+/// The moment so many seconds after 1970; Concourse has 0 where there is none.
+fn moment(seconds: i64) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok().filter(|n| *n > 0)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }

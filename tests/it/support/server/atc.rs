@@ -100,6 +100,7 @@ struct Build {
     name: String,
     status: String,
     start_time: Option<i64>,
+    end_time: Option<i64>,
 }
 
 impl<'a> Job<'a> {
@@ -227,6 +228,13 @@ impl SimulatedAtc {
         status.clone_into(&mut build.unwrap().status);
     }
 
+    /// Says when a build ended.
+    pub fn set_end(&self, id: u64, time: i64) {
+        let mut world = self.world();
+        let build = world.builds.iter_mut().find(|build| build.id == id);
+        build.unwrap().end_time = Some(time);
+    }
+
     /// Shows a pipeline to everybody.
     pub fn expose(&self, job: &Job<'_>) {
         let mut world = self.world();
@@ -320,6 +328,7 @@ impl World {
             name: name.to_owned(),
             status: status.to_owned(),
             start_time,
+            end_time: None,
         });
         id
     }
@@ -341,6 +350,9 @@ impl World {
         });
         if let Some(time) = build.start_time {
             json["start_time"] = json!(time);
+        }
+        if let Some(time) = build.end_time {
+            json["end_time"] = json!(time);
         }
         if let Some((id, job)) = &build.job {
             let pipeline = self.pipelines.iter().find(|pipeline| pipeline.id == *id);
