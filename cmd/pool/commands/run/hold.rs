@@ -126,8 +126,12 @@ async fn keep(
     let between_looks = LOOK.min(third);
     let mut renew_at = before(*ends.borrow(), renewed_with(lease));
     let mut look_at = Instant::now() + between_looks;
+    let mut clocks = Clocks::now();
     while !locks.is_empty() {
         sleep_until(renew_at.min(look_at)).await;
+        if clocks.were_apart() {
+            renew_at = Instant::now();
+        }
         if Instant::now() >= renew_at {
             let began = Instant::now();
             let lease_end = *ends.borrow();
@@ -196,6 +200,29 @@ async fn warn(mut ends: watch::Receiver<Instant>, lease: Duration, tell: Unbound
     }
 }
 
+/// The clock by which we wait, which stands still while the machine sleeps, and the one by which leases end.
+struct Clocks {
+    ours: Instant,
+    wall: SystemTime,
+}
+
+impl Clocks {
+    fn now() -> Clocks {
+        Clocks {
+            ours: Instant::now(),
+            wall: SystemTime::now(),
+        }
+    }
+
+    /// Whether much more time has passed on the wall than by our clock since this was asked last.
+    fn were_apart(&mut self) -> bool {
+        const APART: Duration = Duration::from_secs(5);
+        let before = std::mem::replace(self, Clocks::now());
+        let on_the_wall = before.wall.elapsed().unwrap_or_default();
+        on_the_wall > before.ours.elapsed() + APART
+    }
+}
+
 /// How long before its end a lease counts as lost: so long that a command can be ended within it.
 fn early(lease: Duration) -> Duration {
     GRACE.min(lease / 3)
@@ -251,6 +278,18 @@ mod tests {
             let left = end.duration_since(Instant::now());
             assert!(left <= in_time && left + Duration::from_millis(2) >= in_time);
         }
+    }
+
+    #[test]
+    fn a_machine_that_slept_shows_in_its_clocks() {
+        let mut clocks = Clocks::now();
+        assert!(!clocks.were_apart());
+        clocks.wall -= MINUTE;
+        assert!(clocks.were_apart());
+        assert!(!clocks.were_apart());
+        // One that was set back says nothing.
+        clocks.wall += MINUTE;
+        assert!(!clocks.were_apart());
     }
 
     #[tokio::test(start_paused = true)]
