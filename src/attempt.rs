@@ -156,7 +156,7 @@ impl Attempt<'_> {
             Ok(None) => Box::pin(self.carry_out(operation, &mut pending, &mut queue)).await,
             Err(err) => Err(err),
         };
-        let result = match result {
+        let mut result = match result {
             Ok(outcome) => Box::pin(self.conclude(operation, outcome, answer, &mut queue)).await,
             Err(err) => Err(err),
         };
@@ -164,7 +164,6 @@ impl Attempt<'_> {
             self.unmark();
             return result;
         }
-        let mut result = result;
         let left = match pending {
             Some(pending) => Box::pin(self.undo(pending)).await.err(),
             None => None,

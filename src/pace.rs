@@ -152,6 +152,12 @@ pub async fn pause_unless_stopped(
         .ok_or(FaultError::Stopped)
 }
 
+/// Comes back some time after we were told to stop, and never if we are not.
+pub async fn stopped_for(time: Duration, stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(time).await;
+}
+
 /// A duration without the fractions of a second that nobody wants to read.
 pub fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())

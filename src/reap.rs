@@ -93,16 +93,12 @@ pub fn judge(claim: &Claim<'_>, rules: &Rules) -> Verdict {
             began,
             ended,
         } => {
-            if began.is_some_and(|began| !may_have_made(claim, began)) {
+            if began.is_some_and(|began| is_before(claim.made, began)) {
                 let doubt =
                     format!("the `{build}` that there is now began after the claim was made");
                 return by_time(claim, rules, &doubt);
             }
-            let was_over = |ended| {
-                let later = claim.made.duration_since(ended);
-                later.is_ok_and(|later| later > SKEW)
-            };
-            if ended.is_some_and(was_over) {
+            if ended.is_some_and(|ended| is_before(ended, claim.made)) {
                 let doubt =
                     format!("the `{build}` that there is now was over before the claim was made");
                 return by_time(claim, rules, &doubt);
@@ -137,7 +133,7 @@ fn missing(
         .filter(|running| {
             running
                 .began
-                .is_none_or(|began| may_have_made(claim, began))
+                .is_none_or(|began| !is_before(claim.made, began))
         })
         .map(|running| format!("`{}`", one_line(&running.name)))
         .collect();
@@ -161,12 +157,10 @@ fn missing(
     by_time(claim, rules, &doubt)
 }
 
-/// Whether a build that began then can have made the claim.
-fn may_have_made(claim: &Claim<'_>, began: SystemTime) -> bool {
-    match began.duration_since(claim.made) {
-        Ok(later) => later <= SKEW,
-        Err(_) => true,
-    }
+/// Whether the one was before the other, however much their clocks may differ.
+fn is_before(one: SystemTime, other: SystemTime) -> bool {
+    let later = other.duration_since(one);
+    later.is_ok_and(|later| later > SKEW)
 }
 
 /// A claim of which only times are known; `doubt` says why.

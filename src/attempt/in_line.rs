@@ -3,11 +3,12 @@
 use tokio::time::timeout;
 
 use super::abort::{GRACE, LEAVE};
-use super::publish::{means_contention, stopped_for};
+use super::publish::{answer_until, means_contention};
 use super::queue::{Kept, Queue, REFS};
 use super::{Attempt, AttemptError};
 use crate::git::RemoteError;
 use crate::line::PlaceName;
+use crate::pace::stopped_for;
 use crate::report;
 
 impl Attempt<'_> {
@@ -30,12 +31,8 @@ impl Attempt<'_> {
         let Some(line) = queue else { return Ok(()) };
         let (updates, blob) = line.keep(self.remote.store(), &self.origin)?;
         let pack = self.remote.store().pack(&[blob])?;
-        let answer = tokio::select! {
-            answer = self.remote.update_refs(&updates, &pack) => answer,
-            () = stopped_for(GRACE, &self.stop) => {
-                Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
-            }
-        };
+        let update = self.remote.update_refs(&updates, &pack);
+        let answer = answer_until(stopped_for(GRACE, &self.stop), &self.remote, update).await;
         let why = match line.kept(answer) {
             Ok(Kept::Done | Kept::Uncertain) => return Ok(()),
             Ok(Kept::Refused(reason)) => reason,

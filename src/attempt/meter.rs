@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::abort::TELL;
-use super::publish::stopped_for;
 use super::queue::Queue;
 use super::{Attempt, AttemptError, Outcome, read_pool};
 use crate::git::{Depth, History, HistoryError, Snapshot};
@@ -15,6 +14,7 @@ use crate::lock::ClaimId;
 use crate::metrics::{self, Ending, Line, PoolState, Reporter, Since, Waiter, Waiting};
 use crate::object::Oid;
 use crate::operation::Operation;
+use crate::pace::stopped_for;
 use crate::pool::{Change, Pool, State};
 use crate::report;
 

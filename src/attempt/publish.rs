@@ -4,12 +4,11 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::abort::GRACE;
 use super::{Attempt, AttemptError, Pending, Queue, deeper, read};
 use crate::git::{
-    Depth, Interest, Listing, PushAnswer, RefUpdate, RemoteError, Snapshot, StoreError,
+    Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, RemoteError, Snapshot, StoreError,
 };
 use crate::marker::{Marked, Marker};
 use crate::message;
@@ -99,12 +98,8 @@ impl Attempt<'_> {
                     sleep(GRACE).await;
                 }
             };
-            let answer = tokio::select! {
-                answer = self.remote.push(base, commit, &pack, &also, &sent) => answer,
-                () = stopped => {
-                    Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
-                }
-            };
+            let push = self.remote.push(base, commit, &pack, &also, &sent);
+            let answer = answer_until(stopped, &self.remote, push).await;
             unanswered |= sent.get() && answer.is_err();
             if sent.get() && is_claim {
                 pending.get_or_insert_with(|| Pending {
@@ -255,10 +250,16 @@ impl Attempt<'_> {
     }
 }
 
-/// Comes back some time after we were told to stop, and never if we are not.
-pub(super) async fn stopped_for(time: Duration, stop: &CancellationToken) {
-    stop.cancelled().await;
-    sleep(time).await;
+/// The answer of the server; or that there is none, once it has been `given_up`.
+pub(super) async fn answer_until<T>(
+    given_up: impl Future<Output = ()>,
+    remote: &Remote,
+    answer: impl Future<Output = Result<T, RemoteError>>,
+) -> Result<T, RemoteError> {
+    tokio::select! {
+        answer = answer => answer,
+        () = given_up => Err(RemoteError::Silent { remote: remote.name().to_owned(), after: GRACE }),
+    }
 }
 
 /// Pauses before a push is tried again that the server could not take for the moment.

@@ -6,16 +6,16 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::abort::{self, GRACE};
-use super::publish::{Found, Published, means_contention, pauses_while_busy, stopped_for};
+use super::publish::{Found, Published, answer_until, means_contention, pauses_while_busy};
 use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
-use crate::git::{Depth, HistoryError, PushAnswer, RemoteError, Snapshot, StoreError};
+use crate::git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
 use crate::ledger::{ClaimOfStep, Fate};
 use crate::lock::{ClaimId, LockName};
 use crate::marker::{Marked, Marker};
 use crate::message::{Verb, listed};
 use crate::object::Oid;
 use crate::operation::{Operation, Right};
-use crate::pace::{Faults, pause_unless_stopped, pauses};
+use crate::pace::{Faults, pause_unless_stopped, pauses, stopped_for};
 use crate::pool::{Decision, Facts, Refusal, claim_anew, decide};
 use crate::report;
 
@@ -285,13 +285,9 @@ impl Attempt<'_> {
                 }
             }
             let sent = Cell::new(false);
-            let answer = tokio::select! {
-                answer = self.remote.push(base, commit, pack, &[], &sent) => answer,
-                () = stopped_for(GRACE, &self.stop) => {
-                    Err(RemoteError::Silent { remote: self.remote.name().to_owned(), after: GRACE })
-                }
-            };
-            match answer {
+            let push = self.remote.push(base, commit, pack, &[], &sent);
+            let stopped = stopped_for(GRACE, &self.stop);
+            match answer_until(stopped, &self.remote, push).await {
                 Ok(PushAnswer::Rejected { reason, words }) => refused = Some((reason, words)),
                 Ok(PushAnswer::Accepted { .. } | PushAnswer::Moved) => {}
                 Err(fault) => faults.bear(fault, &self.stop, self.log).await?,

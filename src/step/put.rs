@@ -5,14 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Became, Order, StepError, Surroundings, operate, reap};
 use crate::attempt::{AttemptError, GOES_ON, Outcome};
 use crate::concourse::{Params, PutRequest, Response};
 use crate::message;
-use crate::pace::whole_seconds;
+use crate::pace::{stopped_for, whole_seconds};
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
 /// name.
@@ -77,8 +76,7 @@ fn later(stop: CancellationToken, time: Duration) -> CancellationToken {
     let later = CancellationToken::new();
     let cancels = later.clone();
     tokio::spawn(async move {
-        stop.cancelled().await;
-        sleep(time).await;
+        stopped_for(time, &stop).await;
         cancels.cancel();
     });
     later

@@ -79,9 +79,12 @@ fn a_command_has_its_lock_in_its_environment_and_its_exit_code_is_passed_on() {
     assert!(scene.remote.message(&claim).contains("Pool-Lease: "));
 }
 
-/// Runs `pool run` with a command that tells the branch's last subject; `meanwhile` happens when the claim has landed, and
-/// before the command begins.
-fn run_with_a_pause(args: &[&str], meanwhile: impl FnOnce(&TestRemote)) -> (TestRemote, Answer) {
+/// Runs `pool run` with a command that tells the branch's last subject. `meanwhile` happens when the claim has landed and
+/// the command has not begun, for whoever looks at the claim waits for the server's word; whether it gets that, it says.
+fn run_with_a_pause(
+    args: &[&str],
+    meanwhile: impl FnOnce(&TestRemote, &Running) -> bool,
+) -> (TestRemote, Answer) {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     let server = HttpServer::start(remote.root());
     let gate = Gate::start(server.port());
@@ -97,17 +100,23 @@ fn run_with_a_pause(args: &[&str], meanwhile: impl FnOnce(&TestRemote)) -> (Test
     let looking = gate.stop(Request::ListToFetch, Place::BeforeServer);
     claiming.go_on();
     looking.wait(|| running.is_running());
-    meanwhile(&remote);
-    looking.go_on();
-    let answer = running.finish();
+    let answer = if meanwhile(&remote, &running) {
+        looking.go_on();
+        running.finish()
+    } else {
+        let answer = running.finish();
+        drop(looking);
+        answer
+    };
     (remote, answer)
 }
 
 #[test]
 fn a_command_does_not_begin_without_its_claim() {
-    let (remote, answer) = run_with_a_pause(&["env-1"], |remote| {
+    let (remote, answer) = run_with_a_pause(&["env-1"], |remote, _| {
         remote.release_by_hand("aws", "env-1");
         remote.claim_by_hand("aws", "env-1");
+        true
     });
 
     answer.assert_code(2, &["`env-1`", "taken away before the command began"]);
@@ -116,38 +125,29 @@ fn a_command_does_not_begin_without_its_claim() {
 
 #[test]
 fn a_signal_before_the_command_begins_gives_the_lock_back_at_once() {
-    let remote = TestRemote::with_pool("aws", &["env-1"]);
-    let server = HttpServer::start(remote.root());
-    let gate = Gate::start(server.port());
-    let uri = format!("http://127.0.0.1:{}/git/locks.git", gate.port());
-    let pool = Pool::on(&remote, "aws").env("POOL_URI", uri);
-    let claiming = gate.stop(Request::Push, Place::BeforeClient);
-    let mut running = pool.start(&["run", "env-1", "--", "echo", "begun"]);
-    claiming.wait(|| running.is_running());
-    // Whoever looks now waits for as long as the server says nothing.
-    let looking = gate.stop(Request::ListToFetch, Place::BeforeServer);
-    claiming.go_on();
-    looking.wait(|| running.is_running());
-
-    running.signal("TERM");
-    let told = Instant::now();
-    let answer = running.finish();
+    let mut told = None;
+    let (remote, answer) = run_with_a_pause(&["env-1"], |_, running| {
+        running.signal("TERM");
+        told = Some(Instant::now());
+        false
+    });
 
     // Long before the server's silence counts as a fault.
-    assert!(told.elapsed() < Duration::from_secs(15));
+    assert!(told.unwrap().elapsed() < Duration::from_secs(15));
     answer.assert_code(143, &[]);
     assert_eq!(remote.list("aws/claimed"), [""; 0]);
 }
 
 #[test]
 fn a_lease_that_is_over_before_the_command_begins_is_renewed_first() {
-    let (remote, answer) = run_with_a_pause(&["env-1", "--lease", "1s"], |remote| {
+    let (remote, answer) = run_with_a_pause(&["env-1", "--lease", "1s"], |remote, _| {
         let message = remote.message(&remote.head());
         let lease = message
             .lines()
             .find_map(|line| line.strip_prefix("Pool-Lease: "));
         let end = humantime::parse_rfc3339(lease.unwrap()).unwrap();
         wait_until("the lease is over", || SystemTime::now() > end);
+        true
     });
 
     assert_eq!(answer.text(), "anna renewing: env-1\n");

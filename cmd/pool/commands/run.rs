@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, acquire};
 use crate::args::{OnLost, RunArgs};
 use crate::resource::tell;
-use hold::{Lost, hold, make_sure};
+use hold::{Lost, hold, kept, make_sure};
 use progress::Progress;
 use signals::{Listener, Recipient, Recipients};
 
@@ -199,11 +199,11 @@ async fn work(
     signals: &mut Listener,
 ) -> Result<End> {
     let mut watch = Watch::new(&context.source, &context.around, claim.id)?;
-    let (id, locks) = (claim.id, &mut claim.locks);
+    let (id, locks, lease) = (claim.id, &mut claim.locks, kept(args.lease));
     let lease_end = tokio::select! {
         biased;
         signal = signals.next() => return Ok(End::Stopped(signal.number)),
-        sure = make_sure(context, &mut watch, id, locks, args.lease) => sure?,
+        sure = make_sure(context, &mut watch, id, locks, lease) => sure?,
     };
     let metadata = metadata(context, &watch, &claim.locks)?;
     if let Some(signal) = signals.pending() {
@@ -230,7 +230,7 @@ async fn work(
         watch,
         claim.id,
         claim.locks.clone(),
-        args.lease,
+        lease,
         lease_end,
         tell,
     );

@@ -35,6 +35,11 @@ pub enum Lost {
     LeaseOver(Instant),
 }
 
+/// A lease as we keep it.
+pub fn kept(lease: Duration) -> Duration {
+    lease.clamp(SHORTEST, LONGEST)
+}
+
 /// Makes sure that a claim stands, and goes on to for a while; gives when its lease is over. From when it was made some time
 /// may have passed, in which others could free it.
 ///
@@ -47,7 +52,6 @@ pub async fn make_sure(
     locks: &mut Vec<LockName>,
     lease: Duration,
 ) -> Result<Instant> {
-    let lease = lease.clamp(SHORTEST, LONGEST);
     let mut taken = Vec::new();
     for (lock, seen) in watch.look(locks, &mut io::stderr()).await? {
         if let Some(by) = taken_away(&seen) {
@@ -100,7 +104,6 @@ pub async fn hold(
     lease_end: Instant,
     tell: UnboundedSender<Lost>,
 ) {
-    let lease = lease.clamp(SHORTEST, LONGEST);
     let (renewed, ends) = watch::channel(lease_end);
     let warning = warn(ends, lease, tell.clone());
     tokio::join!(
