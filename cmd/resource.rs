@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use pool_resource::concourse::Build;
-use pool_resource::report::{Paint, chain};
-use pool_resource::step::{Proxies, Surroundings};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use net::Proxies;
+use pool::concourse::Build;
+use pool::step::Surroundings;
+use terminal::Paint;
+use terminal::chain;
 
 /// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
 #[allow(dead_code, reason = "`pool` has exit codes of its own")]
@@ -39,7 +39,7 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 /// Tells people something. Unlike `eprintln!` it does not end us, who may hold a lock, when nobody listens any more.
 macro_rules! tell {
     ($($text:tt)*) => {
-        pool_resource::report::say(&mut std::io::stderr(), format_args!($($text)*))
+        terminal::say(&mut std::io::stderr(), format_args!($($text)*))
     };
 }
 #[allow(unused_imports, reason = "`pool` has more to tell")]
@@ -50,22 +50,6 @@ pub fn say_error(text: &str) {
     for line in text.lines() {
         tell!("error: {line}");
     }
-}
-
-/// Gives what is cancelled by the first SIGTERM or SIGINT; more of them change nothing.
-#[allow(dead_code, reason = "a step that changes nothing can simply be killed")]
-pub fn stop_on_signals() -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals = signal(kind).context("cannot listen for signals")?;
-        let stop = stop.clone();
-        tokio::spawn(async move {
-            while signals.recv().await.is_some() {
-                stop.cancel();
-            }
-        });
-    }
-    Ok(stop)
 }
 
 /// Reads what a step has to know from the environment.

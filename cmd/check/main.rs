@@ -4,8 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use pool_resource::concourse::{CheckRequest, write_versions};
-use pool_resource::step;
+use pool::concourse::{CheckRequest, write_versions};
+use pool::step;
 
 #[path = "../resource.rs"]
 mod resource;

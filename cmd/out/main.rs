@@ -3,8 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
-use pool_resource::concourse::PutRequest;
-use pool_resource::step;
+use anyhow::Context;
+use pool::concourse::PutRequest;
+use pool::step;
 
 #[path = "../resource.rs"]
 mod resource;
@@ -14,7 +15,7 @@ pub(crate) fn main() -> ExitCode {
         let sources = resource::folder("out")?;
         let request = PutRequest::read(io::stdin().lock())?;
         // From here on a signal is an abort that leaves nothing behind; before, nothing has been done.
-        let stop = resource::stop_on_signals()?;
+        let stop = child::stop_on_signals().context("cannot listen for signals")?;
         let around = resource::surroundings();
         step::put(
             &request,

@@ -17,13 +17,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
-use pool_resource::attempt::{AttemptError, Outcome};
-use pool_resource::concourse::Source;
-use pool_resource::lock::{ClaimId, LockName, PoolName};
-use pool_resource::message::Origin;
-use pool_resource::object::Content;
-use pool_resource::operation::Operation;
-use pool_resource::step::{self, Order, Plan, StepError, Surroundings, Which};
+use git::object::Content;
+use pool::attempt::{AttemptError, Outcome};
+use pool::concourse::Source;
+use pool::lock::{ClaimId, LockName, PoolName};
+use pool::message::Origin;
+use pool::operation::Operation;
+use pool::step::{self, Order, Plan, StepError, Surroundings, Which};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{Args, Command, PlaceArgs, WaitArgs};
@@ -86,7 +86,7 @@ fn context(place: &PlaceArgs, soon: bool) -> Result<Context> {
     let settings = settings::read(place, &env, &origin, fault_timeout)?;
     let mut around = resource::surroundings();
     if !io::IsTerminal::is_terminal(&io::stderr()) {
-        around.paint = pool_resource::report::Paint::Plain;
+        around.paint = terminal::Paint::Plain;
     }
     Ok(Context {
         source: settings.source,

@@ -1,7 +1,7 @@
 //! Who we are, as others see it in commits and in the line.
 
-use pool_resource::maker::Maker;
-use pool_resource::message::{self, Origin, Verb};
+use pool::maker::Maker;
+use pool::message::{self, Origin, Verb};
 
 /// Who acts: what was `given`, else what the environment says of a CI's build, else user and machine.
 pub fn origin(given: Option<&str>, env: &impl Fn(&str) -> Option<String>) -> Origin {
@@ -73,7 +73,7 @@ fn made_plain(who: String, url: Option<String>) -> Origin {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use pool_resource::lock::LockName;
+    use pool::lock::LockName;
 
     use super::*;
 

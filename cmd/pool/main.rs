@@ -15,7 +15,6 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use pool_resource::report;
 
 use args::Args;
 
@@ -36,5 +35,5 @@ pub(crate) fn main() -> ExitCode {
 
 /// Tells people of an error. The library names a setting as a pipeline has it, below `source`.
 pub(crate) fn say_error(err: &dyn Error) {
-    resource::say_error(&report::chain(err).replace("`source.", "`"));
+    resource::say_error(&terminal::chain(err).replace("`source.", "`"));
 }

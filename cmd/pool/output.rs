@@ -7,12 +7,11 @@ pub mod status;
 use std::fmt::Write as _;
 use std::io;
 
-use pool_resource::attempt::Outcome;
-use pool_resource::lock::LockName;
-use pool_resource::object::Oid;
-use pool_resource::reap::Verdict;
-use pool_resource::report;
-use pool_resource::step::{Became, Initiated, Plan, Reaping};
+use git::object::Oid;
+use pool::attempt::Outcome;
+use pool::lock::LockName;
+use pool::reap::Verdict;
+use pool::step::{Became, Initiated, Plan, Reaping};
 use serde::Serialize;
 
 /// The locks that were claimed.
@@ -177,7 +176,7 @@ pub fn reaped(reaping: &Reaping, pool: &str, json: bool) -> io::Result<String> {
         Decision {
             lock: decided.lock.as_str(),
             holder: &decided.holder,
-            since: report::moment(decided.since),
+            since: terminal::time::moment(decided.since),
             stale: matches!(decided.verdict, Verdict::Free(_)),
             why: decided.verdict.why(),
             became,

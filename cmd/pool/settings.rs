@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use pool_resource::concourse::Source;
-use pool_resource::lock::PoolName;
-use pool_resource::message::Origin;
-use pool_resource::step::init_local;
+use pool::concourse::Source;
+use pool::lock::PoolName;
+use pool::message::Origin;
+use pool::step::init_local;
 use serde_json::{Map, Value};
 
 use crate::args::PlaceArgs;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::packet::{MIB, Packet, PacketError, PacketReader, text};
 use crate::object::{Oid, full_id};
-use crate::report::one_line;
+use terminal::one_line;
 
 /// The most that an advertisement may have, in bytes: room for millions of refs.
 const MOST: u64 = 512 * MIB;
@@ -62,7 +62,9 @@ impl Advertisement {
                 Packet::Data(line) => {
                     let line = text(&line);
                     if let Some(words) = line.strip_prefix(b"ERR ") {
-                        return Err(AdvertisementError::Refused(super::readable(words)));
+                        return Err(AdvertisementError::Refused(terminal::harmless::words(
+                            words,
+                        )));
                     } else if line.starts_with(b"# service=") {
                         service_line = true;
                     } else if line == b"version 1" || line.starts_with(b"shallow ") {

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use super::Location;
 use super::advertisement::{Advertisement, AdvertisementError};
 use super::packet::{self, Packet, PacketError, PacketReader};
-use crate::fuzz::{any_spoiled, cases};
+use support::fuzz::{any_spoiled, cases};
 
 const MAIN: &str = "refs/heads/main";
 const SILENCE: Duration = Duration::from_secs(5);
@@ -152,7 +152,11 @@ fn streams() -> impl Strategy<Value = Vec<u8>> {
 /// What may be put before people: one line, and no more of it than they can read.
 fn assert_readable(text: &str) -> Result<(), TestCaseError> {
     prop_assert!(!text.contains(char::is_control), "{text:?}");
-    prop_assert!(text.len() <= 3 * super::SHOWN, "{} bytes", text.len());
+    prop_assert!(
+        text.len() <= 3 * terminal::harmless::SHOWN,
+        "{} bytes",
+        text.len()
+    );
     Ok(())
 }
 

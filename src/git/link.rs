@@ -3,8 +3,6 @@
 //! Two shapes serve all: a pipe (both directions open until the end) and HTTP (each request a POST of its own). What
 //! is said over them is the same, and is [`super::remote`]'s business.
 
-pub(crate) mod client;
-mod connect;
 #[cfg(test)]
 mod fuzz;
 mod http;
@@ -13,7 +11,6 @@ mod local;
 mod pem;
 mod ssh;
 mod tcp;
-mod tls;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -22,10 +19,13 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::access::{Access, Limits};
+use net::{Limits, NetError};
+use terminal::harmless;
+
+use super::RemoteError;
+use super::access::Access;
 use super::location::Location;
 use super::packet::{PacketError, PacketReader};
-use super::{RemoteError, readable};
 
 /// The two things a server is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Link {
                 user,
                 path,
             } => {
-                let proxy = access.proxy.as_ref();
+                let proxy = access.route.proxy.as_ref();
                 // Hosting services take everyone as this user.
                 let user = user.as_deref().unwrap_or("git");
                 Way::Ssh(Box::new(ssh::Ssh::new(
@@ -130,7 +130,7 @@ impl Link {
 
     /// For how long to wait.
     pub fn limits(&self) -> Limits {
-        self.access.limits
+        self.access.route.limits
     }
 
     /// Lines that people should read, though nothing failed.
@@ -151,7 +151,10 @@ impl Link {
         if !self.is_stateless() {
             return Err(self.mixed_up());
         }
-        let nothing = PacketReader::new(Box::new(tokio::io::empty()), self.access.limits.silence);
+        let nothing = PacketReader::new(
+            Box::new(tokio::io::empty()),
+            self.access.route.limits.silence,
+        );
         Ok(Talk {
             link: self.clone(),
             reader: nothing,
@@ -235,7 +238,7 @@ impl Aside {
         .await;
         self.0
             .lock()
-            .map(|state| readable(&state.words))
+            .map(|state| harmless::words(&state.words))
             .unwrap_or_default()
     }
 }
@@ -243,7 +246,7 @@ impl Aside {
 impl Talk {
     /// Sends one request; what the server answers can then be read.
     pub async fn send(&mut self, request: Vec<u8>) -> Result<(), RemoteError> {
-        let silence = self.link.access.limits.silence;
+        let silence = self.link.access.route.limits.silence;
         match &mut self.to {
             To::Http(service) => {
                 let Way::Http(http) = &self.link.way else {
@@ -289,13 +292,14 @@ impl Talk {
     pub async fn failed(&self, err: PacketError) -> RemoteError {
         let remote = self.link.remote.clone();
         match err {
-            PacketError::Silent(after) => RemoteError::Silent { remote, after },
+            PacketError::Silent(after) => NetError::Silent { remote, after }.into(),
             PacketError::Garbage(found) => RemoteError::Protocol { remote, found },
             PacketError::Broken(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
-                RemoteError::Unreachable {
+                NetError::Unreachable {
                     remote,
                     source: source.into(),
                 }
+                .into()
             }
             PacketError::Broken(_) | PacketError::Ended => {
                 let words = match &self.to {
@@ -309,7 +313,7 @@ impl Talk {
                 } else if means_denied(&words) {
                     RemoteError::Denied { remote, words }
                 } else {
-                    RemoteError::Ended { remote, words }
+                    NetError::Ended { remote, words }.into()
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use super::access::Credentials;
-use crate::report::one_line;
+use net::Credentials;
+use terminal::one_line;
 
 /// A place that a transport can go to. Prints itself without credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,16 +214,6 @@ fn shown(text: &str) -> String {
         _ => text.to_owned(),
     };
     one_line(&text)
-}
-
-/// A URL as it may be shown: without user, password and query, where tokens are.
-pub(crate) fn without_credentials(url: &Url) -> String {
-    let mut url = url.clone();
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url.set_query(None);
-    url.set_fragment(None);
-    url.into()
 }
 
 fn parse_url(uri: &str) -> Result<Url, LocationError> {

@@ -17,8 +17,11 @@ use super::link::{Link, Service, Talk};
 use super::location::Location;
 use super::packet::Packet;
 use super::store::Store;
-use super::{History, RemoteError, SHOWN, readable};
+use super::{History, RemoteError};
 use crate::object::Oid;
+use net::NetError;
+use pace::Fault;
+use terminal::harmless::{self, SHOWN};
 
 /// How we introduce ourselves to servers.
 const AGENT: &str = concat!(
@@ -271,7 +274,9 @@ impl Remote {
         };
         match Box::pin(self.list_and_fetch_once(&first)).await {
             // A ref may have gone or moved since it was listed, and then its object is not to be had any more.
-            Err(RemoteError::Failed { .. } | RemoteError::Ended { .. }) if asked_for_more.get() => {
+            Err(RemoteError::Net(NetError::Failed { .. } | NetError::Ended { .. }))
+                if asked_for_more.get() =>
+            {
                 let again = |listing: &Listing| match interest(listing) {
                     Interest::Head(depth, _) => Interest::Head(depth, Vec::new()),
                     Interest::Nothing => Interest::Nothing,
@@ -341,12 +346,12 @@ impl Remote {
         let limit = self.link.limits().attempt;
         let result = match timeout(limit, Box::pin(work)).await {
             Ok(result) => result,
-            Err(_) => Err(RemoteError::Silent {
+            Err(_) => Err(RemoteError::Net(NetError::Silent {
                 remote: self.link.remote().to_owned(),
                 after: limit,
-            }),
+            })),
         };
-        if result.as_ref().is_err_and(RemoteError::is_transient) {
+        if result.as_ref().is_err_and(Fault::is_transient) {
             self.faults.set(self.faults.get().saturating_add(1));
         }
         result
@@ -397,7 +402,7 @@ impl Remote {
             None | Some("sha1") => Ok((talk, advertisement)),
             Some(other) => Err(self.protocol(format!(
                 "its objects are named by {}, and only sha1 is supported",
-                readable(other.as_bytes())
+                harmless::words(other.as_bytes())
             ))),
         }
     }
@@ -420,10 +425,10 @@ impl Remote {
     }
 
     fn server_failed(&self, words: &[u8]) -> RemoteError {
-        RemoteError::Failed {
+        RemoteError::Net(NetError::Failed {
             remote: self.link.remote().to_owned(),
-            words: readable(words),
-        }
+            words: harmless::words(words),
+        })
     }
 
     /// As [`Remote::server_failed`], with its last words, whatever it has said before.

@@ -3,13 +3,10 @@
 
 mod figures;
 #[allow(dead_code, unused_imports)]
-#[path = "../it/support/mod.rs"]
-mod support;
-
 use std::time::{Duration, Instant};
 
 use figures::median;
-use pool_resource::line::{Demand, Takes, walk};
+use pool::line::{Demand, Takes, walk};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;

@@ -4,13 +4,11 @@
 
 mod figures;
 #[allow(dead_code, unused_imports)]
-#[path = "../it/support/mod.rs"]
-mod support;
-
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use figures::median;
+use support::path_of;
 use support::server::http::HttpServer;
 use support::{Peak, TestRemote};
 
@@ -42,7 +40,7 @@ fn measure(name: &str, rounds: usize, remote: &TestRemote) {
         let started = Instant::now();
         let [time, options @ ..] = peak.time();
         let mut command = Command::new(time);
-        command.args(options).arg(env!("CARGO_BIN_EXE_pool")).args([
+        command.args(options).arg(path_of("pool")).args([
             "--uri",
             &server.uri(),
             "--branch",

@@ -4,9 +4,6 @@
 
 mod figures;
 #[allow(dead_code, unused_imports)]
-#[path = "../it/support/mod.rs"]
-mod support;
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -5,13 +5,13 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use pool_resource::attempt::Outcome;
-use pool_resource::operation::{Condition, Operation, Want};
-use pool_resource::step::Order;
+use pool::attempt::Outcome;
+use pool::operation::{Condition, Operation, Want};
+use pool::step::Order;
 
 use super::Context;
 use crate::args::{AcquireArgs, ClaimArgs, WantArgs};
-use crate::{output, resource};
+use crate::output;
 
 /// Claims any free locks that will do.
 pub async fn acquire(context: &Context, args: &AcquireArgs) -> Result<ExitCode> {
@@ -36,7 +36,7 @@ pub async fn claim(context: &Context, args: &ClaimArgs) -> Result<ExitCode> {
 }
 
 async fn take(context: &Context, order: Order) -> Result<ExitCode> {
-    let stop = resource::stop_on_signals()?;
+    let stop = child::stop_on_signals().context("cannot listen for signals")?;
     let pool = context.source.pool.as_str();
     let answer =
         async |outcome: &Outcome| super::say(&output::claimed(outcome, pool, context.json)?);

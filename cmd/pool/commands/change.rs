@@ -3,16 +3,16 @@
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use pool_resource::attempt::Outcome;
-use pool_resource::lock::Holding;
-use pool_resource::object::Content;
-use pool_resource::operation::Operation;
-use pool_resource::step::{self, Order};
+use anyhow::{Context as _, Result};
+use git::object::Content;
+use pool::attempt::Outcome;
+use pool::lock::Holding;
+use pool::operation::Operation;
+use pool::step::{self, Order};
 
 use super::{Context, release};
 use crate::args::{AddArgs, MoveArgs, RemoveArgs, UpdateArgs};
-use crate::{output, resource};
+use crate::output;
 
 /// Puts a new lock into the pool.
 pub async fn add(context: &Context, args: &AddArgs) -> Result<ExitCode> {
@@ -74,7 +74,7 @@ pub async fn move_to(context: &Context, args: &MoveArgs) -> Result<ExitCode> {
 }
 
 async fn change(context: &Context, order: Order, done: &str) -> Result<ExitCode> {
-    let stop = resource::stop_on_signals()?;
+    let stop = child::stop_on_signals().context("cannot listen for signals")?;
     let pool = context.source.pool.as_str();
     let answer = async |outcome: &Outcome| {
         super::say(&output::changed(

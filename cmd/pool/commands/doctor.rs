@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use pool_resource::step::{Finding, Health, Settings, Which, doctor as examine};
-use pool_resource::{report, show};
+use pool::show;
+use pool::step::{Finding, Health, Settings, Which, doctor as examine};
 
 use super::status::{print, style};
 use super::{Context, of_one_or_all};
@@ -71,7 +71,7 @@ fn settings(place: &PlaceArgs, context: &Context, which: &Which) -> Finding {
     Finding {
         about: "settings",
         health: Health::Fine,
-        found: report::one_line(&found),
+        found: terminal::one_line(&found),
         advice: None,
     }
 }

@@ -6,14 +6,14 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use pool_resource::lock::{LockName, PoolName};
-use pool_resource::object::Content;
-use pool_resource::step::{self, Plan};
+use git::object::Content;
+use pool::lock::{LockName, PoolName};
+use pool::step::{self, Plan};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::{InitArgs, PlaceArgs};
-use crate::{output, resource};
+use crate::output;
 
 /// One of the pools in a file.
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ pub async fn init(place: &PlaceArgs, args: &InitArgs) -> Result<ExitCode> {
             pool.entry(lock).or_insert_with(nothing);
         }
     }
-    let stop = resource::stop_on_signals()?;
+    let stop = child::stop_on_signals().context("cannot listen for signals")?;
     let (origin, around) = (&context.origin, &context.around);
     let log = &mut io::stderr();
     let made = step::init(&context.source, &plan, origin, around, stop, log).await?;

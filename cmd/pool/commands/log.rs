@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
-use pool_resource::lock::LockName;
-use pool_resource::step::{LogQuery, Which};
-use pool_resource::{git, show, step};
+use pool::lock::LockName;
+use pool::step::{LogQuery, Which};
+use pool::{show, step};
 
 use super::Context;
 use super::status::{print, style};

@@ -4,12 +4,13 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use pool_resource::concourse::{Login, Reap, Secret, Server};
-use pool_resource::step;
+use net::Secret;
+use pool::concourse::{Login, Reap, Server};
+use pool::step;
 
 use super::Context;
 use crate::args::ReapArgs;
-use crate::{output, resource};
+use crate::output;
 
 /// Frees the locks that nobody will give back any more.
 pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
@@ -18,7 +19,7 @@ pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
         concourse: server(args)?,
         dry_run: args.dry_run,
     };
-    let stop = resource::stop_on_signals()?;
+    let stop = child::stop_on_signals().context("cannot listen for signals")?;
     let (origin, around) = (context.origin.clone(), &context.around);
     let log = &mut io::stderr();
     let reaping = step::reap(&context.source, &settings, origin, around, stop, log).await?;

@@ -4,24 +4,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use pool_resource::attempt::{AttemptError, Outcome};
-use pool_resource::ledger::Held;
-use pool_resource::lock::{ClaimId, LockName};
-use pool_resource::message::{self, Verb};
-use pool_resource::object::Oid;
-use pool_resource::operation::{Operation, Right};
-use pool_resource::pool::Refusal;
-use pool_resource::step::{self, StepError};
+use anyhow::{Context as _, Result, bail};
+use git::object::Oid;
+use pool::attempt::{AttemptError, Outcome};
+use pool::ledger::Held;
+use pool::lock::{ClaimId, LockName};
+use pool::message::{self, Verb};
+use pool::operation::{Operation, Right};
+use pool::rules::Refusal;
+use pool::step::{self, StepError};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::args::{ReleaseArgs, UnlockArgs};
-use crate::{output, resource};
+use crate::output;
 
 /// Frees locks that are ours, by the claim that is shown, or because we are called what their holder is called.
 pub async fn release(context: &Context, args: &ReleaseArgs) -> Result<ExitCode> {
-    let stop = resource::stop_on_signals()?;
+    let stop = child::stop_on_signals().context("cannot listen for signals")?;
     let mut locks = super::locks(&args.locks)?;
     let mut by_claim: Vec<(ClaimId, Vec<LockName>)> = Vec::new();
     if let Some(id) = &args.claim {
@@ -70,7 +70,7 @@ const RENEWALS: usize = 10;
 
 /// Frees a lock whoever holds it, and says why.
 pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<ExitCode> {
-    let stop = resource::stop_on_signals()?;
+    let stop = child::stop_on_signals().context("cannot listen for signals")?;
     let lock = super::lock(&args.lock)?;
     if args.reason.trim().is_empty() {
         bail!("`--reason` must say why");

@@ -7,7 +7,6 @@
 
 mod hold;
 mod progress;
-mod signals;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
@@ -16,15 +15,16 @@ use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use pool_resource::attempt::{AttemptError, Outcome};
-use pool_resource::lock::{ClaimId, LockName};
-use pool_resource::message;
-use pool_resource::operation::{Operation, Right, Want};
-use pool_resource::pace::whole_seconds;
-use pool_resource::pool::Refusal;
-use pool_resource::step::{StepError, Watch};
+use child::{Listener, Recipient};
+use pace::duration::whole_seconds;
+use pool::attempt::{AttemptError, Outcome};
+use pool::lock::{ClaimId, LockName};
+use pool::message;
+use pool::operation::{Operation, Right, Want};
+use pool::rules::Refusal;
+use pool::step::{StepError, Watch};
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -34,7 +34,6 @@ use crate::args::{OnLost, RunArgs};
 use crate::resource::tell;
 use hold::{Lost, hold, kept, make_sure};
 use progress::Progress;
-use signals::{Listener, Recipient, Recipients};
 
 /// How long the command has to end after it was told to, before it is ended.
 const GRACE: Duration = Duration::from_secs(10);
@@ -210,7 +209,7 @@ async fn work(
         return Ok(End::Stopped(signal.number));
     }
 
-    let (mut child, recipient) = match start(args, claim, &metadata) {
+    let (mut command, recipient) = match start(args, claim, &metadata) {
         Ok(started) => started,
         Err(err) => {
             let program = args.command.first().cloned().unwrap_or_default();
@@ -221,7 +220,7 @@ async fn work(
     };
     // What came before the command was there has not reached it, from whomever.
     while let Some(signal) = signals.pending() {
-        recipient.send(&child, signal.number);
+        recipient.send(&command, signal.number);
     }
 
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -242,7 +241,7 @@ async fn work(
     let status = loop {
         tokio::select! {
             biased;
-            status = child.wait(), if ended.is_none() => {
+            status = command.wait(), if ended.is_none() => {
                 let status = status.context("cannot wait for the command")?;
                 // Who is told to end may leave children behind who do so later: they work with what is locked.
                 if !signalled || !recipient.has_others() {
@@ -257,14 +256,14 @@ async fn work(
             }
             signal = signals.next() => {
                 if recipient.is_to_be_sent(&signal) {
-                    recipient.send(&child, signal.number);
+                    recipient.send(&command, signal.number);
                 }
                 signalled = true;
             }
             Some(news) = told.recv() => {
                 let killed = note(news, claim);
                 if args.on_lost == OnLost::Kill && kill_at.is_none() {
-                    recipient.send(&child, signals::TERM);
+                    recipient.send(&command, child::TERM);
                     tell!("ending the command");
                     (signalled, claim.ended_command) = (true, true);
                     kill_at = Some(killed);
@@ -272,7 +271,7 @@ async fn work(
             }
             () = &mut holding => {}
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                recipient.send(&child, signals::KILL);
+                recipient.send(&command, child::KILL);
                 kill_at = None;
                 // Once is enough.
                 told.close();
@@ -332,17 +331,13 @@ fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(Child
         Some(name) => metadata.path().join(name),
         None => metadata.path().to_owned(),
     };
-    let mut command = Command::new(program);
-    command
-        .args(rest)
-        .env("POOL_LOCK_NAME", names.join("\n"))
-        .env("POOL_METADATA_FILE", first)
-        .env("POOL_METADATA_DIR", metadata.path())
-        .env("POOL_CLAIM", claim.id.to_string());
-    let recipients = Recipients::for_new_command(&mut command);
-    let child = command.spawn()?;
-    let recipient = Recipient::of(recipients, &child);
-    Ok((child, recipient))
+    let variables = [
+        ("POOL_LOCK_NAME", names.join("\n").into()),
+        ("POOL_METADATA_FILE", first.into()),
+        ("POOL_METADATA_DIR", metadata.path().into()),
+        ("POOL_CLAIM", claim.id.to_string().into()),
+    ];
+    child::start(program, rest, &variables)
 }
 
 /// Gives the locks back that are still held; says which of them somebody else had ended the claim of. A second signal

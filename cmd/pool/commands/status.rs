@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
-use pool_resource::git;
-use pool_resource::lock::LockName;
-use pool_resource::object::Oid;
-use pool_resource::report::Paint;
-use pool_resource::show::{self, Style, USUAL_WIDTH};
-use pool_resource::step::{Overview, Viewer, Which};
+use git::object::Oid;
+use pool::lock::LockName;
+use pool::show;
+use pool::step::{Overview, Viewer, Which};
+use terminal::Paint;
+use terminal::table::{Style, USUAL_WIDTH};
 
 use super::Context;
 use crate::args::StatusArgs;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use pool_resource::step::Finding;
+use pool::step::Finding;
 use serde::Serialize;
 
 use super::document;

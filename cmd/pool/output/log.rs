@@ -3,11 +3,11 @@
 use std::io;
 use std::time::SystemTime;
 
-use pool_resource::message;
-use pool_resource::message::who;
-use pool_resource::past::Hold;
-use pool_resource::report::{self, at};
+use pool::message;
+use pool::message::who;
+use pool::past::Hold;
 use serde::Serialize;
+use terminal::time::at;
 
 use super::document;
 
@@ -48,7 +48,7 @@ pub fn json(holds: &[Hold], now: SystemTime) -> io::Result<String> {
                 lock: hold.lock.as_str(),
                 holder: who(&hold.message),
                 claim: hold.claim.to_string(),
-                since: report::time(hold.since),
+                since: terminal::time::time(hold.since),
                 held_seconds: match lasted {
                     Some(lasted) => u64::try_from(lasted).unwrap_or_default(),
                     None => so_far.as_secs(),
@@ -56,7 +56,7 @@ pub fn json(holds: &[Hold], now: SystemTime) -> io::Result<String> {
                 url: message::build_url(&hold.message),
                 end: hold.end.as_ref().map(|end| Ended {
                     how: end.how.as_str(),
-                    at: report::time(end.at),
+                    at: terminal::time::time(end.at),
                     by: who(&end.message),
                     commit: end.by.to_string(),
                     reason: end.reason.as_deref(),

@@ -3,13 +3,13 @@
 use std::io;
 use std::time::SystemTime;
 
-use pool_resource::ledger::Held;
-use pool_resource::line::Need;
-use pool_resource::message;
-use pool_resource::message::who;
-use pool_resource::report::{self, at};
-use pool_resource::step::{LockView, Overview, PoolView, Standing, Waiter};
+use pool::ledger::Held;
+use pool::line::Need;
+use pool::message;
+use pool::message::who;
+use pool::step::{LockView, Overview, PoolView, Standing, Waiter};
 use serde::Serialize;
+use terminal::time::at;
 
 use super::document;
 
@@ -163,5 +163,5 @@ fn waits(place: usize, waiter: &Waiter) -> Waits<'_> {
 /// A moment as RFC 3339; `None` when no calendar has it.
 pub fn time(time: SystemTime) -> Option<String> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
-    report::time(i64::try_from(since.as_secs()).ok()?)
+    terminal::time::time(i64::try_from(since.as_secs()).ok()?)
 }

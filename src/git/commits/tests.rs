@@ -9,7 +9,7 @@ use git2::ObjectType;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fuzz::cases;
+use support::fuzz::cases;
 
 const COMMIT: u8 = 1;
 const TREE: u8 = 2;

@@ -8,7 +8,7 @@ use git2::ObjectType;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fuzz::cases;
+use support::fuzz::cases;
 
 thread_local! {
     /// One for all cases of a test: what is in it goes by its content.

@@ -7,7 +7,7 @@ use russh::keys::PublicKey;
 
 use super::known_hosts::{self, Verdict};
 use super::pem;
-use crate::fuzz::{any_spoiled, cases};
+use support::fuzz::{any_spoiled, cases};
 
 const ONE: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";

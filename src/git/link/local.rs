@@ -1,14 +1,14 @@
 //! Repositories on a path of this machine: Git's own server programs, on a pipe.
 //!
 //! libgit2 could read and write the folder itself, but its push to a path is not a compare-and-swap, and it runs no
-//! hooks. This is the only place that starts processes.
+//! hooks.
 
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 
+use child::{Environment, Piped};
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
 
 use super::super::RemoteError;
 use super::super::packet::PacketReader;
@@ -36,28 +36,24 @@ const OTHER_REPOSITORY: [&str; 16] = [
 ];
 
 pub(super) fn open(link: &Arc<Link>, path: &Path, service: Service) -> Result<Talk, RemoteError> {
-    let mut command = Command::new("git");
-    command
-        .arg(service.name().trim_start_matches("git-"))
-        .arg("--")
-        .arg(path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+    let service = OsStr::new(service.name().trim_start_matches("git-"));
+    let environment = Environment {
         // Its last words are matched, in the parent module.
-        .env("LC_ALL", "C")
-        // A Ctrl-C is for us. The server program sees the end of its input and cleans up; killed in the middle of a
-        // push it could leave a lock file behind that blocks everybody.
-        .process_group(0);
-    for variable in OTHER_REPOSITORY {
-        command.env_remove(variable);
-    }
-    let mut child = command.spawn().map_err(RemoteError::NoGit)?;
-    let (Some(stdin), Some(stdout), Some(mut stderr)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
-        return Err(RemoteError::NoGit(std::io::Error::other("no pipes to it")));
+        set: &[("LC_ALL", "C")],
+        removed: &OTHER_REPOSITORY,
     };
+    // Killed in the middle of a push it could leave a lock file behind that blocks everybody.
+    let Piped {
+        mut child,
+        stdin,
+        stdout,
+        mut stderr,
+    } = child::piped(
+        "git",
+        &[service, OsStr::new("--"), path.as_os_str()],
+        environment,
+    )
+    .map_err(RemoteError::NoGit)?;
     let aside = Aside::default();
     let heard = aside.clone();
     tokio::spawn(async move {
@@ -71,7 +67,7 @@ pub(super) fn open(link: &Arc<Link>, path: &Path, service: Service) -> Result<Ta
     });
     Ok(Talk {
         link: link.clone(),
-        reader: PacketReader::new(Box::new(stdout), link.access.limits.silence),
+        reader: PacketReader::new(Box::new(stdout), link.access.route.limits.silence),
         to: To::Pipe {
             writer: Box::new(stdin),
             aside: Some(aside),

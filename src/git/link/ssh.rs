@@ -20,11 +20,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::super::RemoteError;
-use super::super::access::{HostKeys, Proxy, SshAccess};
+use super::super::access::{HostKeys, SshAccess};
 use super::super::packet::PacketReader;
-use super::connect::connect;
 use super::known_hosts::{self, Verdict};
 use super::{Aside, Link, Notices, Service, Talk, To, pem};
+use net::{NetError, Proxy, connect};
 
 /// How much a server may be ahead of us on a channel: some packets.
 const AHEAD: usize = 64 * 1024;
@@ -75,10 +75,10 @@ impl Ssh {
             *session = Some(self.connect(link).await?);
         }
         let Some(handle) = session.as_ref() else {
-            return Err(RemoteError::Ended {
+            return Err(RemoteError::Net(NetError::Ended {
                 remote: link.remote.clone(),
                 words: String::new(),
-            });
+            }));
         };
         let opened = within(link, async {
             let channel = handle.channel_open_session().await?;
@@ -113,7 +113,7 @@ impl Ssh {
         });
         Ok(Talk {
             link: link.clone(),
-            reader: PacketReader::new(Box::new(reader), link.access.limits.silence),
+            reader: PacketReader::new(Box::new(reader), link.access.route.limits.silence),
             to: To::Pipe {
                 writer: Box::new(to.make_writer()),
                 aside: Some(aside),
@@ -122,7 +122,7 @@ impl Ssh {
     }
 
     async fn connect(&self, link: &Link) -> Result<Handle<Client>, RemoteError> {
-        let limits = link.access.limits;
+        let limits = link.access.route.limits;
         let stream = connect(
             &link.remote,
             &self.host,
@@ -214,7 +214,7 @@ impl Ssh {
         let agent_failed = |err: &dyn std::fmt::Display| {
             denied(format!("the agent at `{}`: {err}", socket.display()))
         };
-        let asked = timeout(link.access.limits.silence, async {
+        let asked = timeout(link.access.route.limits.silence, async {
             let mut agent = AgentClient::connect_uds(socket)
                 .await
                 .map_err(|err| agent_failed(&err))?;
@@ -252,10 +252,10 @@ impl Ssh {
         .await;
         match asked {
             Ok(result) => result.map(|_| session),
-            Err(_) => Err(RemoteError::Silent {
+            Err(_) => Err(RemoteError::Net(NetError::Silent {
                 remote: link.remote.clone(),
-                after: link.access.limits.silence,
-            }),
+                after: link.access.route.limits.silence,
+            })),
         }
     }
 }
@@ -370,21 +370,21 @@ async fn within<T>(
     work: impl Future<Output = Result<T, russh::Error>>,
 ) -> Result<T, RemoteError> {
     let remote = link.remote.clone();
-    match timeout(link.access.limits.silence, work).await {
-        Err(_) => Err(RemoteError::Silent {
+    match timeout(link.access.route.limits.silence, work).await {
+        Err(_) => Err(RemoteError::Net(NetError::Silent {
             remote,
-            after: link.access.limits.silence,
-        }),
+            after: link.access.route.limits.silence,
+        })),
         Ok(Ok(done)) => Ok(done),
         Ok(Err(err)) => Err(match err {
             russh::Error::NoCommonAlgo { .. } | russh::Error::Version => RemoteError::Protocol {
                 remote,
                 found: err.to_string(),
             },
-            err => RemoteError::Unreachable {
+            err => RemoteError::Net(NetError::Unreachable {
                 remote,
                 source: err.into(),
-            },
+            }),
         }),
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::super::RemoteError;
 use super::super::packet::{self, PacketReader};
-use super::connect::connect;
 use super::{Link, Service, Talk, To};
+use net::connect;
 
 pub(super) async fn open(
     link: &Arc<Link>,
@@ -17,11 +17,11 @@ pub(super) async fn open(
     service: Service,
 ) -> Result<Talk, RemoteError> {
     // A proxy is for HTTP and SSH: `git://` is for networks where there is none.
-    let stream = connect(&link.remote, host, port, None, link.access.limits).await?;
+    let stream = connect(&link.remote, host, port, None, link.access.route.limits).await?;
     let (reader, writer) = stream.into_split();
     let mut talk = Talk {
         link: link.clone(),
-        reader: PacketReader::new(Box::new(reader), link.access.limits.silence),
+        reader: PacketReader::new(Box::new(reader), link.access.route.limits.silence),
         to: To::Pipe {
             writer: Box::new(writer),
             aside: None,

@@ -1,14 +1,14 @@
 //! What is fetched: the head with its files, folders of some commits, or all commits and nothing else.
 
 use super::{AGENT, Depth, Remote, hear};
-use crate::git::RemoteError;
-use crate::git::advertisement::Capabilities;
-use crate::git::commits::{self, Commits, UnfitPack};
-use crate::git::link::{Service, Talk};
-use crate::git::packet::{self, MIB, Packet};
-use crate::git::readable;
-use crate::git::store::StoreError;
+use crate::RemoteError;
+use crate::advertisement::Capabilities;
+use crate::commits::{self, Commits, UnfitPack};
+use crate::link::{Service, Talk};
 use crate::object::Oid;
+use crate::packet::{self, MIB, Packet};
+use crate::store::StoreError;
+use terminal::harmless;
 
 /// The most that a pack may have, in bytes, and what is said besides while it comes. It goes to the disk. More than that
 /// the large hosts don't take in one push either.
@@ -197,7 +197,9 @@ impl Remote {
                 _ => match data.strip_prefix(b"ERR ") {
                     Some(words) => return Err(self.server_failed(words)),
                     None => {
-                        return Err(self.protocol(format!("`{}` in a pack", readable(&data))));
+                        return Err(
+                            self.protocol(format!("`{}` in a pack", harmless::words(&data)))
+                        );
                     }
                 },
             }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
 use super::{AGENT, Prepared, PushAnswer, RefUpdate, Remote, hear};
-use crate::git::RemoteError;
-use crate::git::advertisement::Capabilities;
-use crate::git::link::{Service, Talk};
-use crate::git::packet::{self, MIB, Packet};
-use crate::git::readable;
+use crate::RemoteError;
+use crate::advertisement::Capabilities;
+use crate::link::{Service, Talk};
 use crate::object::Oid;
+use crate::packet::{self, MIB, Packet};
+use terminal::harmless;
 
 /// The most that a server and its hooks may say to a push, in bytes.
 const MOST_REPORT: u64 = 64 * MIB;
@@ -230,7 +230,11 @@ impl Remote {
                 }
                 _ => match data.strip_prefix(b"ERR ") {
                     Some(words) => return Err(self.server_failed(words)),
-                    None => return Err(self.protocol(format!("`{}` in a report", readable(&data)))),
+                    None => {
+                        return Err(
+                            self.protocol(format!("`{}` in a report", harmless::words(&data)))
+                        );
+                    }
                 },
             }
         }
@@ -244,14 +248,14 @@ impl Remote {
                 refs.insert(name.to_owned(), None);
             } else if let Some(rest) = line.strip_prefix("ng ") {
                 let (name, reason) = rest.split_once(' ').unwrap_or((rest, "no reason given"));
-                refs.insert(name.to_owned(), Some(readable(reason.as_bytes())));
+                refs.insert(name.to_owned(), Some(harmless::words(reason.as_bytes())));
             } else if let Some(problem) = line
                 .strip_prefix("unpack ")
                 .filter(|result| *result != "ok")
             {
                 not_unpacked = Some(format!(
                     "it could not unpack our objects: {}",
-                    readable(problem.as_bytes())
+                    harmless::words(problem.as_bytes())
                 ));
             }
         }
@@ -263,7 +267,7 @@ impl Remote {
             }
         }
         Ok(Report {
-            words: readable(&words),
+            words: harmless::words(&words),
             refs,
         })
     }

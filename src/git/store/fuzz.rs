@@ -7,8 +7,8 @@ use std::rc::Rc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fuzz::{any_spoiled, cases};
 use crate::object::{Content, Edit};
+use support::fuzz::{any_spoiled, cases};
 
 /// An entry of a tree as it is written: mode, name and object.
 type Raw = (&'static str, Vec<u8>, Oid);

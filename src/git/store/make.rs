@@ -229,7 +229,7 @@ impl Store {
 
     /// Writes an object as it is, well-formed or not.
     #[cfg(test)]
-    pub(in crate::git) fn write_raw(&self, kind: ObjectType, bytes: &[u8]) -> Oid {
+    pub(crate) fn write_raw(&self, kind: ObjectType, bytes: &[u8]) -> Oid {
         self.write(kind, bytes, &mut Vec::new())
             .expect("a test's folder can be written to")
     }

@@ -4,12 +4,11 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
-use pool_resource::attempt::Outcome;
-use pool_resource::lock::{ClaimId, LockName};
-use pool_resource::message;
-use pool_resource::operation::Operation;
-use pool_resource::report;
-use pool_resource::step::{Order, Seen, StepError, Watch};
+use pool::attempt::Outcome;
+use pool::lock::{ClaimId, LockName};
+use pool::message;
+use pool::operation::Operation;
+use pool::step::{Order, Seen, StepError, Watch};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -85,7 +84,9 @@ fn taken_away(seen: &Seen) -> Option<String> {
         Seen::Gone => Some("the branch does not have it any more".to_owned()),
         Seen::Ended { by, message } => {
             let why = message::trailer(message, message::REASON);
-            let why = why.map_or(String::new(), |why| format!(": {}", report::one_line(&why)));
+            let why = why.map_or(String::new(), |why| {
+                format!(": {}", terminal::one_line(&why))
+            });
             Some(format!("by {} with {by}{why}", message::who(message)))
         }
     }
@@ -143,7 +144,7 @@ async fn keep(
                 Ok(Ok(())) => {
                     if Instant::now() >= before(lease_end, early(lease)) {
                         let log = &mut io::stderr();
-                        report::say(log, format_args!("the lease is renewed again"));
+                        terminal::say(log, format_args!("the lease is renewed again"));
                     }
                     // It lasts from when the commit was made, which is some time since.
                     ends.send_replace(began + lease);
@@ -155,8 +156,8 @@ async fn keep(
                     look_at = Instant::now()
                 }
                 Ok(Err(err)) => {
-                    let err = report::chain(&err);
-                    report::say(
+                    let err = terminal::chain(&err);
+                    terminal::say(
                         &mut io::stderr(),
                         format_args!("warning: cannot renew the lease: {err}"),
                     );

@@ -1,0 +1,93 @@
+//! Child processes, and signals: ours, and those that go on to them.
+//!
+//! - [`piped`]: a program that we talk to over pipes.
+//! - [`start`]: a command of the user's, and who of it gets signals ([`Recipient`]).
+//! - [`Listener`], [`stop_on_signals`]: the signals that ask us for an end.
+//!
+//! # Invariants
+//!
+//! - Only this crate starts processes.
+//! - A key at the terminal reaches a command once: by the terminal where it shares ours, else by us.
+
+mod signals;
+
+pub use signals::{KILL, Listener, Received, Recipient, TERM, stop_on_signals};
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::process::Stdio;
+
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+use signals::Recipients;
+
+/// How the environment of a program differs from ours.
+#[derive(Debug, Clone, Copy)]
+pub struct Environment<'a> {
+    /// Variables with these values.
+    pub set: &'a [(&'a str, &'a str)],
+    /// Variables that are not there.
+    pub removed: &'a [&'a str],
+}
+
+/// A program with pipes at its three streams.
+#[derive(Debug)]
+pub struct Piped {
+    /// The process; it is not killed when this is dropped.
+    pub child: Child,
+    /// What it reads.
+    pub stdin: ChildStdin,
+    /// What it answers.
+    pub stdout: ChildStdout,
+    /// What it tells people.
+    pub stderr: ChildStderr,
+}
+
+/// Starts a program that we talk to over pipes.
+///
+/// It gets a process group of its own: a Ctrl-C is for us, and the program sees the end of its input and cleans up.
+///
+/// # Errors
+/// Those of starting it, such as that there is no such program.
+pub fn piped(program: &str, args: &[&OsStr], environment: Environment<'_>) -> io::Result<Piped> {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .envs(environment.set.iter().copied())
+        .process_group(0);
+    for variable in environment.removed {
+        command.env_remove(variable);
+    }
+    let mut child = command.spawn()?;
+    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+        (Some(stdin), Some(stdout), Some(stderr)) => Ok(Piped {
+            child,
+            stdin,
+            stdout,
+            stderr,
+        }),
+        _ => Err(io::Error::other("no pipes to it")),
+    }
+}
+
+/// Starts a command of the user's, with our streams, and with these variables besides ours.
+///
+/// # Errors
+/// Those of starting it, such as that there is no such program.
+pub fn start(
+    program: &OsStr,
+    args: &[OsString],
+    variables: &[(&str, OsString)],
+) -> io::Result<(Child, Recipient)> {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    let recipients = Recipients::for_new_command(&mut command);
+    let child = command.spawn()?;
+    let recipient = Recipient::of(recipients, &child);
+    Ok((child, recipient))
+}

@@ -1,0 +1,202 @@
+//! The signals that we get, and the command that is to get them.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+
+use rustix::process::{
+    Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group,
+};
+use rustix::termios::tcgetpgrp;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_util::sync::CancellationToken;
+
+/// What asks for an end.
+pub const TERM: i32 = SIGTERM;
+/// What is an end.
+pub const KILL: i32 = signal_hook::consts::SIGKILL;
+
+/// A signal that has come.
+#[derive(Debug, Clone, Copy)]
+pub struct Received {
+    /// Which.
+    pub number: i32,
+    /// Whether it came from the kernel: a key at the terminal, or the terminal's end.
+    pub by_terminal: bool,
+}
+
+/// Hears the signals that ask for an end, from whomever.
+pub struct Listener {
+    incoming: UnboundedReceiver<Received>,
+    waiting: VecDeque<Received>,
+}
+
+impl Listener {
+    /// Begins to listen. What was ignored before we began goes on to be, as after `nohup`.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn new() -> io::Result<Listener> {
+        let ignored = ignored();
+        let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+        let wanted = wanted
+            .iter()
+            .filter(|number| ignored >> (**number - 1) & 1 == 0);
+        let mut signals = SignalsInfo::<WithOrigin>::new(wanted)?;
+        let (tell, incoming) = unbounded_channel();
+        std::thread::spawn(move || {
+            for origin in signals.forever() {
+                let received = Received {
+                    number: origin.signal,
+                    by_terminal: matches!(origin.cause, Cause::Kernel),
+                };
+                if tell.send(received).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Listener {
+            incoming,
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Received {
+        if let Some(received) = self.waiting.pop_front() {
+            return received;
+        }
+        match self.incoming.recv().await {
+            Some(received) => received,
+            // The thread never ends before we do.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next one, if it has come already.
+    pub fn pending(&mut self) -> Option<Received> {
+        let waiting = self.waiting.pop_front();
+        waiting.or_else(|| self.incoming.try_recv().ok())
+    }
+}
+
+/// Gives what is cancelled by the first SIGTERM or SIGINT; more of them change nothing.
+///
+/// # Errors
+/// Those of the operating system.
+pub fn stop_on_signals() -> io::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind)?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                stop.cancel();
+            }
+        });
+    }
+    Ok(stop)
+}
+
+/// The signals that we ignore, a bit for each; none where there is no telling.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
+}
+
+/// Whom signals go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recipients {
+    /// The command alone, which shares a terminal with us and gets from there what we get.
+    Command,
+    /// The command's own process group.
+    Group,
+}
+
+impl Recipients {
+    /// Sets up a command to get signals once.
+    pub(super) fn for_new_command(command: &mut Command) -> Recipients {
+        // The terminal that we belong to, whatever the standard streams are.
+        let foreground = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(&tty)?));
+        if foreground.is_ok_and(|group| group == getpgrp()) {
+            return Recipients::Command;
+        }
+        command.process_group(0);
+        Recipients::Group
+    }
+}
+
+/// A command that gets signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recipient {
+    to: Recipients,
+    /// The command's process, which is the first of its group.
+    first: Option<Pid>,
+}
+
+impl Recipient {
+    /// A command that was just started.
+    pub(super) fn of(to: Recipients, child: &Child) -> Recipient {
+        Recipient {
+            to,
+            first: pid(child),
+        }
+    }
+
+    /// Whether a signal has to be sent for the command to get it.
+    pub fn is_to_be_sent(self, signal: &Received) -> bool {
+        self.to == Recipients::Group || !signal.by_terminal
+    }
+
+    /// Sends a signal. Who is gone needs none.
+    pub fn send(self, child: &Child, number: i32) {
+        let Some(signal) = Signal::from_named_raw(number) else {
+            return;
+        };
+        let _ = match (self.to, self.first, pid(child)) {
+            (Recipients::Command, _, Some(command)) => kill_process(command, signal),
+            (Recipients::Group, Some(group), _) => kill_process_group(group, signal),
+            _ => Ok(()),
+        };
+    }
+
+    /// Whether anybody of the command's group is there still, once the command itself has ended.
+    pub fn has_others(self) -> bool {
+        let (Recipients::Group, Some(group)) = (self.to, self.first) else {
+            return false;
+        };
+        test_kill_process_group(group).is_ok() && has_living(group).unwrap_or(true)
+    }
+}
+
+fn pid(child: &Child) -> Option<Pid> {
+    Pid::from_raw(i32::try_from(child.id()?).ok()?)
+}
+
+/// Whether a group has a process that is more than a name for its exit code, which nobody has asked for yet; `None` where
+/// there is no telling.
+fn has_living(group: Pid) -> Option<bool> {
+    let group = group.as_raw_nonzero().to_string();
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let stats =
+        processes.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("stat")).ok());
+    let mut seen = false;
+    for stat in stats {
+        seen = true;
+        // After the name, in brackets, that may have anything in it: the state, the parent and the group.
+        let mut words = stat.rsplit(')').next()?.split_whitespace();
+        let (state, of) = (words.next(), words.nth(1));
+        if of == Some(group.as_str()) && state != Some("Z") {
+            return Some(true);
+        }
+    }
+    seen.then_some(false)
+}

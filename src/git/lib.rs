@@ -1,0 +1,177 @@
+//! A branch of a remote repository as a compare-and-swap register: snapshot, look, push.
+//!
+//! # Rooms
+//!
+//! - [`Remote`]: what is asked of the other side: a snapshot of the branch, a look at refs, a push.
+//! - [`History`], [`Commits`]: walks over what was fetched.
+//! - [`Store`]: where objects are kept and made. [`object`]: ids, tree entries, edits.
+//! - [`Location`], [`Access`]: where a repository is, and how to get in.
+//! - `link`: the transports (a path, `git://`, HTTP, SSH). `packet`, `advertisement`: the smart protocol's wire.
+//!
+//! # Invariants
+//!
+//! - This crate knows commits, refs and paths. It knows no locks and no documents.
+//! - A push names the very commit that it replaces; a push that was refused leaves the branch as it was.
+//! - Everything read from a server has a bound, and every wait a limit.
+//!
+//! # Decisions
+//!
+//! **The smart protocol is spoken here, and not by libgit2.** libgit2 keeps the objects, edits the trees and makes the
+//! packs. Its transports failed where it matters:
+//!
+//! - its push to a local path is no compare-and-swap, and lost commits in races;
+//! - it expects the commit that the server advertised on the push connection, and not the one that we decided on;
+//! - it has no time limits, and its callbacks cannot break a stalled connection;
+//! - it can push several refs, but not as one.
+//!
+//! The part of the protocol that is needed here is a few hundred lines of version 0: one request lists the refs, one
+//! fetches. Every server speaks it, and answers the first request with the refs; version 2 needs another round trip
+//! for them.
+//!
+//! **Everything waits on one thread, in tokio.** A transport gives bytes both ways, and a limit can be put around any of
+//! it: no server can hold us longer than we want, and whatever is under way can be dropped.
+//!
+//! **SSH is `russh`'s business.** A whole acquire from 100,000 commits takes 81 ms on loopback, of which the server's
+//! login is the most; plain git needs 409 (`ci/bench`). With libssh2 a prototype needed 103 against 452. `russh` is pure
+//! Rust: neither OpenSSL nor libssh2 is built in. It works on any stream, so that tunnels cost nothing, and takes keys
+//! from memory.
+//!
+//! **HTTP is `net`'s business**: connections kept, TLS, proxies. Redirects are followed by us: where credentials go is
+//! ours to decide.
+
+mod access;
+mod advertisement;
+mod commits;
+#[cfg(test)]
+mod fuzz;
+mod history;
+mod link;
+mod location;
+pub mod object;
+mod packet;
+mod remote;
+mod store;
+
+pub use access::{Access, HostKeys, SshAccess};
+pub use commits::Commits;
+pub use history::{History, HistoryError};
+pub use location::{Location, LocationError};
+pub use remote::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
+pub use store::{Commit, Identity, Store, StoreError, make_repository};
+
+use net::NetError;
+use pace::Fault;
+use terminal::harmless::said;
+
+/// Why an error of the remote repository is not retried, or not any longer.
+pub type FaultError = pace::FaultError<RemoteError>;
+
+/// Makes ready for reading very many objects once each, in this whole process: libgit2 then neither keeps what was read,
+/// nor hashes it anew. What came over the wire has been hashed as it came; only what is kept on the disk from one run to
+/// the next needs that a second time, so that this is not for those who keep something.
+pub fn read_much_once() {
+    git2::opts::strict_hash_verification(false);
+    git2::opts::enable_caching(false);
+}
+
+/// Failures between us and the remote repository. Losing a race is not one of them.
+///
+/// No message has credentials in it: a location prints itself without them.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The connection, or what it goes through.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The server does not take our credentials, or wants some.
+    #[error(
+        "`{remote}` does not let us in ({words}); check the credentials in `source` and what they may do"
+    )]
+    Denied {
+        /// Who.
+        remote: String,
+        /// The server's words, or its HTTP status.
+        words: String,
+    },
+    /// The server is not the one we know.
+    #[error(
+        "`{remote}` shows the host key {found}, {expected}; if that is right, correct the known hosts"
+    )]
+    HostKey {
+        /// Who.
+        remote: String,
+        /// The fingerprint that it shows.
+        found: String,
+        /// What was expected instead.
+        expected: String,
+    },
+    /// Our private key cannot be used.
+    #[error("`source.private_key` cannot be read {with}")]
+    Key {
+        /// With which passphrase.
+        with: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no such repository, as far as we can see.
+    #[error("there is no repository at `{remote}`, or it may not be seen with these credentials{}; check `source.uri`", said(.words))]
+    NotFound {
+        /// Where.
+        remote: String,
+        /// The server's words.
+        words: String,
+    },
+    /// The repository has no such branch.
+    #[error(
+        "there is no branch `{branch}` at `{remote}` ({found}); check `source.branch`, or let `pool init` make it"
+    )]
+    NoBranch {
+        /// Where.
+        remote: String,
+        /// The branch looked for.
+        branch: String,
+        /// What there is instead.
+        found: String,
+    },
+    /// The server points to another place, to which we do not carry credentials.
+    #[error("`{remote}` redirects to `{to}`; if that is right, put it into `source.uri`")]
+    Redirected {
+        /// Who.
+        remote: String,
+        /// Where to, without credentials.
+        to: String,
+    },
+    /// What came is not what a Git server says.
+    #[error("`{remote}` does not answer as a Git server does: {found}")]
+    Protocol {
+        /// Who.
+        remote: String,
+        /// What is odd about it.
+        found: String,
+    },
+    /// The program that serves local repositories could not be started.
+    #[error(
+        "cannot start `git`, which serves repositories on a path; install it, or use another kind of uri"
+    )]
+    NoGit(#[source] std::io::Error),
+    /// Our own copy of the objects cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Fault for RemoteError {
+    fn is_transient(&self) -> bool {
+        match self {
+            RemoteError::Net(err) => err.is_transient(),
+            RemoteError::Denied { .. }
+            | RemoteError::NotFound { .. }
+            | RemoteError::HostKey { .. }
+            | RemoteError::Key { .. }
+            | RemoteError::NoBranch { .. }
+            | RemoteError::Redirected { .. }
+            | RemoteError::Protocol { .. }
+            | RemoteError::NoGit(_)
+            | RemoteError::Store(_) => false,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What can go wrong between us and a server, whatever we have to say to it.
+
+use std::time::Duration;
+
+use pace::Fault;
+use terminal::harmless::said;
+
+/// Failures between us and a server.
+///
+/// No message has credentials in it: a server is named without them.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// No connection, or it broke.
+    #[error("cannot talk to `{remote}`")]
+    Unreachable {
+        /// Where to.
+        remote: String,
+        /// What happened.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The other side ended the conversation too early.
+    #[error("`{remote}` ended the conversation early{}", said(.words))]
+    Ended {
+        /// Who.
+        remote: String,
+        /// What it said on its error stream, if anything.
+        words: String,
+    },
+    /// Nothing was heard within a time limit.
+    #[error("no answer from `{remote}` for {}", humantime::format_duration(*.after))]
+    Silent {
+        /// Who.
+        remote: String,
+        /// The limit that passed.
+        after: Duration,
+    },
+    /// The server failed in the middle of its work.
+    #[error("`{remote}` failed{}", said(.words))]
+    Failed {
+        /// Who.
+        remote: String,
+        /// The server's words, or its HTTP status.
+        words: String,
+    },
+    /// The proxy on the way does not let us through.
+    #[error("the proxy {proxy} does not let us through: {words}")]
+    Proxy {
+        /// Which, as host and port.
+        proxy: String,
+        /// Its answer.
+        words: String,
+    },
+    /// The server's certificate is not one that we trust.
+    #[error(
+        "the certificate of `{remote}` is not trusted; give its authority's as `source.ca_cert`"
+    )]
+    Certificate {
+        /// Who.
+        remote: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The settings for a transport do not hold together.
+    #[error("{0}")]
+    Setting(String),
+}
+
+impl Fault for NetError {
+    fn is_transient(&self) -> bool {
+        match self {
+            NetError::Unreachable { .. }
+            | NetError::Ended { .. }
+            | NetError::Silent { .. }
+            | NetError::Failed { .. } => true,
+            NetError::Proxy { .. } | NetError::Certificate { .. } | NetError::Setting(_) => false,
+        }
+    }
+}

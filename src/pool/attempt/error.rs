@@ -1,0 +1,113 @@
+//! How an operation can fail.
+
+use std::io;
+use std::time::Duration;
+
+use crate::lock::PoolName;
+use crate::rules::{Refusal, Wait};
+use git::FaultError;
+use git::StoreError;
+use git::object::Oid;
+use pace::Stopped;
+
+/// Why an operation was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// The remote repository could not be read.
+    #[error(transparent)]
+    Fault(FaultError),
+    /// Our copy of it could not be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no such pool.
+    #[error(
+        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`: a pool is a folder with claimed/ and unclaimed/ in it; check `source.pool`, or let `pool init` make it"
+    )]
+    NoPool {
+        /// The pool.
+        pool: PoolName,
+        /// Where it was looked for.
+        branch: String,
+        /// In which repository.
+        remote: String,
+    },
+    /// The rules forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The server does not take our commit.
+    #[error("`{remote}` refuses our commit `{subject}`: {reason}{}{words}", if .words.is_empty() { "" } else { "; it says: " })]
+    Rejected {
+        /// Who.
+        remote: String,
+        /// The commit's first line.
+        subject: String,
+        /// The server's reason.
+        reason: String,
+        /// What its hooks said.
+        words: String,
+    },
+    /// We were told to stop, and nothing is left of what was begun.
+    #[error("stopped by a signal")]
+    Stopped,
+    /// We were told to stop, and what was claimed could not be given back in time.
+    #[error("stopped by a signal, and {locks} may still be claimed, by the commit {commit}")]
+    StoppedHolding {
+        /// The locks.
+        locks: String,
+        /// The claim.
+        commit: Oid,
+    },
+    /// It was waited for long enough.
+    #[error("gave up {}: {wait}{}", after_shown(.after), and_holders(.holders))]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+        /// What for.
+        wait: Wait,
+        /// Who holds what was waited for, one line each.
+        holders: Vec<String>,
+    },
+    /// Nobody takes the answer, so that nobody would know of the claim.
+    #[error("cannot write the answer")]
+    Unanswered(#[source] io::Error),
+    /// A push got no answer, and the branch could not be read afterwards.
+    #[error(
+        "a push got no answer, so the commit {commit} (`{subject}`) may be on the branch or not; look at the pool"
+    )]
+    Unknown {
+        /// Our commit.
+        commit: Oid,
+        /// Its first line.
+        subject: String,
+        /// Why the branch could not be read.
+        #[source]
+        source: FaultError,
+    },
+}
+
+impl From<Stopped> for AttemptError {
+    fn from(_: Stopped) -> AttemptError {
+        AttemptError::Stopped
+    }
+}
+
+impl From<FaultError> for AttemptError {
+    fn from(err: FaultError) -> AttemptError {
+        match err {
+            FaultError::Stopped => AttemptError::Stopped,
+            err => AttemptError::Fault(err),
+        }
+    }
+}
+
+fn after_shown(after: &Duration) -> String {
+    if after.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("after {}", humantime::format_duration(*after))
+    }
+}
+
+fn and_holders(holders: &[String]) -> String {
+    holders.iter().map(|line| format!("; {line}")).collect()
+}

@@ -1,0 +1,137 @@
+//! What the rules ask that is not in the pool itself: answers from the line, the history and the locks' metadata.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use rand::RngExt;
+
+use super::queue::Queue;
+use super::{Attempt, AttemptError, Setback, read_pool};
+use crate::ledger::{self, Fate};
+use crate::line::{self, Standing};
+use crate::lock::{ClaimId, LockName, PoolName};
+use crate::metadata;
+use crate::operation::{Condition, Operation, Want};
+use crate::rules::{Decision, Facts, Pool, Since, State, Turn, decide};
+use git::object::Oid;
+use git::{History, HistoryError, Snapshot};
+
+impl Attempt<'_> {
+    /// Decides, answering from the line and from the history what the rules ask.
+    pub(super) fn decide(
+        &self,
+        snapshot: &Snapshot,
+        operation: &Operation,
+        queue: Option<&Queue>,
+    ) -> Result<(Decision, Option<Standing>), Setback> {
+        let history = self.remote.history(snapshot);
+        let pool = read_pool(&self.remote, snapshot, &self.pool)?
+            .ok_or_else(|| self.no_pool(&self.pool))?;
+        let fits = self.fitting(&pool);
+        let mut facts = Facts::default();
+        if let Operation::Acquire(want) = operation
+            && !want.takes_any()
+        {
+            let fitting = pool.locks().filter(|(lock, _)| fits(want, lock));
+            facts.fitting = Some(fitting.map(|(lock, _)| lock.clone()).collect());
+        }
+        if let Operation::Move { to, .. } = operation {
+            let there = read_pool(&self.remote, snapshot, to)?;
+            facts.destination = Some(there.ok_or_else(|| self.no_pool(to))?);
+        }
+        let standing = queue.map(|queue| {
+            let (line, me) = queue.line();
+            line::standing(&line, me, &pool, &fits)
+        });
+        if let Some(standing) = &standing {
+            // Alone we take any; which one the line would give does not matter.
+            let alone =
+                standing.place == 1 && standing.waiting == 1 && standing.served_before.is_empty();
+            facts.turn = if alone {
+                Turn::Open
+            } else {
+                standing.turn.clone()
+            };
+        }
+        let draw = rand::rng().random();
+        let decision = decide(&pool, operation, &facts, draw);
+        let Decision::Ask(locks, claim) = decision else {
+            return Ok((decision, standing));
+        };
+        facts.fates = Some(self.fates(&history, &locks, claim)?);
+        Ok((decide(&pool, operation, &facts, draw), standing))
+    }
+
+    fn no_pool(&self, pool: &PoolName) -> AttemptError {
+        AttemptError::NoPool {
+            pool: pool.clone(),
+            branch: self.remote.branch().to_owned(),
+            remote: self.remote.name().to_owned(),
+        }
+    }
+
+    /// Tells whether a lock's metadata is as somebody wants it. Each is read once for each want.
+    fn fitting<'p>(&'p self, pool: &'p Pool) -> impl Fn(&Want, &LockName) -> bool + 'p {
+        let known: RefCell<BTreeMap<(LockName, String), bool>> = Default::default();
+        move |want, lock| {
+            let wanted = |Condition { path, value }: &Condition| format!("{path}={value}");
+            let wanted: Vec<String> = want.conditions.iter().map(wanted).collect();
+            if !want.among.is_empty() && !want.among.contains(lock) {
+                return false;
+            }
+            if want.conditions.is_empty() {
+                return true;
+            }
+            let key = (lock.clone(), wanted.join("\n"));
+            if let Some(fits) = known.borrow().get(&key) {
+                return *fits;
+            }
+            let entry = match pool.state(lock) {
+                Some(State::Claimed(entry) | State::Unclaimed(entry)) => Some(entry),
+                Some(State::Damaged(_)) | None => None,
+            };
+            let fits = entry.is_some_and(|entry| {
+                let content = self.remote.store().small_blob(entry.id, metadata::READABLE);
+                let content = content.ok().flatten();
+                content.is_some_and(|content| metadata::fits(&content, &want.conditions))
+            });
+            known.borrow_mut().insert(key, fits);
+            fits
+        }
+    }
+
+    /// What has become of a claim of these locks.
+    pub(super) fn fates(
+        &self,
+        history: &History<'_>,
+        locks: &[LockName],
+        claim: ClaimId,
+    ) -> Result<BTreeMap<LockName, Fate>, HistoryError> {
+        locks
+            .iter()
+            .map(|lock| {
+                let fate = ledger::fate(history, &self.pool, lock, claim)?;
+                Ok((lock.clone(), fate))
+            })
+            .collect()
+    }
+
+    /// The commit since which things are as somebody wants them.
+    pub(super) fn since(
+        &self,
+        snapshot: &Snapshot,
+        lock: Option<&LockName>,
+        since: Since,
+    ) -> Result<Oid, HistoryError> {
+        match (since, lock) {
+            (Since::Commit(commit), _) => Ok(commit),
+            (Since::LastTouch, None) => Ok(snapshot.commit),
+            (Since::LastTouch, Some(lock)) => {
+                let history = self.remote.history(snapshot);
+                let touch = ledger::last_touch(&history, &self.pool, lock)?;
+                // A lock that no commit touched cannot be there; a server's own cut history can hide it.
+                Ok(touch.unwrap_or(snapshot.commit))
+            }
+        }
+    }
+}

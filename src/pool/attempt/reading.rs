@@ -1,0 +1,94 @@
+//! Reading the repository: riding out faults, and as deep into the history as a question needs.
+
+use std::io::Write;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Attempt;
+use crate::ledger;
+use crate::lock::{Holding, PoolName};
+use crate::rules::Pool;
+use git::FaultError;
+use git::{Depth, HistoryError, Remote, RemoteError, Snapshot, StoreError};
+use pace::ride_out;
+use terminal::trying_again;
+
+impl Attempt<'_> {
+    /// As [`snapshot`].
+    pub(super) async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, FaultError> {
+        snapshot(
+            &mut self.remote,
+            depth,
+            self.pace.fault_limit,
+            &self.stop,
+            self.log,
+        )
+        .await
+    }
+}
+
+/// Takes a snapshot, riding out faults, and says what there is to say about the way to it.
+///
+/// # Errors
+/// [`FaultError`].
+pub(crate) async fn snapshot(
+    remote: &mut Remote,
+    depth: Depth,
+    fault_limit: Duration,
+    stop: &CancellationToken,
+    log: &mut dyn Write,
+) -> Result<Snapshot, FaultError> {
+    read(remote, fault_limit, stop, log, async |remote| {
+        remote.snapshot(depth).await
+    })
+    .await
+}
+
+/// Does `work`, which changes nothing, as [`snapshot`] does.
+pub(super) async fn read<T>(
+    remote: &mut Remote,
+    fault_limit: Duration,
+    stop: &CancellationToken,
+    log: &mut dyn Write,
+    work: impl AsyncFn(&mut Remote) -> Result<T, RemoteError>,
+) -> Result<T, FaultError> {
+    let result = ride_out(fault_limit, stop, &mut trying_again(log), async || {
+        work(remote).await
+    })
+    .await;
+    for line in remote.take_notices() {
+        terminal::say(log, format_args!("{line}"));
+    }
+    result
+}
+
+/// Reads the pool at a snapshot; `None` when there is none.
+///
+/// # Errors
+/// [`HistoryError`] when our copy is damaged.
+pub fn read_pool(
+    remote: &Remote,
+    snapshot: &Snapshot,
+    name: &PoolName,
+) -> Result<Option<Pool>, HistoryError> {
+    let history = remote.history(snapshot);
+    if !ledger::is_pool(&history, snapshot.commit, name)? {
+        return Ok(None);
+    }
+    let folder = |holding| history.list(snapshot.commit, &name.folder(holding));
+    Ok(Some(Pool::new(
+        name.clone(),
+        &folder(Holding::Claimed)?,
+        &folder(Holding::Unclaimed)?,
+    )))
+}
+
+/// The depth to fetch after a question had no answer.
+pub(crate) fn deeper(depth: Depth, err: HistoryError) -> Result<Depth, StoreError> {
+    match err {
+        HistoryError::Store(err) => Err(err),
+        // At the greatest depth a walk ends at the beginning instead of failing.
+        HistoryError::Truncated => Ok(depth.deeper().unwrap_or(depth)),
+    }
+}

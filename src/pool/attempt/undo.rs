@@ -1,0 +1,301 @@
+//! Claims that nobody was told of: given back, or taken over from a run that vanished.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::abort::{self, GRACE};
+use super::publish::{Found, Published, answer_until, means_contention, pauses_while_busy};
+use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
+use crate::ledger::{ClaimOfStep, Fate};
+use crate::lock::{ClaimId, LockName};
+use crate::marker::{Marked, Marker};
+use crate::message::{Verb, listed};
+use crate::operation::{Operation, Right};
+use crate::rules::{Decision, Facts, Refusal, claim_anew, decide};
+use git::object::Oid;
+use git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
+use pace::{Faults, pause_unless_stopped, pauses, stopped_for};
+use terminal::trying_again;
+
+impl Attempt<'_> {
+    /// Gives back what was claimed for nobody, and says what became of it.
+    ///
+    /// # Errors
+    /// The locks and the claim, when it may still stand.
+    pub(super) async fn undo(&mut self, pending: Pending) -> Result<(), (String, Oid)> {
+        // What is to be undone must not be stopped by the signal that makes it necessary.
+        let stop = std::mem::take(&mut self.stop);
+        self.patience = None;
+        // Should we be killed over it, a push that ends the claim may be on its way still.
+        if let Some(marker) = &self.marker {
+            marker.note_end();
+        }
+        let (names, commit) = (listed(&pending.locks), pending.commit);
+        let undone = timeout(abort::UNDO, self.take_back(pending)).await;
+        self.stop = stop;
+        let why = match undone {
+            Ok(Ok(by)) => {
+                if let Some(by) = by {
+                    self.meter_pool_at(by);
+                    let line = format_args!("gave `{names}` back with the commit {by}");
+                    terminal::say(self.log, line);
+                }
+                return Ok(());
+            }
+            Ok(Err(err)) => terminal::chain(&err),
+            Err(_) => {
+                let limit = humantime::format_duration(abort::UNDO);
+                format!("no answer within {limit}")
+            }
+        };
+        let line =
+            format_args!("error: `{names}` may still be claimed, by the commit {commit}: {why}");
+        terminal::say(self.log, line);
+        Err((format!("`{names}`"), commit))
+    }
+
+    /// Brings about that a claim is not on the branch, or over; gives the commit that ended it, if it was there.
+    async fn take_back(&mut self, pending: Pending) -> Result<Option<Oid>, AttemptError> {
+        let Pending {
+            locks,
+            verb,
+            base,
+            commit,
+            objects,
+            left,
+        } = pending;
+        if let Some(pack) = &left {
+            // What it was made on, and then what it has besides.
+            self.snapshot(Depth::HEAD).await?;
+            let store = self.remote.store();
+            let taken = store.take_pack::<StoreError>(async |write| write(pack));
+            taken.await?;
+        }
+        let claim = Some(ClaimId(commit));
+        let back = match (verb, &locks[..]) {
+            (Verb::AddingClaimed, [lock]) => Operation::Remove {
+                lock: lock.clone(),
+                claim,
+            },
+            _ => Operation::Release {
+                locks,
+                right: Right::of(claim),
+                reason: None,
+            },
+        };
+        let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
+        loop {
+            match self.find(base, commit).await? {
+                Found::Landed => {
+                    return match Box::pin(self.carry_out(&back, &mut None, &mut None)).await {
+                        Ok(outcome) => Ok(Some(outcome.commit)),
+                        // Somebody else was faster, and the lock may be in other hands now: it is not our claim.
+                        Err(AttemptError::Refused(Refusal::ClaimEnded { .. })) => Ok(None),
+                        Err(err) => Err(err),
+                    };
+                }
+                // The branch is not where our push expects it, and never will be again.
+                Found::Moved => return Ok(None),
+                Found::Unmoved => {}
+            }
+            // Our push may still be on its way. It cannot land any more once the branch has left `base`: so the claim is
+            // pushed together with its end, in one step.
+            let here = Snapshot {
+                commit,
+                depth: Depth::HEAD,
+            };
+            let pool = read_pool(&self.remote, &here, &self.pool).map_err(|err| match err {
+                HistoryError::Store(err) => err,
+                HistoryError::Truncated => StoreError::Hole(commit),
+            })?;
+            let stand = back.claim_to_prove().map(|(locks, _)| {
+                let stands = |lock: &LockName| (lock.clone(), Fate::Stands { last_sign: commit });
+                locks.iter().map(stands).collect()
+            });
+            let facts = Facts {
+                fates: stand,
+                ..Facts::default()
+            };
+            let decision = pool.map(|pool| decide(&pool, &back, &facts, 0));
+            let Some(Decision::Change(change)) = decision else {
+                return Ok(None);
+            };
+            let (end, more) = self.make_commit(commit, &change)?;
+            let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
+            if let Ok(PushAnswer::Accepted { .. }) = self
+                .remote
+                .push(base, end, &pack, &[], &Cell::new(false))
+                .await
+            {
+                return Ok(Some(end));
+            }
+            sleep(pauses.next().unwrap_or_default()).await;
+        }
+    }
+
+    /// Takes over a claim of an earlier run of the same step that vanished before it could tell anybody. One whose push
+    /// may still be on its way is pushed to its end; what cannot be on the branch is forgotten. What that run was giving
+    /// back is given back: a push of its that ends the claim may be on its way, and fails once another one has.
+    pub(super) async fn adopt(
+        &mut self,
+        pending: &mut Option<Pending>,
+    ) -> Result<Option<Outcome>, AttemptError> {
+        let Some(place) = self.markers.clone() else {
+            return Ok(None);
+        };
+        let mut adopted = None;
+        for (marker, marked) in Marker::left_in(&place.folder, &place.request) {
+            let claim = Pending {
+                locks: marked.locks.clone(),
+                verb: marked.verb,
+                base: marked.base,
+                commit: marked.commit,
+                objects: marked.objects.clone(),
+                left: Some(marked.pack.clone()),
+            };
+            // Of several one is asked for.
+            if marked.ending || adopted.is_some() {
+                if !self.stands(&marked).await? {
+                    marker.clear();
+                    continue;
+                }
+                marker.note_end();
+                let stop = self.stop.clone();
+                let by = tokio::select! {
+                    by = self.take_back(claim) => by?,
+                    () = stopped_for(GRACE, &stop) => return Err(AttemptError::Stopped),
+                };
+                marker.clear();
+                if let Some(by) = by {
+                    let names = listed(&marked.locks);
+                    let line = format_args!(
+                        "gave `{names}` back for an earlier run of this step with the commit {by}"
+                    );
+                    terminal::say(self.log, line);
+                }
+                continue;
+            }
+            // From here on it is ours to give back, even if we are told to stop before we know what became of it: no
+            // run after this one would.
+            *pending = Some(claim);
+            self.marker = Some(marker);
+            if !self.stands(&marked).await? {
+                *pending = None;
+                self.unmark();
+                continue;
+            }
+            let Marked { locks, commit, .. } = marked;
+            terminal::say(
+                self.log,
+                format_args!(
+                    "an earlier run of this step has claimed `{}` with the commit {commit}, and ended without telling: taking it over",
+                    listed(&locks)
+                ),
+            );
+            adopted = Some(Outcome::new(commit, locks));
+        }
+        Ok(adopted)
+    }
+
+    /// Takes over a claim that another run of the same step made, in whatever container, and that stands; `None` when the
+    /// branch moved meanwhile.
+    ///
+    /// The claim is ended and made anew in one push. The other run may be alive, or have a push under way that gives the
+    /// claim back: that finds it ended, and leaves the new one alone.
+    pub(super) async fn take_over(
+        &mut self,
+        snapshot: &Snapshot,
+        ClaimOfStep { commit, locks }: ClaimOfStep,
+        operation: &Operation,
+        pending: &mut Option<Pending>,
+        queue: &mut Option<Queue>,
+    ) -> Result<Option<Outcome>, AttemptError> {
+        let pool = match read_pool(&self.remote, snapshot, &self.pool) {
+            Ok(pool) => pool,
+            Err(HistoryError::Store(err)) => return Err(err.into()),
+            Err(HistoryError::Truncated) => return Err(StoreError::Hole(snapshot.commit).into()),
+        };
+        let Some(pool) = pool else { return Ok(None) };
+        let [end, claim] = claim_anew(&pool, operation, &locks, ClaimId(commit))?;
+        terminal::say(
+            self.log,
+            format_args!(
+                "another run of this step has claimed `{}` with the commit {commit}: taking it over",
+                listed(&locks)
+            ),
+        );
+        match Box::pin(self.publish(snapshot, Some(&end), &claim, pending, queue)).await? {
+            Published::Landed(commit) => Ok(Some(Outcome::new(commit, locks))),
+            Published::Overtaken => Ok(None),
+        }
+    }
+
+    /// Whether the claim of a run that vanished is on the branch and stands, once that cannot change any more.
+    async fn stands(&mut self, marked: &Marked) -> Result<bool, AttemptError> {
+        if !self
+            .finish(marked.base, marked.commit, &marked.pack)
+            .await?
+        {
+            return Ok(false);
+        }
+        let mut depth = Depth::RECENT;
+        loop {
+            let snapshot = self.snapshot(depth).await?;
+            let history = self.remote.history(&snapshot);
+            let claim = ClaimId(marked.commit);
+            match self.fates(&history, &marked.locks, claim) {
+                Ok(fates) => {
+                    return Ok(fates
+                        .values()
+                        .any(|fate| matches!(fate, Fate::Stands { .. })));
+                }
+                Err(err) => depth = deeper(snapshot.depth, err)?,
+            }
+        }
+    }
+
+    /// Brings the push of a run that vanished to its end, and says whether its commit is on the branch.
+    ///
+    /// # Errors
+    /// [`AttemptError`], also when the server refuses the commit: it may have refused only this push of it.
+    async fn finish(&mut self, base: Oid, commit: Oid, pack: &[u8]) -> Result<bool, AttemptError> {
+        let mut faults = Faults::new(self.pace.fault_limit);
+        let mut busy = pauses_while_busy();
+        let mut refused: Option<(String, String)> = None;
+        loop {
+            match self.find(base, commit).await? {
+                Found::Landed => return Ok(true),
+                Found::Moved => return Ok(false),
+                Found::Unmoved => {}
+            }
+            // Looked at only now: a server that refuses our push may have taken the one that was on its way.
+            if let Some((reason, words)) = refused.take() {
+                match busy.next().filter(|_| means_contention(&reason)) {
+                    Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
+                    None => {
+                        return Err(AttemptError::Rejected {
+                            remote: self.remote.name().to_owned(),
+                            subject: format!("{commit}, of an earlier run of this step"),
+                            reason,
+                            words,
+                        });
+                    }
+                }
+            }
+            let sent = Cell::new(false);
+            let push = self.remote.push(base, commit, pack, &[], &sent);
+            let stopped = stopped_for(GRACE, &self.stop);
+            match answer_until(stopped, &self.remote, push).await {
+                Ok(PushAnswer::Rejected { reason, words }) => refused = Some((reason, words)),
+                Ok(PushAnswer::Accepted { .. } | PushAnswer::Moved) => {}
+                Err(fault) => {
+                    faults
+                        .bear(fault, &self.stop, &mut trying_again(self.log))
+                        .await?
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Waiting for what cannot be had yet, in line and saying what for.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::time::Instant;
+
+use super::news::{Holder, News};
+use super::queue::Queue;
+use super::{Attempt, AttemptError, Course, deeper, read_pool};
+use crate::line::Standing;
+use crate::lock::LockName;
+use crate::rules::{Refusal, Wait};
+use git::{Depth, Snapshot};
+use pace::pause_unless_stopped;
+use terminal::Paint;
+
+/// How many pauses the claim of a lock that does not exist waits for it to be added.
+const PATIENCE_FOR_MISSING: u32 = 3;
+
+/// The pause between two looks for each place in line: the first looks every second or so, those behind it as much more
+/// seldom as it takes longer until it is their turn.
+const PAUSE_PER_PLACE: Duration = Duration::from_secs(1);
+
+/// What one who waits keeps in mind.
+pub(super) struct Waiting {
+    /// When it began.
+    pub since: Option<Instant>,
+    /// The place in line that we had then.
+    pub place_at_arrival: Option<usize>,
+    missing_since: Option<Instant>,
+    news: News,
+}
+
+impl Waiting {
+    pub fn new(paint: Paint) -> Waiting {
+        Waiting {
+            since: None,
+            place_at_arrival: None,
+            missing_since: None,
+            news: News::new(paint),
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// Waits until it is worth another look, in the line and saying what for; gives up when it takes too long.
+    pub(super) async fn bide(
+        &mut self,
+        snapshot: &Snapshot,
+        wait: &Wait,
+        standing: Option<Standing>,
+        course: &mut Course<'_>,
+        queue: &mut Option<Queue>,
+    ) -> Result<(), AttemptError> {
+        // A push that was begun is good for our ticket, if we are to take one.
+        if queue.as_ref().is_none_or(Queue::has_ticket) {
+            self.remote.forget_push().await;
+        }
+        let waited = course.began.elapsed();
+        if let Some(patience) = self.patience
+            && waited >= patience
+        {
+            self.remote.forget_push().await;
+            let holders = self.holders(wait.held(), snapshot.depth).await;
+            return Err(AttemptError::TimedOut {
+                after: patience,
+                wait: wait.clone(),
+                holders,
+            });
+        }
+        let waiting = &mut course.waiting;
+        self.check_missing(wait, waiting)?;
+        self.take_ticket(queue).await?;
+        if waiting.since.is_none() {
+            waiting.since = Some(Instant::now());
+            waiting.place_at_arrival = standing.as_ref().map(|standing| standing.place);
+            if self.in_line.is_some() && snapshot.depth < Depth::RECENT {
+                // Who holds it, and for how long, is in the history. It is worth a fetch once.
+                course.depth = Depth::RECENT;
+                return Ok(());
+            }
+        }
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(self.clear_line(queue))
+            .await
+            .ok_or(AttemptError::Stopped)?;
+        let history = self.remote.history(snapshot);
+        if self.meter.is_on()
+            && let Ok(Some(pool)) = read_pool(&self.remote, snapshot, &self.pool)
+        {
+            let (queue, standing) = (queue.as_ref(), standing.as_ref());
+            self.meter.waits(&history, &pool, queue, standing);
+        }
+        let news = &mut waiting.news;
+        let place = standing.as_ref().map(|standing| standing.place);
+        news.say(
+            self.log,
+            &self.pool,
+            wait,
+            standing.as_ref(),
+            &history,
+            waited,
+        );
+        let left = self
+            .patience
+            .map(|patience| patience.saturating_sub(course.began.elapsed()));
+        self.pause(left, place, queue).await
+    }
+
+    /// Gives up on a lock that does not come.
+    fn check_missing(&self, wait: &Wait, waiting: &mut Waiting) -> Result<(), Refusal> {
+        let Wait::Missing(lock) = wait else {
+            waiting.missing_since = None;
+            return Ok(());
+        };
+        let since = *waiting.missing_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < self.pace.retry_delay * PATIENCE_FOR_MISSING {
+            return Ok(());
+        }
+        Err(Refusal::NoSuchLock {
+            lock: lock.clone(),
+            pool: self.pool.clone(),
+        })
+    }
+
+    /// Pauses until it is time to look again: the sooner the nearer our place in line is to the first, at the latest
+    /// after `retry_delay`, or when what is `left` of our patience is over.
+    async fn pause(
+        &mut self,
+        left: Option<Duration>,
+        place: Option<usize>,
+        queue: &mut Option<Queue>,
+    ) -> Result<(), AttemptError> {
+        let longest = self.pace.retry_delay;
+        let pause = match (place, queue.is_some()) {
+            (Some(place), true) => {
+                let place = u32::try_from(place).unwrap_or(u32::MAX);
+                let pause = PAUSE_PER_PLACE.saturating_mul(place).min(longest);
+                pause.mul_f64(rand::rng().random_range(0.75..=1.0))
+            }
+            _ => longest,
+        };
+        self.rest(pause.min(left.unwrap_or(Duration::MAX)), queue)
+            .await
+    }
+
+    /// Pauses, and keeps our ticket alive meanwhile.
+    pub(super) async fn rest(
+        &mut self,
+        pause: Duration,
+        queue: &mut Option<Queue>,
+    ) -> Result<(), AttemptError> {
+        let end = Instant::now() + pause;
+        loop {
+            let due = queue.as_ref().and_then(Queue::renewal_due);
+            let next = due.filter(|due| *due < end);
+            let left = next
+                .unwrap_or(end)
+                .saturating_duration_since(Instant::now());
+            pause_unless_stopped(left, &self.stop).await?;
+            if next.is_none() {
+                return Ok(());
+            }
+            self.keep_ticket(queue).await?;
+        }
+    }
+
+    /// Who holds these locks, a line for each, as far as can be found out.
+    async fn holders(&mut self, locks: &[LockName], mut depth: Depth) -> Vec<String> {
+        // More would hide the error that they are part of.
+        const MOST: usize = 5;
+        let mut lines = Vec::new();
+        for lock in locks.iter().take(MOST) {
+            // Without an answer the error is still true.
+            while let Ok(snapshot) = self.snapshot(depth).await {
+                let history = self.remote.history(&snapshot);
+                match Holder::of(&history, &self.pool, lock) {
+                    Ok(holder) => {
+                        lines.extend(holder.map(|holder| holder.line()));
+                        break;
+                    }
+                    Err(err) => match deeper(snapshot.depth, err) {
+                        Ok(next) => depth = next,
+                        Err(_) => break,
+                    },
+                }
+            }
+        }
+        if locks.len() > MOST {
+            lines.push(format!("and {} more", locks.len() - MOST));
+        }
+        lines
+    }
+}

@@ -1,0 +1,117 @@
+//! A pool of locks that lives in a Git repository, for Concourse and everyone else.
+//!
+//! # Bird's-eye view
+//!
+//! A *lock repository* is a branch of a Git repository. A *pool* is a folder in it with `claimed/` and `unclaimed/`. A
+//! *lock* is a file in one of the two; its content is the lock's metadata, which no move changes. A claim is a commit
+//! that moves the lock to `claimed/`. It is pushed as a compare-and-swap: the branch goes from the commit that was read
+//! to ours, or it does not move at all. The id of that commit is the *claim*. With it the holder proves later that the
+//! lock is still his.
+//!
+//! One operation runs through one loop ([`attempt`]):
+//!
+//! 1. read the branch's head (depth 1, into a bare repository in a temporary folder),
+//! 2. let the rules decide ([`rules::decide`], a pure function),
+//! 3. publish the commit that they ask for,
+//! 4. find out what became of it; and again, until it is done.
+//!
+//! # Rooms
+//!
+//! Each uses only those below it (`tests/house` checks that).
+//!
+//! ```text
+//! show                 what people read on a terminal
+//!   |
+//! step                 one function for each step of Concourse and each command; what is kept between checks
+//!   |
+//! attempt              the loop: read, decide, publish, wait, undo
+//! concourse            the resource protocol: requests, answers, the build's environment; a client for the API
+//!   |
+//! line                 who waits, in which order, and whose turn it is
+//!   |
+//! rules                what a pool is at one commit, and what an operation may do to it
+//! reap                 which claims are stale, and on what evidence
+//!   |
+//! ledger               what the history says: which lock a commit moved, how a claim ended
+//! past                 who held what, from when to when: all pools of a branch in one walk back
+//! maker                who made a claim, as its commit tells, and what a Concourse can say of such a build
+//! marker               what a run leaves on disk for a run after it, in case it is killed
+//! metadata             what a lock's metadata says, where it is JSON or YAML
+//! metrics              what is measured, in which group, and how it is pushed
+//!   |
+//! operation, message   values: what is asked; commit messages, both ways
+//!   |
+//! lock                 values: names of locks and pools, claims
+//! ```
+//!
+//! Below this crate: `git` (a branch as a compare-and-swap register), `net` (HTTP, TLS, proxies, secrets), `terminal`
+//! (what people read), `pace` (pauses and limits). Above it: the programs in `cmd`.
+//!
+//! # Invariants
+//!
+//! - `lock`, `operation`, `message`, `maker`, `line`, `metadata`, `rules`, `reap` and `show` do no I/O, and read no clock
+//!   and no environment.
+//! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
+//!   promise to someone outside. `metadata` reads what users write into their locks.
+//! - stdout carries one JSON document, written last of all that a step does. People read stderr.
+//! - A push counts as landed when the server says so, and as failed only when the branch shows it.
+//! - A metrics failure is a warning: it changes no exit code and delays no grant, since the lock is already ours.
+//! - No error has a credential in it: a location is printed without them, and a [`net::Secret`] as `***`.
+//!
+//! # Decisions
+//!
+//! **A push begins while the head is fetched**: its connection, its credentials and the server's first words do not
+//! depend on what is decided. That spares one or two of six round trips. A push that then is not needed is ended
+//! politely.
+//!
+//! **The history is fetched as deep as the question goes.** A walk that comes to the end of what is here says so, and is
+//! asked again ten times deeper. A question that only shows something gets all commits without their folders where the
+//! server can leave folders out, and then the few folders that matter (`step::far`). What a killed process left behind,
+//! or a damaged copy, shows as a hole in the history, never as its beginning.
+//!
+//! **What nobody was told of is given back.** From the moment that a claim may be on the branch until its answer has been
+//! written, it is *pending*. Whatever ends the step before that undoes the claim, by the same loop and under the same
+//! rules as every release. The answer comes last, after the line has been left and the gateway told: Concourse does not
+//! look at the answer of a step that it has told to stop, so that a signal after the answer would leak the claim. A push
+//! that was dropped may still be on its way: as long as the branch has not moved, claim and end are pushed together in
+//! one step. After that the dropped push expects a commit that the branch has left. A process that is killed leaves a
+//! [`marker`]: a later run of the same step takes its claim over, or finishes the push that may be on its way.
+//!
+//! **A place in line is a ref, and only orders those who wait.** The branch alone decides what is granted, so that a
+//! ticket that is lost, doubled, or wrongly taken for dead costs a place for a moment, and never a lock. Tickets are
+//! listed with the branch in one round trip, and written without touching it: waiting leaves no commits and triggers no
+//! checks. Branch and pool are both in a ticket's name, since two branches may have a pool of the same name. What orders
+//! tickets (number, priority) is in the name too, so that a look needs to read nothing else; what a ticket waits for is
+//! read once.
+//!
+//! **One after the other publishes.** A branch takes one push at a time. A waiter that is served together with others
+//! lets those before it push first, and sleeps for about as long as that takes. After a lost race a newcomer takes a
+//! place in line even though locks are free. So thirty who come at once do not make thirty pushes for each lock.
+//!
+//! **A lease is renewed by a commit that changes no file.** It is on the branch, and not in a ref of its own: so a renewal
+//! and the end of the claim as a stale one exclude each other by the same compare-and-swap as everything else, and the
+//! one that comes second sees the first ([`operation::Right::Stale`]). It touches no pool: it is no version, and triggers
+//! no check. Tools that know nothing of leases do not list it.
+//!
+//! **A claim that is taken over is made anew.** Another run of the same step may be alive, or its release on its way; both
+//! then find that the claim that they know has ended. See `attempt::undo`.
+//!
+//! **A push that got no answer is pushed again as it is.** As long as the branch has not moved, the same commit with the
+//! same id is sent once more; if the first one arrives late, it is this one.
+
+pub mod attempt;
+pub mod concourse;
+pub mod ledger;
+pub mod line;
+pub mod lock;
+pub mod maker;
+pub mod marker;
+pub mod message;
+pub mod metadata;
+pub mod metrics;
+pub mod operation;
+pub mod past;
+pub mod reap;
+pub mod rules;
+pub mod show;
+pub mod step;

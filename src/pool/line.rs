@@ -1,0 +1,189 @@
+//! Who waits for a pool, in which order, and whose turn it is.
+//!
+//! Pure: tickets and locks in, turns out. Keeping a ticket among the server's refs is [`crate::attempt`]'s business.
+//!
+//! # The order
+//!
+//! Tickets have numbers as in Lamport's bakery: a newcomer's is one more than the highest there is, so that no clocks are
+//! compared. A higher priority goes first; of equal ones the lower number; two newcomers who took the same number at
+//! once are told apart by their ids.
+//!
+//! So that nobody starves behind a stream of higher priorities, waiting raises a priority: by one step for every
+//! [`STEP`], which the waiter counts itself and writes into its ticket's name. Waiters do so at different moments, and a
+//! later one may be a little ahead. So what a ticket has gained holds for all who came before it with the same priority
+//! or a higher one: nobody is ever overtaken by somebody who came later and is not more urgent.
+//!
+//! # The walk
+//!
+//! Along the line each gets the locks that it can take, if there are enough of them; see [`walk`]. What it can take is
+//! used as a whole: one who can take any lock gives way to a later one who needs a certain one, as long as another is
+//! left for himself. So nobody before us gets less because of us, and nothing is withheld that we could have.
+//!
+//! Who needs several locks and cannot have all of them yet keeps those that he could use from those behind him. Otherwise
+//! a stream of waiters for a single lock would starve him.
+
+mod ticket;
+mod walk;
+
+pub use ticket::{PlaceName, Ticket, TicketText};
+pub use walk::{Demand, Takes, walk};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::lock::LockName;
+use crate::operation::{Operation, Want};
+use crate::rules::{Pool, State, Turn};
+
+/// How long one waits for one step of priority.
+pub const STEP: Duration = Duration::from_secs(300);
+
+/// Priorities are within this of zero.
+pub const PRIORITY_LIMIT: i32 = 1000;
+
+/// What a waiter waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Need {
+    /// Any locks that will do.
+    Any(Want),
+    /// This one.
+    Lock(LockName),
+}
+
+impl Need {
+    /// What an operation needs that it can stand in line for; `None` for one that takes no lock from others.
+    pub fn of(operation: &Operation) -> Option<Need> {
+        match operation {
+            Operation::Acquire(want) => Some(Need::Any(want.clone())),
+            Operation::Claim(lock)
+            | Operation::Update {
+                lock, claim: None, ..
+            } => Some(Need::Lock(lock.clone())),
+            Operation::Update { claim: Some(_), .. }
+            | Operation::Release { .. }
+            | Operation::Renew { .. }
+            | Operation::Add { .. }
+            | Operation::Remove { .. }
+            | Operation::Move { .. }
+            | Operation::AwaitUnclaimed(_)
+            | Operation::AwaitClaimed(_) => None,
+        }
+    }
+}
+
+/// Puts tickets into the order in which they are served.
+pub fn in_order(mut tickets: Vec<Ticket>) -> Vec<Ticket> {
+    // From the last number to the first: what those behind a ticket have reached, by their priority.
+    tickets.sort_by_key(|ticket| std::cmp::Reverse(ticket.place.number));
+    let mut reached: BTreeMap<i32, i64> = BTreeMap::new();
+    let mut urgency: BTreeMap<String, i64> = BTreeMap::new();
+    for same_number in tickets.chunk_by(|a, b| a.place.number == b.place.number) {
+        for ticket in same_number {
+            let own = i64::from(ticket.place.priority) + i64::from(ticket.place.raised);
+            let highest = reached.entry(ticket.place.priority).or_insert(own);
+            *highest = own.max(*highest);
+        }
+        for ticket in same_number {
+            let up_to = reached.range(..=ticket.place.priority);
+            let most = up_to.map(|(_, urgency)| *urgency).max();
+            urgency.insert(ticket.place.id.clone(), most.unwrap_or_default());
+        }
+    }
+    tickets.sort_by_cached_key(|ticket| {
+        let urgency = urgency.get(&ticket.place.id).copied().unwrap_or_default();
+        (
+            std::cmp::Reverse(urgency),
+            ticket.place.number,
+            ticket.place.id.clone(),
+        )
+    });
+    tickets
+}
+
+/// What one in the line is to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it is served, and with what.
+    pub turn: Turn,
+    /// Which of those before it are served at the same time, by where they are in the line. The branch takes one commit
+    /// at a time, so that it is their turn to publish first.
+    pub served_before: Vec<usize>,
+    /// Its place among those who want the same, from 1.
+    pub place: usize,
+    /// How many there are of those, itself included.
+    pub waiting: usize,
+    /// How many locks there are that it could use, free ones and others.
+    pub usable: usize,
+}
+
+/// Where the one at `me` of a line stands, given the pool.
+///
+/// `fits` says whether a lock's metadata is as somebody wants it.
+pub fn standing(
+    line: &[Need],
+    me: usize,
+    pool: &Pool,
+    fits: impl Fn(&Want, &LockName) -> bool,
+) -> Standing {
+    let locks: Vec<(&LockName, State)> = pool.locks().collect();
+    let index: BTreeMap<&LockName, usize> = locks
+        .iter()
+        .enumerate()
+        .map(|(n, (lock, _))| (*lock, n))
+        .collect();
+    let demands: Vec<Demand> = line
+        .iter()
+        .map(|need| match need {
+            Need::Lock(lock) => Demand {
+                count: 1,
+                takes: Takes::Only(index.get(lock).copied().into_iter().collect()),
+            },
+            Need::Any(want) if want.takes_any() => Demand {
+                count: want.count.get(),
+                takes: Takes::Anything,
+            },
+            Need::Any(want) => Demand {
+                count: want.count.get(),
+                takes: Takes::Only(
+                    locks
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, (lock, _))| fits(want, lock))
+                        .map(|(n, _)| n)
+                        .collect(),
+                ),
+            },
+        })
+        .collect();
+    let free: Vec<bool> = locks
+        .iter()
+        .map(|(_, state)| matches!(state, State::Unclaimed(_)))
+        .collect();
+    let served = walk(&demands, &free);
+    let (before, after) = (&demands[..me], &demands[me + 1..]);
+    let mine = &demands[me];
+    let ahead = before.iter().filter(|other| other.competes(mine)).count();
+    let behind = after.iter().filter(|other| other.competes(mine)).count();
+    let turn = match &served[me] {
+        Some(ours) => {
+            let ours: BTreeSet<&LockName> = ours.iter().map(|n| locks[*n].0).collect();
+            Turn::Ours(ours.into_iter().cloned().collect())
+        }
+        // Nobody is before us: what is missing is not there.
+        None if ahead == 0 => Turn::Open,
+        None => Turn::Theirs { ahead },
+    };
+    Standing {
+        turn,
+        served_before: (0..me).filter(|n| served[*n].is_some()).collect(),
+        place: ahead + 1,
+        waiting: ahead + 1 + behind,
+        usable: match &mine.takes {
+            Takes::Anything => locks.len(),
+            Takes::Only(some) => some.len(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! The names of locks and pools, parsed once and valid ever after.
+
+use std::fmt;
+
+use git::object::Oid;
+
+/// The two folders of a pool: which one a lock is in says whether it is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Holding {
+    /// Somebody holds the lock: it is in `claimed/`.
+    Claimed,
+    /// The lock is free: it is in `unclaimed/`.
+    Unclaimed,
+}
+
+impl Holding {
+    /// The name of the folder.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Holding::Claimed => "claimed",
+            Holding::Unclaimed => "unclaimed",
+        }
+    }
+}
+
+/// The commit that moved a lock to `claimed/`, by which its holder proves that it is his.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClaimId(pub Oid);
+
+impl fmt::Display for ClaimId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The name of a lock: one path component that is not hidden, has no control characters, no spaces at its ends and at most
+/// 255 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LockName(String);
+
+impl LockName {
+    /// Checks `name` as it stands. Spaces at its ends are refused: a file that holds a name may have such around it, so that
+    /// a lock with them could be claimed and not be given back.
+    ///
+    /// # Errors
+    /// [`NameError`], which tells what is wrong with it.
+    pub fn new(name: &str) -> Result<LockName, NameError> {
+        check_component(name)?;
+        if name.starts_with('.') {
+            return Err(NameError::Hidden(name.to_owned()));
+        }
+        if is_gits_own(name) {
+            return Err(NameError::Reserved(name.to_owned()));
+        }
+        if name.trim() != name {
+            return Err(NameError::Spaces(name.to_owned()));
+        }
+        Ok(LockName(name.to_owned()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LockName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a pool is: the path of its folder from the repository's root, such as `aws` or `team-a/aws`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PoolName(String);
+
+impl PoolName {
+    /// Checks `path`; slashes at its ends and repeated ones are dropped.
+    ///
+    /// # Errors
+    /// [`NameError`], which tells what is wrong with it.
+    pub fn new(path: &str) -> Result<PoolName, NameError> {
+        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        if parts.is_empty() {
+            return Err(NameError::Empty);
+        }
+        for part in &parts {
+            check_component(part)?;
+            if matches!(*part, "." | "..") {
+                return Err(NameError::Hidden((*part).to_owned()));
+            }
+            if is_gits_own(part) {
+                return Err(NameError::Reserved((*part).to_owned()));
+            }
+        }
+        Ok(PoolName(parts.join("/")))
+    }
+
+    /// The path as text, with no slash at either end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The path of one of the pool's two folders.
+    pub fn folder(&self, holding: Holding) -> String {
+        format!("{}/{}", self.0, holding.folder())
+    }
+
+    /// The path of a lock's file while it is held or free.
+    pub fn file(&self, holding: Holding, lock: &LockName) -> String {
+        format!("{}/{}/{}", self.0, holding.folder(), lock.0)
+    }
+}
+
+impl fmt::Display for PoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is not the name of a lock or a pool.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing there.
+    #[error("it is empty")]
+    Empty,
+    /// Longer than file systems take.
+    #[error("it has {0} bytes, and 255 is the most")]
+    TooLong(usize),
+    /// A path, not a name.
+    #[error("`{0}` has a slash in it, and a name is one path component")]
+    Slash(String),
+    /// Would break lines, terminals or C programs.
+    #[error("{0:?} has a control character in it")]
+    Control(String),
+    /// Hidden files are not locks, and `.` and `..` are other folders.
+    #[error("`{0}` starts with a dot, and hidden files and folders are left alone")]
+    Hidden(String),
+    /// It would not be the same after it has been written to a file and read.
+    #[error("{0:?} starts or ends with a space")]
+    Spaces(String),
+    /// Git has the name for its own folder, or Windows would take it for that.
+    #[error("`{0}` is a name that Git keeps for itself")]
+    Reserved(String),
+}
+
+/// Whether a name means `.git`, on Windows too, where it has a short form and may be followed by what does not count.
+/// No Git takes such a name into a tree.
+fn is_gits_own(name: &str) -> bool {
+    let rest = [".git", "git~1"].iter().find_map(|own| {
+        let start = name.get(..own.len())?;
+        start.eq_ignore_ascii_case(own).then(|| &name[own.len()..])
+    });
+    rest.is_some_and(|rest| {
+        rest.starts_with(['\\', ':']) || rest.chars().all(|c| matches!(c, ' ' | '.'))
+    })
+}
+
+fn check_component(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if name.len() > 255 {
+        return Err(NameError::TooLong(name.len()));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(NameError::Control(name.to_owned()));
+    }
+    if name.contains('/') {
+        return Err(NameError::Slash(name.to_owned()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_spaces_accents_and_quotes_are_names() {
+        for name in [
+            "env-1",
+            "a b",
+            "Ünïcode",
+            "it's \"quoted\"",
+            "$(rm)",
+            "-rf",
+            "a.b",
+            "~",
+        ] {
+            assert_eq!(LockName::new(name).as_ref().map(LockName::as_str), Ok(name));
+        }
+        assert!(LockName::new(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_could_leave_the_pool_is_refused() {
+        for name in [
+            "", ".", "..", ".gitkeep", "../x", "a/b", "a\nb", "a\0b", "a\u{7f}", "\u{9b}", " ",
+            " a", "a ", "a\u{a0}",
+        ] {
+            assert!(LockName::new(name).is_err(), "{name:?}");
+        }
+        assert_eq!(
+            LockName::new(&"x".repeat(256)),
+            Err(NameError::TooLong(256))
+        );
+    }
+
+    #[test]
+    fn a_name_that_no_git_takes_is_refused() {
+        for name in [
+            "git~1", "GIT~1", "git~1.", "Git~1 . ", "git~1:x", "git~1\\x",
+        ] {
+            assert_eq!(
+                LockName::new(name),
+                Err(NameError::Reserved(name.to_owned()))
+            );
+            assert_eq!(
+                PoolName::new(&format!("a/{name}/b")),
+                Err(NameError::Reserved(name.to_owned()))
+            );
+        }
+        for name in ["git~1x", "git~2", "git~10", "x-git~1", "git"] {
+            assert!(LockName::new(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pool_may_be_in_a_subfolder_and_slashes_at_its_ends_do_not_count() {
+        assert_eq!(
+            PoolName::new("/team-a//aws/").map(|pool| pool.to_string()),
+            Ok("team-a/aws".into())
+        );
+        for path in [
+            "", "/", "a/../b", "..", ".git", "a/.GIT/b", ".git ", ".git:x", "a\nb",
+        ] {
+            assert!(PoolName::new(path).is_err(), "{path:?}");
+        }
+    }
+}

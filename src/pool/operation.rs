@@ -1,0 +1,213 @@
+//! What can be asked of a pool: exactly one thing, with what it needs and nothing else.
+
+use std::num::NonZeroUsize;
+
+use crate::lock::{ClaimId, Holding, LockName, PoolName};
+use git::object::{Content, Oid};
+
+/// Which locks an acquire will do with, and how many of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Want {
+    /// How many; all of them or none.
+    pub count: NonZeroUsize,
+    /// What each lock's metadata must say.
+    pub conditions: Vec<Condition>,
+    /// The only locks that will do; empty where any will.
+    pub among: Vec<LockName>,
+}
+
+impl Want {
+    /// Exactly these locks, all of them or none.
+    pub fn exactly(mut locks: Vec<LockName>) -> Want {
+        locks.sort();
+        locks.dedup();
+        Want {
+            count: NonZeroUsize::new(locks.len()).unwrap_or(NonZeroUsize::MIN),
+            conditions: Vec::new(),
+            among: locks,
+        }
+    }
+
+    /// Whether any lock will do.
+    pub fn takes_any(&self) -> bool {
+        self.conditions.is_empty() && self.among.is_empty()
+    }
+}
+
+/// One thing that a lock's metadata must say.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Condition {
+    /// Keys that lead to a value, with dots between them.
+    pub path: String,
+    /// The value, as text.
+    pub value: String,
+}
+
+impl Default for Want {
+    /// Any one lock.
+    fn default() -> Want {
+        Want {
+            count: NonZeroUsize::MIN,
+            conditions: Vec::new(),
+            among: Vec::new(),
+        }
+    }
+}
+
+/// By what right locks are freed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// On trust: whoever asks knows what he does.
+    Trust,
+    /// The caller says that this claim is his: only while it stands.
+    Claim(ClaimId),
+    /// Nobody will give the claim back any more, as far as can be seen: only while it stands, and only while its holder
+    /// has shown no sign of life since.
+    Stale {
+        /// The claim.
+        claim: ClaimId,
+        /// The commit by which its holder last showed to be there (see [`crate::ledger::Held::last_sign`]).
+        last_sign: Oid,
+    },
+}
+
+impl Right {
+    /// That of whoever shows this claim, if he shows one.
+    pub fn of(claim: Option<ClaimId>) -> Right {
+        claim.map_or(Right::Trust, Right::Claim)
+    }
+
+    /// The claim that it depends on.
+    pub fn claim(self) -> Option<ClaimId> {
+        match self {
+            Right::Trust => None,
+            Right::Claim(claim) | Right::Stale { claim, .. } => Some(claim),
+        }
+    }
+}
+
+/// One request to a pool, as one run of `out` carries it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Claims any free locks that will do, all in one commit, waiting until there are enough.
+    Acquire(Want),
+    /// Claims this lock, waiting until it is free.
+    Claim(LockName),
+    /// Frees claimed locks.
+    Release {
+        /// Which locks; at least one.
+        locks: Vec<LockName>,
+        /// By what right.
+        right: Right,
+        /// Why, where the locks are somebody else's: an operator's words, or the evidence. It goes into the commit.
+        reason: Option<String>,
+    },
+    /// Shows that the holder of a claim is still there, so that its lease begins anew. Changes no file.
+    Renew {
+        /// The locks of the claim that he still holds; at least one.
+        locks: Vec<LockName>,
+        /// The claim; only while it stands.
+        claim: ClaimId,
+    },
+    /// Puts a new lock into the pool.
+    Add {
+        /// Its name.
+        lock: LockName,
+        /// Its metadata.
+        content: Content,
+        /// Whether it starts free or held.
+        holding: Holding,
+    },
+    /// Takes a claimed lock out of the pool. With a claim: only while that claim stands.
+    Remove {
+        /// Which lock.
+        lock: LockName,
+        /// The claim that the caller says is his.
+        claim: Option<ClaimId>,
+    },
+    /// Gives a free lock new metadata, waiting while it is held; adds it when there is none. With a claim: changes
+    /// the held lock in place, only while that claim stands.
+    Update {
+        /// Which lock.
+        lock: LockName,
+        /// Its new metadata.
+        content: Content,
+        /// The claim that the caller says is his.
+        claim: Option<ClaimId>,
+    },
+    /// Takes a free lock to another pool, where it is free as well.
+    Move {
+        /// Which lock.
+        lock: LockName,
+        /// Where to.
+        to: PoolName,
+    },
+    /// Waits until the lock is free; changes nothing.
+    AwaitUnclaimed(LockName),
+    /// Waits until the lock is held; changes nothing.
+    AwaitClaimed(LockName),
+}
+
+impl Operation {
+    /// Whether it may make a commit, rather than only wait for something.
+    pub fn changes(&self) -> bool {
+        !matches!(
+            self,
+            Operation::AwaitUnclaimed(_) | Operation::AwaitClaimed(_)
+        )
+    }
+
+    /// Whether it may have to wait for something.
+    pub fn can_wait(&self) -> bool {
+        match self {
+            Operation::Acquire(_)
+            | Operation::Claim(_)
+            | Operation::Update { claim: None, .. }
+            | Operation::AwaitUnclaimed(_)
+            | Operation::AwaitClaimed(_) => true,
+            Operation::Update { claim: Some(_), .. }
+            | Operation::Release { .. }
+            | Operation::Renew { .. }
+            | Operation::Add { .. }
+            | Operation::Remove { .. }
+            | Operation::Move { .. } => false,
+        }
+    }
+
+    /// Whether it takes locks from whoever holds them.
+    pub fn gives_back(&self) -> bool {
+        matches!(self, Operation::Release { .. } | Operation::Remove { .. })
+    }
+
+    /// Whether a lock is held after it that was not before.
+    pub fn claims(&self) -> bool {
+        matches!(
+            self,
+            Operation::Acquire(_)
+                | Operation::Claim(_)
+                | Operation::Add {
+                    holding: Holding::Claimed,
+                    ..
+                }
+        )
+    }
+
+    /// The claim that must still stand for the operation to be allowed, and of which locks.
+    pub fn claim_to_prove(&self) -> Option<(&[LockName], ClaimId)> {
+        match self {
+            Operation::Release { locks, right, .. } => {
+                right.claim().map(|claim| (&locks[..], claim))
+            }
+            Operation::Renew { locks, claim } => Some((locks, *claim)),
+            Operation::Remove { lock, claim } | Operation::Update { lock, claim, .. } => {
+                claim.map(|claim| (std::slice::from_ref(lock), claim))
+            }
+            Operation::Acquire(_)
+            | Operation::Claim(_)
+            | Operation::Add { .. }
+            | Operation::Move { .. }
+            | Operation::AwaitUnclaimed(_)
+            | Operation::AwaitClaimed(_) => None,
+        }
+    }
+}

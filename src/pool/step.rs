@@ -1,0 +1,171 @@
+//! One function for each thing that a user can ask for: Concourse's check, get (`in` is a keyword) and put, and what the
+//! command line has besides.
+//!
+//! A step gets its request, its folder and its surroundings as values, and gives its answer as one; reading, writing
+//! and exit codes are the programs' business.
+
+mod cache;
+mod check;
+mod doctor;
+mod far;
+mod get;
+mod init;
+mod log;
+mod operate;
+mod put;
+mod ready;
+mod reap;
+mod standing;
+mod status;
+
+pub use check::check;
+pub use doctor::{Finding, Health, Settings, doctor};
+pub use get::get;
+pub use init::{Initiated, Plan, init, init_local};
+pub use log::{LogQuery, log};
+pub use operate::{Order, operate};
+pub use put::put;
+pub use reap::{Became, Decided, Reaping, reap};
+pub use standing::{Seen, Watch, standing};
+pub use status::{LockView, Overview, PoolView, Standing, Viewer, Waiter, Which};
+
+use ready::Ready;
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{self, AttemptError};
+use crate::concourse::{Build, RequestError};
+use crate::lock::{LockName, PoolName};
+use crate::metrics::push::PushError;
+use git::FaultError;
+use git::object::Oid;
+use git::{Depth, History, HistoryError, LocationError, Remote, RemoteError, Snapshot, StoreError};
+use net::{NetError, Proxies};
+use pace::Pace;
+use terminal::Paint;
+
+/// What a step finds around it.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Where temporary files go, and what is kept between checks: `$TMPDIR`.
+    pub temporary: PathBuf,
+    /// The build that the step is part of.
+    pub build: Build,
+    /// The user's own folder, where SSH's known hosts may be: `$HOME`.
+    pub home: Option<PathBuf>,
+    /// The socket of an SSH agent: `$SSH_AUTH_SOCK`.
+    pub ssh_agent: Option<PathBuf>,
+    /// Whether the log shows colours: unless there is a `$NO_COLOR`.
+    pub paint: Paint,
+    /// Which HTTP proxies to use: `$HTTP_PROXY` and its like.
+    pub proxies: Proxies,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The request asks for something that is none.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The uri is none.
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    /// The operation was not carried out.
+    #[error(transparent)]
+    Attempt(Box<AttemptError>),
+    /// The remote repository could not be read.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// The transport could not be set up.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+    /// A client for another server could not be set up.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The Pushgateway cannot be used.
+    #[error(transparent)]
+    Gateway(#[from] PushError),
+    /// Our copy of the objects cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A claim is to be known again by its build, and there is none.
+    #[error(
+        "`params.request` needs the environment variable BUILD_ID, which Concourse sets: a claim is known again by its build and that name"
+    )]
+    NoBuild,
+    /// The pool is not there.
+    #[error(
+        "there is no pool `{pool}` on the branch `{branch}` of `{remote}`; check `source.pool`, or let `pool init` make it"
+    )]
+    NoPool {
+        /// The pool.
+        pool: PoolName,
+        /// Where it was looked for.
+        branch: String,
+        /// In which repository.
+        remote: String,
+    },
+    /// A version that the branch does not have.
+    #[error("the version {0} is not in the history of the branch; it may have been forced away")]
+    NoSuchVersion(String),
+    /// A version at which no lock was moved.
+    #[error("no commit up to the version {version} moved a lock of the pool `{pool}`")]
+    NoLock {
+        /// The version.
+        version: Oid,
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Some of the claims that should have been ended could not be.
+    #[error("could not free {}, as told above{}", quoted(.failed), if .freed.is_empty() { String::new() } else { format!("; freed {}", quoted(.freed)) })]
+    NotFreed {
+        /// The locks of those.
+        failed: Vec<LockName>,
+        /// The locks that were freed.
+        freed: Vec<LockName>,
+    },
+    /// The words are those that pipelines know.
+    #[error("lock instance is no longer acquired")]
+    NoLongerAcquired,
+    /// The answer's files could not be written.
+    #[error("cannot write `{file}`")]
+    Write {
+        /// Which file.
+        file: PathBuf,
+        /// What happened.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+fn quoted(locks: &[LockName]) -> String {
+    let names: Vec<String> = locks.iter().map(|lock| format!("`{lock}`")).collect();
+    names.join(", ")
+}
+
+impl From<AttemptError> for StepError {
+    fn from(err: AttemptError) -> StepError {
+        StepError::Attempt(Box::new(err))
+    }
+}
+
+/// Asks a question of the history, fetching more of it for as long as the question goes deeper than what is here.
+async fn ask<T>(
+    remote: &mut Remote,
+    pace: &Pace,
+    log: &mut dyn std::io::Write,
+    question: impl Fn(&History<'_>, &Snapshot) -> Result<T, HistoryError>,
+) -> Result<T, StepError> {
+    // A step that only reads is simply dropped when it is told to stop.
+    let never = CancellationToken::new();
+    let mut depth = Depth::RECENT;
+    loop {
+        let snapshot = attempt::snapshot(remote, depth, pace.fault_limit, &never, log).await?;
+        match question(&remote.history(&snapshot), &snapshot) {
+            Ok(answer) => return Ok(answer),
+            Err(err) => depth = attempt::deeper(snapshot.depth, err)?,
+        }
+    }
+}

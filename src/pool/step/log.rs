@@ -1,0 +1,76 @@
+//! Who held what: the holds of a pool, or of all pools, as far back as is asked for.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use super::{Ready, StepError, Surroundings, Which, ask};
+use crate::concourse::Source;
+use crate::ledger;
+use crate::lock::{LockName, PoolName};
+use crate::message::who;
+use crate::past::{self, Hold};
+use git::Store;
+
+/// Which holds are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only of these locks; of all, if there are none.
+    pub locks: BTreeSet<LockName>,
+    /// Only by those who have this text in their name.
+    pub holder: Option<String>,
+    /// Only those that did not begin before, in seconds since 1970.
+    pub since: Option<i64>,
+    /// At most so many.
+    pub most: Option<usize>,
+}
+
+/// The holds, the one that began last first. Of the history so much is read as it takes.
+///
+/// # Errors
+/// [`StepError`].
+pub async fn log(
+    source: &Source,
+    which: Which,
+    query: &LogQuery,
+    around: &Surroundings,
+    log: &mut dyn Write,
+) -> Result<Vec<Hold>, StepError> {
+    let ready = Ready::new(source, around, log)?;
+    let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    let holds = ask(&mut remote, &ready.pace, log, |history, snapshot| {
+        if which == Which::One && !ledger::is_pool(history, snapshot.commit, &source.pool)? {
+            return Ok(None);
+        }
+        let about = |pool: &PoolName| which == Which::All || *pool == source.pool;
+        let mut found = Vec::new();
+        past::holds(history, &about, &mut |commit, begun| {
+            if query.since.is_some_and(|since| commit.time < since) {
+                return ControlFlow::Break(());
+            }
+            found.extend(begun.into_iter().filter(|hold| query.wants(hold)));
+            match query.most {
+                Some(most) if found.len() >= most => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        })?;
+        found.truncate(query.most.unwrap_or(usize::MAX));
+        Ok(Some(found))
+    })
+    .await?;
+    holds.ok_or_else(|| StepError::NoPool {
+        pool: source.pool.clone(),
+        branch: source.branch.clone(),
+        remote: ready.location.to_string(),
+    })
+}
+
+impl LogQuery {
+    fn wants(&self, hold: &Hold) -> bool {
+        (self.locks.is_empty() || self.locks.contains(&hold.lock))
+            && self
+                .holder
+                .as_ref()
+                .is_none_or(|text| who(&hold.message).contains(text.as_str()))
+    }
+}

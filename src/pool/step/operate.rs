@@ -1,0 +1,120 @@
+//! One operation on a pool, for whoever asks.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Ready, StepError, Surroundings};
+use crate::attempt::{Attempt, InLine, Markers, Meter, Outcome};
+use crate::concourse::Source;
+use crate::message::Origin;
+use crate::metrics::{Place, Reporter};
+use crate::operation::Operation;
+use git::{Remote, Store};
+
+/// What somebody wants done to a pool, and on what terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// What.
+    pub operation: Operation,
+    /// On whose behalf: what the commit says.
+    pub origin: Origin,
+    /// How long to wait for what cannot be had at once: zero for not at all, `None` for as long as it takes.
+    pub patience: Option<Duration>,
+    /// How urgent it is to be served before others who wait; higher goes first.
+    pub priority: i32,
+    /// The step that claims are made for (see [`crate::message::STEP`]), if it is to be known again by a later run.
+    pub step: Option<String>,
+    /// For how long the holder need not be heard of, where a claim is made or renewed; `None` for ever.
+    pub lease: Option<Duration>,
+    /// What tells this run and its reruns in the same container from all others; `None` when no run takes up what a run
+    /// that vanished has left.
+    pub rerun: Option<String>,
+}
+
+/// Carries out an order, and hands the outcome to `answer`.
+///
+/// When `stop` is cancelled, or the answer cannot be given, what was claimed is given back.
+///
+/// # Errors
+/// [`StepError`].
+pub async fn operate(
+    source: &Source,
+    order: Order,
+    around: &Surroundings,
+    stop: CancellationToken,
+    answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
+    log: &mut dyn Write,
+) -> Result<Outcome, StepError> {
+    let mut ready = Ready::new(source, around, log)?;
+    let Order {
+        operation,
+        origin,
+        patience,
+        priority,
+        step,
+        lease,
+        rerun,
+    } = order;
+    let markers = rerun.filter(|_| operation.claims()).map(|rerun| Markers {
+        folder: around.temporary.join("pool-resource/markers"),
+        request: format!(
+            "{rerun} {:?} {} {} {operation:?} {step:?}",
+            ready.location, source.branch, source.pool
+        ),
+    });
+    let remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    let place = Place {
+        pool: source.pool.clone(),
+        branch: source.branch.clone(),
+    };
+    let reporter = Reporter::new(ready.gateway.take(), place);
+    let mut attempt = Attempt {
+        patience,
+        in_line: source.in_line.then_some(InLine {
+            priority,
+            renewal: source.ticket_renewal,
+        }),
+        meter: Meter::new(reporter),
+        step,
+        lease,
+        markers,
+        ..attempt(source, &ready, remote, origin, around, stop, log)
+    };
+    Ok(attempt.run(&operation, answer).await?)
+}
+
+/// What it takes to carry out an operation that does not wait, claims nothing, and is not told to a Pushgateway.
+pub(super) fn attempt<'a>(
+    source: &Source,
+    ready: &Ready,
+    remote: Remote,
+    origin: Origin,
+    around: &Surroundings,
+    stop: CancellationToken,
+    log: &'a mut dyn Write,
+) -> Attempt<'a> {
+    let pool = source.pool.clone();
+    let place = Place {
+        pool: pool.clone(),
+        branch: source.branch.clone(),
+    };
+    Attempt {
+        remote,
+        pool,
+        origin,
+        identity: ready.identity.clone(),
+        pace: ready.pace,
+        patience: None,
+        in_line: None,
+        meter: Meter::new(Reporter::new(None, place)),
+        paint: around.paint,
+        step: None,
+        lease: None,
+        markers: None,
+        marker: None,
+        stop,
+        log,
+    }
+}

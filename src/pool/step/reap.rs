@@ -1,0 +1,301 @@
+//! Reaping a pool: the claims are given back that nobody will give back any more.
+//!
+//! Look at the claims, ask the Concourse of the settings about the builds that made them, let the rules judge
+//! ([`crate::reap`]), and end each claim that is stale by a commit of its own, which says on what evidence. Whatever
+//! happens in between is left alone: a claim is ended only while it stands and its holder has not been heard of since
+//! the look ([`Right::Stale`]). A lock that cannot be judged is kept, and one that cannot be freed keeps no other from it.
+
+use std::fmt;
+use std::io::Write;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::operate::attempt;
+use super::{Ready, StepError, Surroundings, ask};
+use crate::attempt::{AttemptError, Meter, Outcome, read_pool};
+use crate::concourse::atc::{Atc, DEFAULT_LIMIT};
+use crate::concourse::{Reap, Source};
+use crate::ledger::{self, Held};
+use crate::lock::LockName;
+use crate::maker::{Heard, Maker};
+use crate::message::{self, Origin};
+use crate::metrics::{Place, Reporter};
+use crate::operation::{Operation, Right};
+use crate::reap::{self, Rules, Verdict};
+use crate::rules::{Refusal, State};
+use git::object::Oid;
+use git::{HistoryError, Store, StoreError};
+
+/// How long asking about all builds may take. Whoever has not been asked about by then is left to the next reaping.
+const LIMIT_OF_ASKING: Duration = Duration::from_secs(300);
+
+/// How much is shown of a reason, in characters. Whoever made a claim can give its build names of any length.
+const REASON_SHOWN: usize = 1000;
+
+/// What became of the claims of a pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reaping {
+    /// Each claim that stood, by the name of its lock.
+    pub decided: Vec<Decided>,
+    /// A version of the pool whose get does not fail: the last commit that freed a lock, else the last version at which
+    /// none was claimed.
+    pub version: Oid,
+}
+
+/// What was decided about one claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decided {
+    /// The lock.
+    pub lock: LockName,
+    /// Who holds it, fit for a log.
+    pub holder: String,
+    /// Since when, by his clock.
+    pub since: SystemTime,
+    /// What to do with the lock, and why.
+    pub verdict: Verdict,
+    /// What was done.
+    pub became: Became,
+}
+
+/// What was done about a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Became {
+    /// Nothing: the lock is kept.
+    Kept,
+    /// Nothing, because nothing was to be changed; else the lock would have been freed.
+    WouldBeFreed,
+    /// The claim was ended by this commit.
+    Freed(Oid),
+    /// Nothing: the claim has ended or was renewed meanwhile, as this says.
+    Lost(String),
+    /// Nothing, though it should have been ended, for this reason.
+    Failed(String),
+}
+
+impl Reaping {
+    /// The locks that were freed.
+    pub fn freed(&self) -> Vec<LockName> {
+        self.with(|became| matches!(became, Became::Freed(_)))
+    }
+
+    /// The locks that could not be freed.
+    pub fn failed(&self) -> Vec<LockName> {
+        self.with(|became| matches!(became, Became::Failed(_)))
+    }
+
+    /// The locks of which this became.
+    pub fn with(&self, of_interest: impl Fn(&Became) -> bool) -> Vec<LockName> {
+        let decided = self.decided.iter();
+        let decided = decided.filter(|decided| of_interest(&decided.became));
+        decided.map(|decided| decided.lock.clone()).collect()
+    }
+}
+
+impl fmt::Display for Decided {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Decided {
+            lock,
+            holder,
+            since,
+            verdict,
+            became,
+        } = self;
+        let why: String = verdict.why().chars().take(REASON_SHOWN).collect();
+        match became {
+            Became::Kept => write!(f, "kept `{lock}`")?,
+            Became::WouldBeFreed => write!(f, "would free `{lock}`")?,
+            Became::Freed(by) => write!(f, "freed `{lock}` with the commit {by}")?,
+            Became::Lost(_) => write!(f, "left `{lock}` alone")?,
+            Became::Failed(_) => write!(f, "warning: could not free `{lock}`")?,
+        }
+        write!(f, ", claimed ")?;
+        if let Some(since) = terminal::time::moment(*since) {
+            write!(f, "{since} ")?;
+        }
+        write!(f, "by {holder}: ")?;
+        match became {
+            Became::Lost(how) => write!(f, "{how}"),
+            Became::Failed(how) => write!(f, "{how}; it was to be freed: {why}"),
+            _ => write!(f, "{why}"),
+        }
+    }
+}
+
+/// Ends those claims of the source's pool that nobody will end any more, or says which they would be; tells on `log`
+/// about each claim why it is ended or kept, a line each.
+///
+/// # Errors
+/// [`StepError`], also when it was told to stop. What could not be done about single locks is no error here, see
+/// [`Reaping::failed`].
+pub async fn reap(
+    source: &Source,
+    settings: &Reap,
+    origin: Origin,
+    around: &Surroundings,
+    stop: CancellationToken,
+    log: &mut dyn Write,
+) -> Result<Reaping, StepError> {
+    let mut ready = Ready::new(source, around, log)?;
+    let pool = &source.pool;
+    let mut atc = match &settings.concourse {
+        Some(server) => {
+            let client = ready.http_client(source, around, &server.url)?;
+            Some(Atc::new(client, server, DEFAULT_LIMIT))
+        }
+        None => None,
+    };
+    let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    let looking = ask(&mut remote, &ready.pace, log, |history, snapshot| {
+        if !ledger::is_pool(history, snapshot.commit, pool)? {
+            return Ok(None);
+        }
+        let claims = ledger::claims(history, std::slice::from_ref(pool))?;
+        let version = ledger::settled_version(history, pool)?;
+        let claims = claims.into_values().flatten();
+        Ok(Some((*snapshot, claims.collect::<Vec<_>>(), version)))
+    });
+    let stopped = || StepError::from(AttemptError::Stopped);
+    let looked = tokio::select! {
+        looked = looking => looked?,
+        () = stop.cancelled() => return Err(stopped()),
+    };
+    let Some((snapshot, claims, version)) = looked else {
+        return Err(StepError::NoPool {
+            pool: pool.clone(),
+            branch: source.branch.clone(),
+            remote: ready.location.to_string(),
+        });
+    };
+    let state = read_pool(&remote, &snapshot, pool).map_err(|err| match err {
+        HistoryError::Store(err) => err,
+        HistoryError::Truncated => StoreError::Hole(snapshot.commit),
+    })?;
+
+    let judging = async {
+        let until = Instant::now() + LIMIT_OF_ASKING;
+        let mut judged = Vec::new();
+        for (lock, held) in claims {
+            let verdict = match state.as_ref().and_then(|pool| pool.state(&lock)) {
+                Some(State::Damaged(damage)) => Verdict::Keep(format!("it is damaged: {damage}")),
+                _ => judge(&held, settings, atc.as_mut(), until).await,
+            };
+            judged.push((lock, held, verdict));
+        }
+        judged
+    };
+    let judged = tokio::select! {
+        judged = judging => judged,
+        () = stop.cancelled() => return Err(stopped()),
+    };
+
+    let mut reaping = Reaping {
+        decided: Vec::new(),
+        version: version.unwrap_or(snapshot.commit),
+    };
+    let is_stale = |verdict: &Verdict| matches!(verdict, Verdict::Free(_));
+    let mut to_free = judged
+        .iter()
+        .filter(|(.., verdict)| is_stale(verdict))
+        .count();
+    let mut reporter = Some(Reporter::new(
+        ready.gateway.take(),
+        Place {
+            pool: pool.clone(),
+            branch: source.branch.clone(),
+        },
+    ));
+    let mut attempt = attempt(source, &ready, remote, origin, around, stop, log);
+    let mut in_vain: Option<String> = None;
+    for (lock, held, verdict) in judged {
+        let became = match (&verdict, &in_vain) {
+            (Verdict::Keep(_), _) => Became::Kept,
+            (Verdict::Free(_), _) if settings.dry_run => Became::WouldBeFreed,
+            (Verdict::Free(_), Some(why)) => Became::Failed(format!("not tried after {why}")),
+            (Verdict::Free(why), None) => {
+                to_free = to_free.saturating_sub(1);
+                // What the pool is like afterwards is told once.
+                if let Some(reporter) = reporter.take_if(|_| to_free == 0) {
+                    attempt.meter = Meter::new(reporter);
+                }
+                let release = release(&lock, &held, why);
+                let freed = Box::pin(attempt.run(&release, async |_: &Outcome| Ok(()))).await;
+                match freed {
+                    Ok(outcome) => {
+                        reaping.version = outcome.commit;
+                        Became::Freed(outcome.commit)
+                    }
+                    Err(AttemptError::Stopped) => return Err(stopped()),
+                    Err(AttemptError::Refused(
+                        refusal @ (Refusal::ClaimEnded { .. }
+                        | Refusal::Renewed { .. }
+                        | Refusal::NotAClaim { .. }),
+                    )) => Became::Lost(refusal.to_string()),
+                    Err(err) => {
+                        let why = terminal::chain(&err);
+                        // The next one would fare no better, after as long a time.
+                        if !matches!(
+                            err,
+                            AttemptError::Refused(_) | AttemptError::Rejected { .. }
+                        ) {
+                            in_vain = Some(why.clone());
+                        }
+                        Became::Failed(why)
+                    }
+                }
+            }
+        };
+        let decided = Decided {
+            holder: message::who(&held.message),
+            since: held.made,
+            lock,
+            verdict,
+            became,
+        };
+        terminal::say(attempt.log, format_args!("{decided}"));
+        reaping.decided.push(decided);
+    }
+    Ok(reaping)
+}
+
+/// What to do with a claim, as far as can be learnt until then.
+async fn judge(held: &Held, settings: &Reap, atc: Option<&mut Atc>, until: Instant) -> Verdict {
+    let maker = Maker::read(&held.message);
+    let heard = match (&maker, atc) {
+        (Maker::Unknown(why), _) => Heard::Unknown(why.clone()),
+        (Maker::Build(_), None) => Heard::Unknown("there is no Concourse to ask".to_owned()),
+        (Maker::Build(build), Some(atc)) => {
+            match timeout_at(until, atc.ask(build, held.made)).await {
+                Ok(heard) => heard,
+                Err(_) => Heard::Unheard(format!(
+                    "asking about all builds takes longer than {}",
+                    humantime::format_duration(LIMIT_OF_ASKING)
+                )),
+            }
+        }
+    };
+    let claim = reap::Claim {
+        made: held.made,
+        lease_end: held.lease_end,
+        maker: &maker,
+        heard: &heard,
+    };
+    let rules = Rules {
+        now: SystemTime::now(),
+        stale_after: settings.stale_after,
+    };
+    reap::judge(&claim, &rules)
+}
+
+fn release(lock: &LockName, held: &Held, why: &str) -> Operation {
+    Operation::Release {
+        locks: vec![lock.clone()],
+        right: Right::Stale {
+            claim: held.claim,
+            last_sign: held.last_sign,
+        },
+        reason: Some(why.chars().take(REASON_SHOWN).collect()),
+    }
+}

@@ -1,0 +1,451 @@
+//! What the pools of a repository look like now: who holds what, and who waits for what.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::far::Far;
+use super::{Ready, StepError, Surroundings};
+use crate::attempt::{self, Usual, component, refs_of_branch};
+use crate::concourse::Source;
+use crate::ledger::{self, Claims, Held, Older};
+use crate::line::{Need, PlaceName, Ticket, TicketText, in_order};
+use crate::lock::{Holding, LockName, PoolName};
+use crate::operation::Want;
+use crate::past;
+use crate::rules::{Damage, Pool, State};
+use git::object::Oid;
+use git::{Depth, HistoryError, Interest, Listing, Remote, Snapshot, Store, StoreError};
+use pace::{Pace, ride_out};
+use terminal::trying_again;
+
+/// How many tickets are read at most; those further back are taken to want any lock.
+const MOST_TICKETS: usize = 2000;
+
+/// How many commits are asked at most for how long holds take. It is a figure to go by, not a statistic.
+const RECENT_PAST: usize = 1000;
+
+/// After how many periods without a sign of life a ticket counts as left behind, as with those who wait.
+const LIVES: u32 = 3;
+
+/// Which pools are looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// The source's.
+    One,
+    /// Every one on the branch.
+    All,
+}
+
+/// The pools of a branch at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overview {
+    /// The repository, without credentials.
+    pub remote: String,
+    /// The branch.
+    pub branch: String,
+    /// The commit that it was at.
+    pub head: Oid,
+    /// The pools, in the order of their names.
+    pub pools: Vec<PoolView>,
+}
+
+/// One pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolView {
+    /// Where it is.
+    pub name: PoolName,
+    /// Its locks, in the order of their names.
+    pub locks: Vec<LockView>,
+    /// Those who wait, in the order in which they are served.
+    pub line: Vec<Waiter>,
+    /// For how long locks are held, if enough of the recent history is here to tell.
+    pub usual: Option<Usual>,
+}
+
+/// One lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockView {
+    /// Its name.
+    pub name: LockName,
+    /// Whether it is free.
+    pub standing: Standing,
+}
+
+/// Whether a lock is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody holds it.
+    Free,
+    /// Somebody does; `None` where no commit tells who.
+    Held(Option<Held>),
+    /// Nobody can tell, and somebody has to mend it.
+    Damaged(Damage, Option<Held>),
+}
+
+/// One who waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiter {
+    /// Who, in a few words.
+    pub who: String,
+    /// The page of the build.
+    pub url: Option<String>,
+    /// For what; `None` when its ticket does not tell.
+    pub need: Option<Need>,
+    /// Since when, in seconds since 1970, by its own clock.
+    pub since: Option<u64>,
+    /// How urgent it is.
+    pub priority: i32,
+    /// For how long it has shown no sign of life, when that is long enough for it to be taken for gone. One look can never
+    /// tell.
+    pub silent: Option<Duration>,
+}
+
+/// One who looks at pools, once or again and again.
+pub struct Viewer {
+    remote: Remote,
+    name: String,
+    which: Which,
+    pool: PoolName,
+    pace: Pace,
+    seen: Option<(Listing, Overview)>,
+    /// Made when it is first needed, which is seldom.
+    far: Option<Far>,
+    temporary: PathBuf,
+    /// The claims that stood at this commit.
+    claims: Option<(Oid, Claims)>,
+    /// What each ticket pointed to, since when, and what it says.
+    tickets: HashMap<String, Known>,
+}
+
+struct Known {
+    blob: Oid,
+    unchanged_since: Instant,
+    text: Option<TicketText>,
+}
+
+impl Viewer {
+    /// Gets ready to look; connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`StepError`] when the source does not hold together.
+    pub fn new(
+        source: &Source,
+        which: Which,
+        around: &Surroundings,
+        log: &mut dyn Write,
+    ) -> Result<Viewer, StepError> {
+        let ready = Ready::new(source, around, log)?;
+        let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+        remote.watch(&refs_of_branch(&source.branch));
+        Ok(Viewer {
+            remote,
+            name: ready.location.to_string(),
+            which,
+            pool: source.pool.clone(),
+            pace: ready.pace,
+            seen: None,
+            far: None,
+            temporary: around.temporary.clone(),
+            claims: None,
+            tickets: HashMap::new(),
+        })
+    }
+
+    /// Looks what there is: one listing, and a fetch when something has moved since the last look.
+    ///
+    /// # Errors
+    /// [`StepError`].
+    pub async fn look(&mut self, log: &mut dyn Write) -> Result<Overview, StepError> {
+        let (listing, snapshot) = self.list(log).await?;
+        self.note_tickets(&listing);
+        let fresh = match (self.seen.take(), snapshot) {
+            (Some((_, seen)), None) => seen,
+            (_, Some(snapshot)) => self.read(snapshot, log).await?,
+            // The first look asks for the head.
+            (None, None) => {
+                let limit = self.pace.fault_limit;
+                let never = CancellationToken::new();
+                let snapshot =
+                    attempt::snapshot(&mut self.remote, Depth::RECENT, limit, &never, log).await?;
+                self.read(snapshot, log).await?
+            }
+        };
+        let overview = self.with_lines(fresh, &listing);
+        self.seen = Some((listing, overview.clone()));
+        Ok(overview)
+    }
+
+    async fn list(
+        &mut self,
+        log: &mut dyn Write,
+    ) -> Result<(Listing, Option<Snapshot>), StepError> {
+        let never = CancellationToken::new();
+        let known_head = self.seen.as_ref().map(|(listing, _)| listing.head);
+        let tickets = &self.tickets;
+        let interest = |listing: &Listing| {
+            let unread = listing.watched.iter().filter(|(name, _)| {
+                let known = tickets.get(*name);
+                known.is_none_or(|known| known.text.is_none())
+            });
+            let unread: Vec<Oid> = unread.map(|(_, blob)| *blob).take(MOST_TICKETS).collect();
+            if known_head == Some(listing.head) && unread.is_empty() {
+                Interest::Nothing
+            } else {
+                Interest::Head(Depth::RECENT, unread)
+            }
+        };
+        let remote = &mut self.remote;
+        let found = ride_out(
+            self.pace.fault_limit,
+            &never,
+            &mut trying_again(log),
+            async || remote.look(false, &interest).await,
+        )
+        .await;
+        for line in self.remote.take_notices() {
+            terminal::say(log, format_args!("{line}"));
+        }
+        let (listing, snapshot) = found?;
+        // Only new tickets: what is known of the pools holds.
+        let snapshot = snapshot.filter(|snapshot| known_head != Some(snapshot.commit));
+        Ok((listing, snapshot))
+    }
+
+    /// Reads the pools at a commit, going back in the history until all claims are found.
+    async fn read(
+        &mut self,
+        mut snapshot: Snapshot,
+        log: &mut dyn Write,
+    ) -> Result<Overview, StepError> {
+        let never = CancellationToken::new();
+        let limit = self.pace.fault_limit;
+        let names = self.names(&snapshot)?;
+        if self.which == Which::One && names.is_empty() {
+            return Err(StepError::NoPool {
+                pool: self.pool.clone(),
+                branch: self.remote.branch().to_owned(),
+                remote: self.name.clone(),
+            });
+        }
+        let mut looked_far = false;
+        let claims = loop {
+            let history = self.remote.history(&snapshot);
+            let known = self.claims.as_ref().map(|(at, claims)| (*at, claims));
+            let (mut claims, older) =
+                ledger::claims_here(&history, &names, known).map_err(at_the_head)?;
+            let Some(older) = older else { break claims };
+            if snapshot.depth >= Depth::LONG && !looked_far {
+                looked_far = true;
+                let far = far(&mut self.far, &self.remote, &self.temporary)?;
+                let found = ride_out(limit, &never, &mut trying_again(log), async || {
+                    far.claims(snapshot.commit, &older).await
+                })
+                .await?;
+                if let Some(found) = found {
+                    for (pool, found) in found {
+                        claims.entry(pool).or_default().extend(found);
+                    }
+                    break claims;
+                }
+            }
+            let mut deeper = attempt::deeper(snapshot.depth, HistoryError::Truncated)?;
+            if deeper < Depth::LONG && are_older(&claims, &older, snapshot.depth, deeper) {
+                deeper = Depth::LONG;
+            }
+            let ask_far =
+                deeper == Depth::LONG && are_older(&claims, &older, snapshot.depth, deeper);
+            snapshot = if ask_far {
+                let far = far(&mut self.far, &self.remote, &self.temporary)?;
+                let near = attempt::snapshot(&mut self.remote, deeper, limit, &never, log);
+                // What fails here is tried again when it is needed.
+                let (near, _) = tokio::join!(near, far.fetch());
+                near?
+            } else {
+                attempt::snapshot(&mut self.remote, deeper, limit, &never, log).await?
+            };
+        };
+        self.claims = Some((snapshot.commit, claims.clone()));
+        Ok(Overview {
+            remote: self.name.clone(),
+            branch: self.remote.branch().to_owned(),
+            head: snapshot.commit,
+            pools: self.pools(&snapshot, names, claims)?,
+        })
+    }
+
+    /// The pools that are looked at, in order.
+    fn names(&self, snapshot: &Snapshot) -> Result<Vec<PoolName>, StepError> {
+        let history = self.remote.history(snapshot);
+        let names = match self.which {
+            Which::All => past::pools(&history, snapshot.commit)
+                .map(|pools| pools.into_iter().collect::<Vec<_>>()),
+            Which::One => ledger::is_pool(&history, snapshot.commit, &self.pool)
+                .map(|is_there| is_there.then(|| self.pool.clone()).into_iter().collect()),
+        };
+        names.map_err(at_the_head)
+    }
+
+    fn pools(
+        &self,
+        snapshot: &Snapshot,
+        names: Vec<PoolName>,
+        mut claims: BTreeMap<PoolName, BTreeMap<LockName, Held>>,
+    ) -> Result<Vec<PoolView>, StepError> {
+        let history = self.remote.history(snapshot);
+        let mut holds: BTreeMap<PoolName, Vec<Duration>> = BTreeMap::new();
+        let mut commits = 0;
+        let about = |pool: &PoolName| names.binary_search(pool).is_ok();
+        // Where the history ends that is here, there is nothing more to learn.
+        let _ = past::holds(&history, &about, &mut |_, begun| {
+            for hold in begun {
+                let held = hold.end.map(|end| u64::try_from(end.at - hold.since));
+                let held = held.and_then(Result::ok).map(Duration::from_secs);
+                holds.entry(hold.pool).or_default().extend(held);
+            }
+            commits += 1;
+            if commits < RECENT_PAST {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+
+        let mut pools = Vec::new();
+        for name in names {
+            let list = |holding| history.list(snapshot.commit, &name.folder(holding));
+            let claimed = list(Holding::Claimed).map_err(at_the_head)?;
+            let unclaimed = list(Holding::Unclaimed).map_err(at_the_head)?;
+            let pool = Pool::new(name.clone(), &claimed, &unclaimed);
+            let mut claims = claims.remove(&name).unwrap_or_default();
+            let locks = pool.locks().map(|(lock, state)| LockView {
+                name: lock.clone(),
+                standing: match state {
+                    State::Unclaimed(_) => Standing::Free,
+                    State::Claimed(_) => Standing::Held(claims.remove(lock)),
+                    State::Damaged(damage) => Standing::Damaged(damage, claims.remove(lock)),
+                },
+            });
+            pools.push(PoolView {
+                locks: locks.collect(),
+                line: Vec::new(),
+                usual: Usual::of(holds.remove(&name).unwrap_or_default()),
+                name,
+            });
+        }
+        Ok(pools)
+    }
+
+    /// Takes in what a listing says of the tickets.
+    fn note_tickets(&mut self, listing: &Listing) {
+        let now = Instant::now();
+        let store = self.remote.store();
+        let mut found = HashMap::new();
+        for (name, blob) in &listing.watched {
+            let known = self.tickets.remove(name);
+            let read = || TicketText::parse(&store.small_blob(*blob, 64 * 1024).ok()??);
+            let known = match known {
+                Some(known) if known.blob == *blob => known,
+                Some(known) => Known {
+                    blob: *blob,
+                    unchanged_since: now,
+                    text: known.text,
+                },
+                None => Known {
+                    blob: *blob,
+                    unchanged_since: now,
+                    text: None,
+                },
+            };
+            let text = known.text.or_else(read);
+            found.insert(name.clone(), Known { text, ..known });
+        }
+        self.tickets = found;
+    }
+
+    /// Puts those who wait into the pools that they wait for.
+    fn with_lines(&self, mut overview: Overview, listing: &Listing) -> Overview {
+        for pool in &mut overview.pools {
+            let start = format!("{}/", component(pool.name.as_str()));
+            let mut known: HashMap<String, &Known> = HashMap::new();
+            let mut tickets = Vec::new();
+            for name in listing.watched.keys() {
+                let place = name.strip_prefix(&start).and_then(PlaceName::parse);
+                let (Some(place), Some(ticket)) = (place, self.tickets.get(name)) else {
+                    continue;
+                };
+                known.insert(place.id.clone(), ticket);
+                let need = ticket.text.as_ref().map(|text| text.need.clone());
+                tickets.push(Ticket {
+                    place,
+                    need: need.unwrap_or_else(|| Need::Any(Want::default())),
+                });
+            }
+            let line = in_order(tickets).into_iter().filter_map(|ticket| {
+                let known = known.get(&ticket.place.id)?;
+                Some(known.waiter(&ticket.place))
+            });
+            pool.line = line.collect();
+        }
+        overview
+    }
+}
+
+/// What `far` has, made if there is nothing yet: a remote of its own, over the connections of this one.
+fn far<'a>(
+    far: &'a mut Option<Far>,
+    remote: &Remote,
+    temporary: &Path,
+) -> Result<&'a mut Far, StoreError> {
+    Ok(match far {
+        Some(far) => far,
+        None => far.insert(Far::new(remote.beside(Store::temporary(temporary)?))),
+    })
+}
+
+/// Whether some claims are likely to be older than what `deeper` would bring, where so many have been found up to `depth`: if
+/// of those that are left as many are found in each further part of the history as in the one that is here.
+fn are_older(found: &Claims, older: &Older, depth: Depth, deeper: Depth) -> bool {
+    let left = older.locks.len() as f64;
+    let found: usize = found.values().map(BTreeMap::len).sum();
+    // One more than were found: that a few are not there says little.
+    let share = left / (left + found as f64 + 1.0);
+    left * share.powi(deeper.parts(depth) - 1) >= 0.5
+}
+
+/// What stands at the head is here; what is not is lost.
+fn at_the_head(err: HistoryError) -> StepError {
+    match err {
+        HistoryError::Store(err) => err.into(),
+        // The depth does not matter: there is always one commit.
+        HistoryError::Truncated => StepError::NoSuchVersion("the head".to_owned()),
+    }
+}
+
+impl Known {
+    fn waiter(&self, place: &PlaceName) -> Waiter {
+        let text = self.text.as_ref();
+        let renewal = text.map_or(Duration::from_secs(20), |text| text.renewal);
+        let silent = self.unchanged_since.elapsed();
+        let who = text.map(|text| {
+            let subject = text.subject.as_str();
+            let who = subject.rsplit_once("waiting for ");
+            who.map_or(subject, |(who, _)| who).trim().to_owned()
+        });
+        Waiter {
+            who: who
+                .filter(|who| !who.is_empty())
+                .map_or("somebody".to_owned(), |who| terminal::one_line(&who)),
+            url: text.and_then(|text| text.url.clone()),
+            need: text.map(|text| text.need.clone()),
+            since: text.map(|text| text.since),
+            priority: place.priority,
+            silent: (silent >= renewal.saturating_mul(LIVES)).then_some(silent),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What the pages of the crates say that is not there.
+
+use crate::plan::{crates, sources};
+
+#[track_caller]
+fn assert_absent(folder: &str, absent: &[&str]) {
+    for (path, code) in sources(folder) {
+        for word in absent {
+            assert!(!code.contains(word), "{} has `{word}`", path.display());
+        }
+    }
+}
+
+/// A module of `pool` and what is below it.
+fn module(name: &str) -> Vec<(std::path::PathBuf, String)> {
+    let is_of = |path: &std::path::Path| {
+        path.starts_with(format!("src/pool/{name}"))
+            || path == std::path::Path::new(&format!("src/pool/{name}.rs"))
+    };
+    let mut all = sources("src/pool");
+    all.retain(|(path, _)| is_of(path));
+    assert!(!all.is_empty(), "{name}");
+    all
+}
+
+#[test]
+fn the_rules_do_no_io_and_read_no_clock() {
+    let outside = [
+        "std::fs",
+        "std::env",
+        "std::net",
+        "std::process",
+        "std::thread",
+        "tokio",
+        "::now()",
+        "net::http",
+        "rand::",
+    ];
+    for name in [
+        "lock",
+        "operation",
+        "message",
+        "maker",
+        "line",
+        "metadata",
+        "rules",
+        "reap",
+        "show",
+    ] {
+        for (path, code) in module(name) {
+            for word in outside {
+                assert!(!code.contains(word), "{} has `{word}`", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_ground_floors_do_no_io() {
+    let outside = [
+        "std::fs",
+        "std::net",
+        "std::process",
+        "tokio::net",
+        "tokio::fs",
+    ];
+    assert_absent("src/pace", &outside);
+    assert_absent("src/terminal", &outside);
+}
+
+#[test]
+fn git_knows_nothing_of_locks() {
+    assert_absent("src/git", &["lock_name", "claimed", "LockName", "pool::"]);
+}
+
+#[test]
+fn only_child_starts_processes() {
+    for name in crates() {
+        if name != "child" {
+            assert_absent(&format!("src/{name}"), &["Command::new"]);
+        }
+    }
+    assert_absent("cmd", &["Command::new"]);
+}
+
+#[test]
+fn only_the_programs_read_the_environment_or_end_the_process() {
+    for name in crates() {
+        let absent = ["env::var", "env::args", "process::exit", "ExitCode"];
+        assert_absent(&format!("src/{name}"), &absent);
+    }
+}
+
+#[test]
+fn only_where_the_wire_begins_can_anything_be_serialized() {
+    for name in ["pace", "terminal", "net", "child", "git"] {
+        assert_absent(&format!("src/{name}"), &["Serialize", "Deserialize"]);
+    }
+    for (path, code) in sources("src/pool") {
+        let is_wire = ["concourse", "metadata"].iter().any(|name| {
+            path.to_str()
+                .unwrap()
+                .starts_with(&format!("src/pool/{name}"))
+        });
+        let has_any = ["Serialize", "Deserialize"]
+            .iter()
+            .any(|word| code.contains(word));
+        assert!(is_wire || !has_any, "{}", path.display());
+    }
+}

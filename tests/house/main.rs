@@ -1,0 +1,14 @@
+//! What the house is like: its rooms, its arrows, and what each room may know. Reads manifests, sources and pages, and runs
+//! nothing of ours.
+#![allow(clippy::unwrap_used)]
+
+/// Which crate may use which, and inside `pool` which module.
+mod arrows;
+/// What each crate brings into the programs, and which Rust that needs.
+mod dependencies;
+/// What the pages of the crates say that is not there.
+mod invariants;
+/// Manifests and sources, read.
+mod plan;
+/// Every file of every suite is run.
+mod suites;

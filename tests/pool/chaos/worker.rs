@@ -1,0 +1,548 @@
+//! Those who want locks: each a thread that starts one process after another, as a pipeline would, and does harm to some.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+use super::reading::blob;
+use super::story::{Asked, Ending, Hold, POOL, Run};
+use support::server::havoc::Havoc;
+use support::step::Running;
+use support::{Answer, Step, TestRemote};
+
+/// How long a step may go on once nothing disturbs it any more and nobody gets anything done: much longer than it ever
+/// does.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// What all workers share.
+pub struct Stage<'a> {
+    /// The repository.
+    pub remote: &'a TestRemote,
+    /// Set when nothing is to be disturbed any more, and no new round begun.
+    pub over: AtomicBool,
+    /// The containers that nobody runs a step in any more, though a claim may have been left there.
+    pub abandoned: Mutex<BTreeSet<String>>,
+    /// Commits of which a run said that they may be on the branch.
+    pub admitted: Mutex<BTreeSet<String>>,
+    /// Where the branch was when it was last looked at, and since when.
+    pub head: Mutex<(String, Instant)>,
+}
+
+impl Stage<'_> {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Looks where the branch is.
+    pub fn look(&self) {
+        let head = self.remote.head();
+        let mut known = self.head.lock().unwrap();
+        if known.0 != head {
+            *known = (head, Instant::now());
+        }
+    }
+}
+
+/// A lock in our hands.
+struct Held {
+    lock: String,
+    claim: String,
+    /// The files that prove it.
+    files: Vec<(String, Vec<u8>)>,
+}
+
+/// What one worker has seen.
+#[derive(Default)]
+pub struct Diary {
+    /// Its processes.
+    pub runs: Vec<Run>,
+    /// Its locks.
+    pub holds: Vec<Hold>,
+    /// What should not be, and is nothing that the history could tell.
+    pub oddities: Vec<String>,
+    /// How often each signal was sent.
+    pub signals: BTreeMap<&'static str, usize>,
+}
+
+/// Where a worker has its steps run.
+struct Container {
+    name: String,
+    step: Option<Step>,
+    runs: usize,
+}
+
+/// Harm that is about to be done to a process.
+struct Blow {
+    signal: &'static str,
+    /// From its start, or from when its push comes by.
+    after: Duration,
+    at_push: bool,
+}
+
+/// One of them.
+pub struct Worker<'a> {
+    name: String,
+    stage: &'a Stage<'a>,
+    relay: Option<&'a Havoc>,
+    /// Tells the relay that a push of ours is going to be struck.
+    danger: Arc<AtomicBool>,
+    uri: String,
+    dice: StdRng,
+    containers: usize,
+    contents: usize,
+    diary: Diary,
+}
+
+impl<'a> Worker<'a> {
+    /// One who goes to the repository by a relay of its own.
+    pub fn new(
+        name: &str,
+        stage: &'a Stage<'a>,
+        relay: &'a Havoc,
+        danger: Arc<AtomicBool>,
+        seed: u64,
+    ) -> Worker<'a> {
+        Worker {
+            name: name.to_owned(),
+            stage,
+            relay: Some(relay),
+            danger,
+            uri: format!("http://127.0.0.1:{}/git/locks.git", relay.port()),
+            dice: StdRng::seed_from_u64(seed),
+            containers: 0,
+            contents: 0,
+            diary: Diary::default(),
+        }
+    }
+
+    /// One who goes there directly, and whom nobody disturbs.
+    pub fn operator(stage: &'a Stage<'a>) -> Worker<'a> {
+        Worker {
+            name: "operator".to_owned(),
+            stage,
+            relay: None,
+            danger: Arc::default(),
+            uri: stage.remote.uri(),
+            dice: StdRng::seed_from_u64(0),
+            containers: 0,
+            contents: 0,
+            diary: Diary::default(),
+        }
+    }
+
+    /// Acquires and releases until it is over.
+    pub fn acquire_again_and_again(mut self, locks: &[&str]) -> Diary {
+        while !self.stage.is_over() {
+            let asked = match self.dice.random_range(0..10) {
+                0..3 => Asked::Claim(locks[self.dice.random_range(0..locks.len())].to_owned()),
+                _ => Asked::Acquire,
+            };
+            if let Some(held) = self.get(&asked) {
+                let held = self.hold(held);
+                self.give_back(&held, false);
+            }
+        }
+        self.diary
+    }
+
+    /// Adds, updates, claims and removes a lock of its own, which others may acquire too, until it is over.
+    pub fn keep_a_lock(mut self, lock: &str) -> Diary {
+        while !self.stage.is_over() {
+            let content = self.content();
+            let what = (lock.to_owned(), blob(&content));
+            match self.dice.random_range(0..4) {
+                0 => drop(self.change(&Asked::Add(what.0, what.1), &content)),
+                1 => drop(self.change(&Asked::Update(what.0, what.1, None), &content)),
+                n => {
+                    let asked = if n == 2 {
+                        Asked::AddClaimed(what.0, what.1)
+                    } else {
+                        Asked::Claim(what.0)
+                    };
+                    let Some(held) = self.get_with(&asked, &content) else {
+                        continue;
+                    };
+                    let held = self.hold(held);
+                    let removes = self.dice.random_bool(0.7);
+                    self.give_back(&held, removes);
+                }
+            }
+        }
+        self.diary
+    }
+
+    /// Ends what steps have left behind of which nobody will take care any more.
+    pub fn clean_up(&mut self) {
+        let remote = self.stage.remote;
+        for lock in remote.list(&format!("{POOL}/claimed")) {
+            let path = format!("{POOL}/claimed/{lock}");
+            let claim = remote.git(&[
+                "log",
+                "-1",
+                "--diff-filter=A",
+                "--no-renames",
+                "--format=%H %s",
+                "main",
+                "--",
+                &path,
+            ]);
+            let (claim, subject) = claim.split_once(' ').unwrap_or((&claim, ""));
+            let left = self.stage.admitted.lock().unwrap().contains(claim)
+                || container_of(subject)
+                    .is_some_and(|name| self.stage.abandoned.lock().unwrap().contains(&name));
+            if left {
+                let files = proof(&lock, claim);
+                let held = Held {
+                    lock,
+                    claim: claim.to_owned(),
+                    files,
+                };
+                let asked = Asked::Release(held.lock.clone(), held.claim.clone());
+                let mut container = self.container();
+                self.run(
+                    &mut container,
+                    &asked,
+                    json!({"release": "lock"}),
+                    &held.files,
+                );
+            }
+        }
+    }
+
+    /// What it has seen.
+    pub fn into_diary(self) -> Diary {
+        self.diary
+    }
+
+    fn content(&mut self) -> Vec<u8> {
+        self.contents += 1;
+        format!("{} has written this, {}\n", self.name, self.contents).into_bytes()
+    }
+
+    fn container(&mut self) -> Container {
+        self.containers += 1;
+        let mut step = Step::with_source(json!({
+            "uri": self.uri, "branch": "main", "pool": POOL, "retry_delay": "300ms",
+            "connect_timeout": "2s", "silence_timeout": "2s", "attempt_timeout": "8s", "fault_timeout": "20s",
+            // Those who are killed leave their tickets, for three times as long: much shorter than `PATIENCE`.
+            "ticket_renewal": "3s",
+        }));
+        let id = format!("{}-{}", self.name, self.containers);
+        for (name, value) in [
+            ("BUILD_ID", id.as_str()),
+            ("BUILD_JOB_NAME", &self.name),
+            ("BUILD_PIPELINE_NAME", "pool"),
+            ("BUILD_TEAM_NAME", "chaos"),
+            ("ATC_EXTERNAL_URL", "https://ci.example.com"),
+        ] {
+            step = step.env(name, value);
+        }
+        Container {
+            name: format!("{} {}", self.name, self.containers),
+            step: Some(step),
+            runs: 0,
+        }
+    }
+
+    fn get(&mut self, asked: &Asked) -> Option<Held> {
+        self.get_with(asked, b"")
+    }
+
+    /// Wants a lock, and runs the step again in the same container if it is killed; or gives up, at some point.
+    fn get_with(&mut self, asked: &Asked, content: &[u8]) -> Option<Held> {
+        let mut params = match asked {
+            Asked::Acquire => json!({"acquire": true}),
+            Asked::Claim(lock) => json!({"claim": lock}),
+            Asked::AddClaimed(..) => json!({"add_claimed": "lock"}),
+            other => panic!("{other:?} grants nothing"),
+        };
+        match self.dice.random_range(0..8) {
+            0 => params["try"] = true.into(),
+            1 => params["timeout"] = "1s".into(),
+            _ => {}
+        }
+        let mut files = Vec::new();
+        if let Asked::AddClaimed(lock, _) = asked {
+            files.push(("lock/name".to_owned(), lock.clone().into_bytes()));
+            files.push(("lock/metadata".to_owned(), content.to_owned()));
+        }
+        let mut container = self.container();
+        loop {
+            let again = match self.run(&mut container, asked, params.clone(), &files) {
+                Ending::Told(lock, claim) => {
+                    return Some(Held {
+                        files: proof(&lock, &claim),
+                        lock,
+                        claim,
+                    });
+                }
+                // Told to stop, or not to be had. Nobody runs that again.
+                Ending::Failed(_) => false,
+                Ending::Vanished => self.dice.random_bool(0.6) && !self.stage.is_over(),
+            };
+            if !again {
+                let mut abandoned = self.stage.abandoned.lock().unwrap();
+                if self
+                    .diary
+                    .runs
+                    .last()
+                    .is_some_and(|run| run.ending == Ending::Vanished)
+                {
+                    abandoned.insert(container.name);
+                }
+                return None;
+            }
+        }
+    }
+
+    /// Has a lock for a while, and perhaps does something with it.
+    fn hold(&mut self, mut held: Held) -> Held {
+        let mut seen = vec![self.stage.remote.head()];
+        if self.dice.random_bool(0.25) {
+            self.fetch(&mut held);
+            seen.push(self.stage.remote.head());
+        }
+        std::thread::sleep(Duration::from_millis(self.dice.random_range(0..300)));
+        if self.dice.random_bool(0.15) && held.lock.starts_with("own") {
+            let content = self.content();
+            let asked = Asked::Update(held.lock.clone(), blob(&content), Some(held.claim.clone()));
+            self.change(&asked, &content);
+        }
+        seen.push(self.stage.remote.head());
+        self.diary.holds.push(Hold {
+            worker: self.name.clone(),
+            lock: held.lock.clone(),
+            claim: held.claim.clone(),
+            seen,
+        });
+        held
+    }
+
+    /// Fetches what the put before has answered, as Concourse does, and goes on with the files that are there then.
+    fn fetch(&mut self, held: &mut Held) {
+        let container = self.container();
+        let Some(step) = &container.step else { return };
+        let (answer, folder) = step.get(&held.claim);
+        if answer.code != Some(0) {
+            self.odd(&format!("cannot get {}", held.claim), &answer);
+            return;
+        }
+        let read = |name: &str| std::fs::read(folder.join(name)).unwrap_or_default();
+        let files: Vec<_> = held
+            .files
+            .iter()
+            .map(|(path, _)| (path.clone(), read(path.trim_start_matches("lock/"))))
+            .collect();
+        if files == held.files {
+            held.files = files;
+        } else {
+            self.odd(&format!("got {files:?} of {}", held.claim), &answer);
+        }
+    }
+
+    /// Releases, or removes, until it is told that it is done: whatever happens on the way.
+    fn give_back(&mut self, held: &Held, removes: bool) {
+        let (lock, claim) = (held.lock.clone(), held.claim.clone());
+        let (asked, params) = if removes {
+            (Asked::Remove(lock, claim), json!({"remove": "lock"}))
+        } else {
+            (Asked::Release(lock, claim), json!({"release": "lock"}))
+        };
+        let mut container = self.container();
+        let mut undisturbed = 0;
+        while undisturbed < 3 {
+            undisturbed += usize::from(self.stage.is_over());
+            let ending = self.run(&mut container, &asked, params.clone(), &held.files);
+            if matches!(ending, Ending::Told(..)) {
+                return;
+            }
+        }
+        let oddity = format!("{} cannot do {asked:?}", self.name);
+        self.diary.oddities.push(oddity);
+    }
+
+    /// Changes a lock, or does not: others may have it, or have been faster.
+    fn change(&mut self, asked: &Asked, content: &[u8]) -> Ending {
+        let (lock, claim, params) = match asked {
+            Asked::Add(lock, _) => (lock, None, json!({"add": "lock"})),
+            Asked::Update(lock, _, claim) => (
+                lock,
+                claim.as_ref(),
+                json!({"update": "lock", "timeout": "2s"}),
+            ),
+            other => panic!("{other:?} is no change"),
+        };
+        let mut files = match claim {
+            Some(claim) => proof(lock, claim),
+            None => vec![("lock/name".to_owned(), lock.clone().into_bytes())],
+        };
+        files.push(("lock/metadata".to_owned(), content.to_owned()));
+        let mut container = self.container();
+        self.run(&mut container, asked, params, &files)
+    }
+
+    fn odd(&mut self, what: &str, answer: &Answer) {
+        let name = &self.name;
+        let Answer {
+            code,
+            stdout,
+            stderr,
+        } = answer;
+        self.diary.oddities.push(format!(
+            "{name} {what}: exit {code:?}, stdout {stdout:?}, stderr:\n{stderr}"
+        ));
+    }
+
+    /// Runs one process, perhaps to a bad end, and takes down what became of it.
+    fn run(
+        &mut self,
+        container: &mut Container,
+        asked: &Asked,
+        params: Value,
+        files: &[(String, Vec<u8>)],
+    ) -> Ending {
+        container.runs += 1;
+        let number = container.name.split(' ').nth(1).unwrap_or_default();
+        let build = format!("{number}.{}", container.runs);
+        let step = container.step.take().unwrap().env("BUILD_NAME", &build);
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|(path, content)| (path.as_str(), content.as_slice()))
+            .collect();
+        let blow = self.blow(asked.claims(), container.runs > 1);
+        let pushes = self.relay.map_or(0, Havoc::pushes);
+        let running = step.start_put_with(params, &files);
+        container.step = Some(step);
+        let answer = self.watch(running, blow, pushes);
+
+        let ending = self.ending(asked, &answer);
+        if let Ending::Failed(named) = &ending {
+            let mut admitted = self.stage.admitted.lock().unwrap();
+            admitted.extend(named.iter().cloned());
+        }
+        self.diary.runs.push(Run {
+            actor: format!("chaos/pool/{} build {build}", self.name),
+            worker: self.name.clone(),
+            container: container.name.clone(),
+            asked: asked.clone(),
+            ending: ending.clone(),
+        });
+        ending
+    }
+
+    /// A run that comes after another one looks first for what that has left, and pushes nothing.
+    fn blow(&mut self, claims: bool, again: bool) -> Option<Blow> {
+        let strikes = self.dice.random_bool(match (claims, again) {
+            (true, true) => 0.6,
+            (true, false) => 0.5,
+            (false, _) => 0.25,
+        });
+        let signal = if self.dice.random_bool(0.5) {
+            "KILL"
+        } else {
+            "TERM"
+        };
+        let at_push = self.dice.random_bool(if again { 0.2 } else { 0.7 });
+        // From a push to the end of its process it is some 20 ms, if nothing delays it.
+        let most = match self.dice.random_range(0..4) {
+            0 => 200,
+            _ if at_push => 25,
+            _ if again => 60,
+            _ => 1000,
+        };
+        let after = Duration::from_millis(self.dice.random_range(0..most));
+        let may_strike = strikes && self.relay.is_some() && !self.stage.is_over();
+        self.danger.store(may_strike && at_push, Ordering::SeqCst);
+        may_strike.then_some(Blow {
+            signal,
+            after,
+            at_push,
+        })
+    }
+
+    /// Waits for the end of a process, having done to it what is to be done.
+    fn watch(&mut self, mut running: Running, mut blow: Option<Blow>, pushes: usize) -> Answer {
+        let started = Instant::now();
+        let mut pushed = None;
+        let mut over = None;
+        while running.is_running() {
+            if pushed.is_none() && self.relay.is_some_and(|relay| relay.pushes() > pushes) {
+                pushed = Some(Instant::now());
+            }
+            let due = blow.take_if(|blow| {
+                let from = if blow.at_push { pushed } else { Some(started) };
+                from.is_some_and(|from| from.elapsed() >= blow.after)
+            });
+            if let Some(blow) = due {
+                running.signal(blow.signal);
+                *self.diary.signals.entry(blow.signal).or_default() += 1;
+            }
+            if self.stage.is_over() {
+                let since = *over.get_or_insert_with(Instant::now);
+                let (_, moved) = *self.stage.head.lock().unwrap();
+                if since.max(moved).elapsed() > PATIENCE {
+                    let oddity = format!("{} waits in vain: {}", self.name, running.stderr());
+                    self.diary.oddities.push(oddity);
+                    // It has to give back what it may have, too.
+                    running.signal("TERM");
+                    break;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        running.finish()
+    }
+
+    fn ending(&mut self, asked: &Asked, answer: &Answer) -> Ending {
+        let told = serde_json::from_str::<Value>(&answer.stdout).ok();
+        let told = told.and_then(|told| {
+            let text = |value: &Value| value.as_str().map(str::to_owned);
+            Some(Ending::Told(
+                text(&told["metadata"][0]["value"])?,
+                text(&told["version"]["ref"])?,
+            ))
+        });
+        match (answer.code, told) {
+            // Whoever is killed after the last word has said it.
+            (Some(0) | None, Some(told)) => return told,
+            (None, None) => return Ending::Vanished,
+            (Some(1), None) if answer.stdout.is_empty() && answer.stderr.contains("error: ") => {}
+            // The signal came with the last byte of the answer, of which nobody takes any notice then.
+            (Some(1), Some(_)) if answer.stderr.contains("error: stopped by a signal") => {}
+            _ => self.odd(&format!("{asked:?}"), answer),
+        }
+        if answer.stderr.contains("panicked") {
+            self.odd(&format!("{asked:?}"), answer);
+        }
+        // Those who hold a lock are named too; that is no admission.
+        let errors = answer.stderr.lines().filter(|line| {
+            line.starts_with("error: ") && !line.contains(" is held") && !line.contains("has ended")
+        });
+        let words = errors.flat_map(|line| line.split(|c: char| !c.is_ascii_hexdigit()));
+        Ending::Failed(
+            words
+                .filter(|word| word.len() == 40)
+                .map(str::to_owned)
+                .collect(),
+        )
+    }
+}
+
+fn proof(lock: &str, claim: &str) -> Vec<(String, Vec<u8>)> {
+    vec![
+        ("lock/name".to_owned(), format!("{lock}\n").into_bytes()),
+        ("lock/claim".to_owned(), format!("{claim}\n").into_bytes()),
+    ]
+}
+
+/// The container of the run that made a commit with this subject.
+fn container_of(subject: &str) -> Option<String> {
+    let (worker, rest) = subject.strip_prefix("chaos/pool/")?.split_once(" build ")?;
+    let (number, _) = rest.split_once('.')?;
+    Some(format!("{worker} {number}"))
+}

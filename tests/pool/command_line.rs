@@ -1,0 +1,505 @@
+//! The command line: each command, its settings, its answers and exit codes.
+
+use std::fs;
+
+use serde_json::json;
+
+use support::remote::Hand;
+use support::server::atc::{Job, SimulatedAtc, USER};
+use support::{Pool, TestRemote};
+
+const MARKER: &str = "MARKER-of-a-secret";
+
+#[test]
+fn a_claim_prints_the_lock_and_says_in_the_history_who_made_it_and_until_when() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws");
+
+    assert_eq!(
+        pool.run(&["claim", "env-1", "--lease", "2h"]).text(),
+        "env-1\n"
+    );
+
+    assert_eq!(remote.subjects()[0], "anna claiming: env-1");
+    assert!(remote.message(&remote.head()).contains("Pool-Lease: "));
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+}
+
+#[test]
+fn what_cannot_be_had_now_is_exit_code_1_and_what_is_wrong_is_2() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws");
+    pool.run(&["claim", "env-1"]).text();
+
+    pool.run(&["claim", "env-1", "--try"])
+        .assert_code(1, &["is held since", "anna"]);
+    pool.run(&["acquire", "--timeout", "100ms"])
+        .assert_code(1, &["gave up after"]);
+    pool.run(&["claim", "a/b"]).assert_code(2, &["a/b"]);
+    pool.run(&["acquire", "--match", "x"])
+        .assert_code(2, &["KEY=VALUE"]);
+    pool.run(&["acquire", "--count", "2"]).assert_code(2, &[]);
+    pool.run(&["--pool", "gone", "acquire"])
+        .assert_code(2, &["no pool `gone`"]);
+    pool.run(&["--unknown"]).assert_code(2, &[]);
+}
+
+#[test]
+fn answers_in_json_name_the_pool_the_locks_and_the_commit() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    let pool = Pool::on(&remote, "aws");
+
+    let acquired = pool.run(&["--json", "acquire", "--count", "2"]).json();
+    let expected = json!({
+        "pool": "aws", "locks": ["env-1", "env-2"], "claim": remote.head(), "waited_seconds": null,
+    });
+    assert_eq!(acquired, expected);
+
+    let claim = remote.head();
+    let released = pool.run(&["release", "--claim", &claim, "--json"]).json();
+    let expected = json!({
+        "pool": "aws", "locks": ["env-1", "env-2"], "done": "released", "commit": remote.head(),
+    });
+    assert_eq!(released, expected);
+    assert_eq!(remote.count(), 3);
+}
+
+#[test]
+fn an_answer_that_nobody_takes_gives_the_lock_back() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws").env("POOL", support::path_of("pool"));
+
+    let answer = pool.run_program("sh", &["-c", "\"$POOL\" claim env-1 >/dev/full"]);
+
+    answer.assert_code(2, &["cannot write the answer"]);
+    assert_eq!(remote.list("aws/claimed"), Vec::<String>::new());
+}
+
+#[test]
+fn locks_are_given_back_by_whom_they_were_claimed_and_by_nobody_else() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let (anna, bob) = (
+        Pool::on(&remote, "aws"),
+        Pool::on(&remote, "aws").called("bob"),
+    );
+    anna.run(&["claim", "env-1"]).text();
+    let claim = remote.head();
+
+    bob.run(&["release", "env-1"])
+        .assert_code(2, &["anna", "pool unlock env-1"]);
+    assert_eq!(remote.head(), claim);
+    assert_eq!(anna.run(&["release", "env-1"]).text(), "released env-1\n");
+    assert!(
+        remote
+            .message(&remote.head())
+            .contains(&format!("Pool-Claim: {claim}"))
+    );
+    anna.run(&["release", "env-1"])
+        .assert_code(2, &["is not claimed"]);
+    bob.run(&["release", "env-1", "--claim", "12"])
+        .assert_code(2, &["is not the id of a claim"]);
+}
+
+#[test]
+fn anna_is_not_taken_for_another_whose_name_begins_with_hers() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let (anna, annas_friend) = (
+        Pool::on(&remote, "aws"),
+        Pool::on(&remote, "aws").called("anna claiming: x"),
+    );
+    annas_friend.run(&["claim", "env-1"]).text();
+
+    // The commit says `anna claiming: x claiming: env-1`, which is not what anna's would say.
+    let answer = anna.run(&["release", "env-1"]);
+
+    answer.assert_code(2, &["nothing was changed"]);
+}
+
+#[test]
+fn an_unlock_frees_what_somebody_else_holds_and_the_reason_is_in_the_history() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let (anna, bob) = (
+        Pool::on(&remote, "aws"),
+        Pool::on(&remote, "aws").called("bob"),
+    );
+    bob.run(&["unlock", "env-1", "--reason", "x"])
+        .assert_code(2, &["is not claimed"]);
+    anna.run(&["claim", "env-1"]).text();
+
+    bob.run(&["unlock", "env-1"]).assert_code(2, &["--reason"]);
+    bob.run(&["unlock", "env-1", "--reason", " "])
+        .assert_code(2, &["must say why"]);
+    let answer = bob.run(&[
+        "unlock",
+        "env-1",
+        "--reason",
+        "she is on holiday\nForged: yes",
+    ]);
+
+    assert!(answer.text().starts_with("unlocked env-1"));
+    let message = remote.message(&remote.head());
+    assert!(message.starts_with("bob unclaiming: env-1\n"));
+    assert!(message.contains("\nPool-Reason: she is on holiday Forged: yes"));
+    assert_eq!(remote.list("aws/unclaimed"), ["env-1"]);
+}
+
+#[test]
+fn locks_are_added_changed_and_taken_away() {
+    let remote = TestRemote::with_pool("aws", &[]);
+    let pool = Pool::on(&remote, "aws");
+    let file = pool.home().join("metadata");
+    fs::write(&file, "size: big\n").unwrap();
+    let file = file.to_str().unwrap();
+
+    assert_eq!(
+        pool.run(&["add", "a", "--metadata", file]).text(),
+        "added a\n"
+    );
+    assert_eq!(remote.content("aws/unclaimed/a"), b"size: big\n");
+    let answer = pool.run_with(&["update", "a", "--metadata", "-"], b"size: small\n");
+    assert_eq!(answer.text(), "updated a\n");
+    assert_eq!(remote.content("aws/unclaimed/a"), b"size: small\n");
+    pool.run(&["add", "a"]).assert_code(2, &["exists already"]);
+    pool.run(&["remove", "a"])
+        .assert_code(2, &["is not claimed"]);
+    pool.run(&["add", "b", "--claimed", "--lease", "1h"]).text();
+    assert_eq!(remote.list("aws/claimed"), ["b"]);
+    assert_eq!(pool.run(&["remove", "b"]).text(), "removed b\n");
+    assert_eq!(remote.list("aws/claimed"), Vec::<String>::new());
+    pool.run(&["add", "c", "--metadata", "/nonexistent"])
+        .assert_code(2, &["cannot read the metadata"]);
+}
+
+#[test]
+fn an_acquire_takes_what_its_metadata_is_asked_for() {
+    let remote = TestRemote::with_pool("aws", &[]);
+    let pool = Pool::on(&remote, "aws");
+    for (lock, size) in [("a", "big"), ("b", "small")] {
+        let metadata = format!("size: {size}\n");
+        pool.run_with(&["add", lock, "--metadata", "-"], metadata.as_bytes())
+            .text();
+    }
+
+    assert_eq!(
+        pool.run(&["acquire", "--match", "size=small"]).text(),
+        "b\n"
+    );
+}
+
+#[test]
+fn a_moved_lock_is_free_in_the_other_pool_and_gone_from_the_first_in_one_commit() {
+    let remote = TestRemote::with_pool("aws", &["a", "b"]);
+    remote.add_pool("db", &["b"]);
+    let pool = Pool::on(&remote, "aws");
+    let before = remote.count();
+
+    assert_eq!(pool.run(&["move", "a", "--to", "db"]).text(), "moved a\n");
+
+    assert_eq!(remote.count(), before + 1);
+    assert_eq!(remote.list("aws/unclaimed"), ["b"]);
+    assert_eq!(remote.list("db/unclaimed"), ["a", "b"]);
+    pool.run(&["move", "b", "--to", "db"])
+        .assert_code(2, &["in the pool `db` already"]);
+    pool.run(&["move", "b", "--to", "aws"])
+        .assert_code(2, &["already"]);
+    pool.run(&["move", "b", "--to", "gone"])
+        .assert_code(2, &["no pool `gone`"]);
+    pool.run(&["claim", "b"]).text();
+    pool.run(&["move", "b", "--to", "db"])
+        .assert_code(2, &["is claimed"]);
+    // Each pool's reader understands its version.
+    for (name, lock) in [("aws", "b"), ("db", "a")] {
+        let step = support::Step::on(&remote, name);
+        let version = step.check(None).versions();
+        let (got, _) = step.get(&version[0]);
+        assert_eq!(got.lock(), lock);
+    }
+}
+
+#[test]
+fn init_makes_what_is_not_there_and_leaves_what_is() {
+    let remote = TestRemote::empty("locks");
+    let pool = Pool::on(&remote, "aws");
+    let made = pool
+        .run(&["--json", "init", "--lock", "a", "--lock", "b"])
+        .json();
+    assert_eq!(made["branch_is_new"], true);
+    assert_eq!(made["commit"], remote.head());
+    assert_eq!(remote.count(), 1);
+    pool.run(&["claim", "a"]).text();
+    remote.commit("by hand", &[Hand::Delete("aws/unclaimed/.gitkeep")]);
+    let file = pool.home().join("pools.yml");
+    let yaml = "
+- pool: aws
+  locks: [a, b, c]
+- pool: team/db
+  locks:
+  - {name: db-1, metadata: \"host: x\\n\"}
+  - {name: db-2, metadata: {host: here}}
+";
+    fs::write(&file, yaml).unwrap();
+    let file = file.to_str().unwrap();
+    let before = remote.count();
+
+    let text = pool.run(&["init", "--file", file]).text().to_owned();
+
+    assert_eq!(text, "pool aws: added c\npool team/db: added db-1, db-2\n");
+    assert_eq!(remote.count(), before + 1);
+    assert_eq!(remote.list("aws/claimed"), ["a"]);
+    assert_eq!(remote.list("aws/unclaimed"), ["b", "c"]);
+    assert_eq!(remote.content("team/db/unclaimed/db-1"), b"host: x\n");
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&remote.content("team/db/unclaimed/db-2"))
+            .unwrap(),
+        json!({"host": "here"})
+    );
+    let again = pool.run(&["init", "--file", file]);
+    assert_eq!(again.text(), "everything is there already\n");
+    assert_eq!(remote.count(), before + 1);
+    remote.fsck();
+}
+
+#[test]
+fn a_list_of_pools_that_is_none_is_refused_without_showing_it() {
+    let remote = TestRemote::with_pool("aws", &[]);
+    let pool = Pool::on(&remote, "aws");
+    let file = pool.home().join("pools.yml");
+    for text in [
+        format!("{MARKER}: [\n"),
+        format!("- pool: aws\n  password: {MARKER}\n"),
+        "[]".to_owned(),
+        "- pool: aws\n  locks: [a, a]\n".to_owned(),
+        "- pool: aws\n  locks: [a/b]\n".to_owned(),
+    ] {
+        fs::write(&file, &text).unwrap();
+        let answer = pool.run(&["init", "--file", file.to_str().unwrap()]);
+        answer.assert_code(2, &[]);
+        assert!(!answer.stderr.contains(MARKER), "{}", answer.stderr);
+    }
+    assert_eq!(remote.count(), 1);
+}
+
+#[test]
+fn two_who_init_at_once_both_find_everything_there() {
+    let remote = TestRemote::empty("locks");
+    let pools = [Pool::on(&remote, "aws"), Pool::on(&remote, "db")];
+    let running: Vec<_> = pools
+        .iter()
+        .flat_map(|pool| {
+            [
+                pool.start(&["init", "--lock", "a"]),
+                pool.start(&["init", "--lock", "b"]),
+            ]
+        })
+        .collect();
+
+    for running in running {
+        running.finish().text();
+    }
+
+    for pool in ["aws", "db"] {
+        assert_eq!(remote.list(&format!("{pool}/unclaimed")), ["a", "b"]);
+    }
+    remote.fsck();
+}
+
+#[test]
+fn a_reaping_frees_what_is_over_and_keeps_what_a_living_build_holds() {
+    let remote = TestRemote::with_pool("aws", &["dead", "living", "old"]);
+    let atc = SimulatedAtc::start();
+    let mut pool = Pool::on(&remote, "aws");
+    let job = Job::new("ops/web/deploy");
+    for (lock, number, status) in [("dead", "1", "failed"), ("living", "2", "started")] {
+        atc.build(&job, number, status);
+        let message = format!(
+            "ops/web/deploy build {number} claiming: {lock}\n\nBuild URL: {}/teams/ops/pipelines/web/jobs/deploy/builds/{number}",
+            atc.url()
+        );
+        let path = |folder: &str| format!("aws/{folder}/{lock}");
+        let hands = [Hand::Move(&path("unclaimed"), &path("claimed"))];
+        remote.commit_at(1_750_000_000, &message, &hands);
+    }
+    let hands = [Hand::Move("aws/unclaimed/old", "aws/claimed/old")];
+    remote.commit_at(1_750_000_000, "by hand", &hands);
+    let url = atc.url();
+    let args = [
+        "reap",
+        "--concourse-url",
+        &url,
+        "--concourse-username",
+        USER.0,
+    ];
+    pool.run(&args).assert_code(2, &["POOL_CONCOURSE_PASSWORD"]);
+    pool = pool.env("POOL_CONCOURSE_PASSWORD", USER.1);
+    let before = remote.head();
+
+    let dry = pool.run(&[&args[..], &["--dry-run", "--stale-after", "1h"]].concat());
+    assert_eq!(dry.text(), "");
+    for words in ["would free `dead`", "kept `living`", "would free `old`"] {
+        assert!(dry.stderr.contains(words), "{}", dry.stderr);
+    }
+    assert_eq!(remote.head(), before);
+    assert_eq!(pool.run(&args).text(), "freed dead\n");
+    assert_eq!(remote.list("aws/claimed"), ["living", "old"]);
+    let reaped = pool
+        .run(&[&args[..], &["--stale-after", "1h", "--json"]].concat())
+        .json();
+    assert_eq!(reaped["decided"][0]["became"], "kept");
+    assert_eq!(reaped["decided"][1]["became"], "freed");
+    assert_eq!(remote.list("aws/claimed"), ["living"]);
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_the_file() {
+    let remotes = ["flag", "env", "file"].map(|lock| TestRemote::with_pool("aws", &[lock]));
+    let [flag, env, file] = &remotes;
+    let pool = Pool::bare();
+    let config = pool.home().join("config/pool/pool.toml");
+    fs::create_dir_all(config.parent().unwrap()).unwrap();
+    let text = format!(
+        "uri = {:?}\nbranch = {:?}\npool = \"aws\"\n",
+        file.uri(),
+        file.branch()
+    );
+    fs::write(&config, text).unwrap();
+
+    assert_eq!(pool.run(&["acquire"]).text(), "file\n");
+    let pool = pool.env("POOL_URI", env.uri());
+    assert_eq!(pool.run(&["acquire"]).text(), "env\n");
+    assert_eq!(
+        pool.run(&["--uri", &flag.uri(), "acquire"]).text(),
+        "flag\n"
+    );
+}
+
+#[test]
+fn a_wrong_setting_is_named_as_it_is_here_and_not_as_in_a_pipeline() {
+    for (args, name) in [
+        (["--uri", "ftp://git.example.com/x", "--pool", "aws"], "uri"),
+        (["--uri", "/nowhere", "--pool", "../aws"], "pool"),
+    ] {
+        let answer = Pool::bare().run(&[&args[..], &["status"]].concat());
+        assert_eq!(answer.code, Some(2));
+        let shown = format!("error: `{name}` ");
+        assert!(answer.stderr.starts_with(&shown), "{}", answer.stderr);
+    }
+}
+
+#[test]
+fn secrets_are_read_from_files_and_no_error_shows_one() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws");
+    let folder = pool.home().join("settings");
+    fs::create_dir(&folder).unwrap();
+    let config = folder.join("pool.toml");
+    let config_arg = config.to_str().unwrap().to_owned();
+    let with = |text: &str| {
+        fs::write(&config, text).unwrap();
+        pool.run(&["--config", &config_arg, "acquire", "--try"])
+    };
+
+    fs::write(folder.join("key"), MARKER).unwrap();
+    // Read from beside the settings; a path needs no key.
+    with("private_key_file = \"key\"\n").text();
+    for (text, words) in [
+        (format!("password = \"{MARKER}\" oops\n"), "line 1"),
+        (format!("\n\npassword = {MARKER}\n"), "line 3"),
+        (format!("pasword = \"{MARKER}\"\n"), "\"pasword\""),
+        (format!("password = [\"{MARKER}\"]\n"), "password"),
+        (
+            format!("private_key = \"{MARKER}\"\nprivate_key_file = \"key\"\n"),
+            "one is enough",
+        ),
+        ("ca_cert_file = \"gone\"\n".to_owned(), "gone"),
+        ("branch_file = \"gone\"\n".to_owned(), "branch_file"),
+    ] {
+        let answer = with(&text);
+        answer.assert_code(2, &[words]);
+        assert!(!answer.stderr.contains(MARKER), "{}", answer.stderr);
+    }
+    let pool = pool
+        .env("POOL_PASSWORD", MARKER)
+        .env("POOL_PASSWORD_FILE", folder.join("key"));
+    pool.run(&["acquire"])
+        .assert_code(2, &["POOL_PASSWORD_FILE"]);
+    let pool = Pool::on(&remote, "aws").env("POOL_SKIP_SSL_VERIFICATION", "perhaps");
+    pool.run(&["acquire"])
+        .assert_code(2, &["POOL_SKIP_SSL_VERIFICATION must be true or false"]);
+}
+
+#[test]
+fn a_repository_without_a_pool_is_an_error_that_says_what_to_do() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+
+    let answer = Pool::bare().run(&["--uri", &remote.uri(), "acquire"]);
+
+    answer.assert_code(2, &["--pool", "POOL_NAME"]);
+}
+
+#[test]
+fn with_nothing_set_up_the_locks_are_in_a_repository_of_ones_own() {
+    let pool = Pool::bare();
+
+    let first = pool.run(&["claim", "deploy"]);
+    assert_eq!(first.text(), "deploy\n");
+    assert_eq!(first.stderr.lines().count(), 1, "{}", first.stderr);
+    assert!(first.stderr.contains("data/pool/locks.git"));
+    let second = pool.run(&["claim", "deploy", "--try"]);
+    second.assert_code(1, &["is held since"]);
+    assert!(!second.stderr.contains("note:"));
+    pool.run(&["release", "deploy"]).text();
+    assert_eq!(pool.run(&["claim", "deploy"]).text(), "deploy\n");
+    // Only there are locks added by being claimed.
+    let remote = TestRemote::with_pool("aws", &[]);
+    Pool::on(&remote, "aws")
+        .run(&["claim", "deploy"])
+        .assert_code(2, &["no lock `deploy`"]);
+}
+
+#[test]
+fn first_uses_at_once_all_work() {
+    let pool = Pool::bare();
+    let names = ["a", "b", "c", "d"];
+    let running = names.map(|name| pool.start(&["claim", name]));
+
+    for (running, name) in running.into_iter().zip(names) {
+        assert_eq!(running.finish().text(), format!("{name}\n"));
+    }
+
+    let left: Vec<_> = fs::read_dir(pool.home().join("data/pool"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["locks.git"]);
+}
+
+#[test]
+fn each_shell_gets_a_script_of_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let answer = Pool::bare().run(&["completions", shell]);
+        assert!(answer.text().contains("--on-lost") || answer.text().contains("on-lost"));
+    }
+}
+
+#[test]
+fn a_job_of_another_ci_is_named_and_linked_in_what_it_claims() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws")
+        .called("")
+        .env("CI_PROJECT_PATH", "ops/web")
+        .env("CI_JOB_NAME", "deploy")
+        .env("CI_JOB_ID", "4711")
+        .env(
+            "CI_JOB_URL",
+            "https://gitlab.example.com/ops/web/-/jobs/4711",
+        );
+
+    pool.run(&["claim", "env-1"]).text();
+
+    let message = remote.message(&remote.head());
+    assert!(
+        message.starts_with("GitLab ops/web deploy #4711 claiming: env-1\n"),
+        "{message}"
+    );
+    assert!(message.contains("\nBuild URL: https://gitlab.example.com/ops/web/-/jobs/4711\n"));
+}

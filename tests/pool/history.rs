@@ -1,0 +1,211 @@
+//! What a long history costs: next to nothing, unless a question goes far back.
+
+use std::ffi::OsString;
+use std::sync::OnceLock;
+
+use serde_json::json;
+
+use support::git::git;
+use support::server::http::HttpServer;
+use support::server::relay::Relay;
+use support::{Step, TestRemote};
+
+const LONG: usize = 100_000;
+
+/// A repository of a hundred thousand commits, made once. For tests that read only: they share it.
+fn long() -> &'static TestRemote {
+    static LONG_ONE: OnceLock<TestRemote> = OnceLock::new();
+    LONG_ONE.get_or_init(|| TestRemote::with_history(LONG))
+}
+
+/// A copy of the long repository that is a test's own; its old objects are the shared one's.
+fn long_of_its_own() -> TestRemote {
+    let copy = TestRemote::empty("main");
+    let objects = long().path().join("objects");
+    let alternates = copy.path().join("objects/info/alternates");
+    std::fs::create_dir_all(alternates.parent().unwrap()).unwrap();
+    std::fs::write(alternates, format!("{}\n", objects.display())).unwrap();
+    git(
+        copy.path(),
+        &["update-ref", "refs/heads/main", &long().head()],
+    );
+    copy
+}
+
+/// A repository behind a server, and a relay that counts what goes to and from it.
+struct Served {
+    relay: Relay,
+    _server: HttpServer,
+}
+
+impl Served {
+    fn new(remote: &TestRemote) -> Served {
+        let server = HttpServer::start(remote.root());
+        let relay = Relay::start(server.port());
+        Served {
+            relay,
+            _server: server,
+        }
+    }
+
+    fn step(&self, remote: &TestRemote) -> Step {
+        let uri = format!("http://127.0.0.1:{}/git/locks.git", self.relay.port());
+        Step::on(remote, "aws").set("uri", uri)
+    }
+}
+
+/// The commits of the branch from `known` on, oldest first, as plain git lists them.
+fn since(remote: &TestRemote, known: &str) -> Vec<String> {
+    let range = format!("{known}..main");
+    let later = remote.git(&["rev-list", "--first-parent", "--reverse", &range]);
+    let mut all = vec![known.to_owned()];
+    all.extend(later.lines().map(str::to_owned));
+    all
+}
+
+/// How many bytes an acquire transfers.
+fn bytes_of_acquire(remote: &TestRemote) -> usize {
+    let served = Served::new(remote);
+
+    let answer = served.step(remote).put(json!({"acquire": true}));
+
+    assert_eq!(answer.version(), remote.head());
+    assert!(
+        remote
+            .list("aws/claimed")
+            .iter()
+            .any(|lock| *lock == answer.lock())
+    );
+    served.relay.bytes()
+}
+
+#[test]
+fn an_acquire_on_a_long_history_transfers_what_it_does_on_a_short_one() {
+    let short = bytes_of_acquire(&TestRemote::with_history(10));
+    let long = bytes_of_acquire(&long_of_its_own());
+
+    assert!(
+        2 * long <= 3 * short,
+        "{long} bytes, and {short} on a short history"
+    );
+}
+
+#[test]
+fn an_acquire_on_a_long_history_needs_little_memory() {
+    let remote = long_of_its_own();
+    let served = Served::new(&remote);
+    let step = served.step(&remote);
+    let request = json!({"source": step.source(), "params": {"acquire": true}}).to_string();
+    let args = [OsString::from(step.folder())];
+
+    let (answer, kilobytes) = step.run_measured("out", &args, request.as_bytes());
+
+    assert_eq!(answer.version(), remote.head());
+    assert!(kilobytes < 25 * 1024, "{kilobytes} KB");
+    assert!(kilobytes > 1024, "{kilobytes} KB is no program's peak");
+}
+
+#[test]
+fn a_check_from_a_recent_version_transfers_little() {
+    let remote = long();
+    let served = Served::new(remote);
+    let step = served.step(remote);
+    let known = remote.back(3);
+    let head = remote.head();
+
+    let first = step.check(Some(&known)).versions();
+    let cold = served.relay.bytes();
+    let second = step.check(Some(&head)).versions();
+    let warm = served.relay.bytes() - cold;
+
+    assert_eq!(first, since(remote, &known));
+    assert_eq!(second, [head]);
+    assert!(cold < 100_000, "{cold} bytes at first");
+    assert!(warm < 4_000, "{warm} bytes the second time");
+}
+
+#[test]
+fn a_check_from_far_back_finds_every_version() {
+    let remote = long();
+
+    for back in [49, 50, 51, 60, 600] {
+        let known = remote.back(back);
+        let step = Step::on(remote, "aws");
+
+        let answer = step.check(Some(&known));
+
+        assert_eq!(answer.versions(), since(remote, &known), "{back} back");
+    }
+}
+
+#[test]
+fn a_check_goes_ever_further_back_in_one_container() {
+    let remote = long();
+    let step = Step::on(remote, "aws");
+
+    for back in [0, 3, 60, 600, 60, 3] {
+        let known = remote.back(back);
+
+        let answer = step.check(Some(&known));
+
+        assert_eq!(answer.versions(), since(remote, &known), "{back} back");
+    }
+}
+
+#[test]
+fn a_get_of_a_version_from_far_back_is_right() {
+    let remote = long();
+    let step = Step::on(remote, "aws");
+
+    for back in [49, 50, 51, 60, 61, 600, 601] {
+        let version = remote.back(back);
+        let subject = remote.git(&["log", "-1", "--format=%s", &version]);
+        let (verb, lock) = subject.split_once(": ").unwrap();
+
+        let (answer, folder) = step.get(&version);
+
+        match verb {
+            // Each was released at once, and the locks were claimed again since.
+            "claiming" => answer.assert_failed(&["lock instance is no longer acquired"]),
+            _ => {
+                assert_eq!(
+                    (answer.version(), answer.lock()),
+                    (version, lock.to_owned())
+                );
+                let metadata = std::fs::read_to_string(folder.join("metadata")).unwrap();
+                assert_eq!(metadata, "metadata");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_claim_that_stands_since_far_back_is_fetched_and_released() {
+    let remote = long_of_its_own();
+    let claim = remote.claim_by_hand("aws", "env-0");
+    // One commit on top of another without a file moved: as many as a busy pool makes in a day.
+    let mut head = claim.clone();
+    let tree = format!("{claim}^{{tree}}");
+    for n in 0..120 {
+        head = remote.git(&["commit-tree", &tree, "-p", &head, "-m", &n.to_string()]);
+    }
+    remote.git(&["update-ref", "refs/heads/main", &head]);
+    let step = Step::on(&remote, "aws");
+
+    let (got, folder) = step.get(&claim);
+    let released = step.put_folder("release", &folder);
+
+    assert_eq!((got.lock(), got.version()), ("env-0".to_owned(), claim));
+    assert_eq!(released.version(), remote.head());
+    assert!(!remote.list("aws/claimed").contains(&"env-0".to_owned()));
+}
+
+#[test]
+fn a_check_from_the_very_beginning_finds_all_versions() {
+    let remote = long();
+    let known = remote.back(LONG - 1);
+
+    let answer = Step::on(remote, "aws").check(Some(&known));
+
+    assert_eq!(answer.versions(), since(remote, &known));
+}

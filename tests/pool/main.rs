@@ -1,0 +1,83 @@
+//! Tests against real repositories, real servers and the real programs.
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
+
+/// Signals and closed pipes: nothing that was claimed is left behind.
+mod aborts;
+/// What Concourse says of the build that made a claim.
+mod atc;
+/// Requests that ask for something that is none, or that would harm.
+mod bad_input;
+/// Everything at once, with faults and kills, and a checker that reads the history afterwards.
+mod chaos;
+/// The check step and what it keeps between two runs.
+mod check;
+/// The command line: each command, its settings, its answers and exit codes.
+mod command_line;
+/// What the dashboard and the alerts say, by a real Prometheus.
+mod dashboard;
+/// `pool doctor`: what is wrong is found, and nothing is left behind.
+mod doctor;
+/// Each operation, killed, cut off or aborted at each step of its transaction, and what the pool and the next run then are.
+mod fault_points;
+/// Servers that are silent, slow, broken or away.
+mod faults;
+/// Generated requests, names, messages and servers.
+mod fuzz;
+/// The get step.
+mod get;
+/// Long histories: no more of them is fetched than a question needs.
+mod history;
+/// Which SSH servers are trusted.
+mod host_keys;
+/// Repositories as no tool of ours makes them.
+mod hostile;
+/// HTTPS: certificates, credentials and redirects, and the settings of Git for a web server.
+mod https;
+/// Leases of claims, their renewal, and the end of a claim by somebody else.
+mod leases;
+/// The claims that stand, as the history tells of them.
+mod ledger;
+/// The line of those who wait.
+mod line;
+/// `pool log`: who held what, from when to when, and how it ended.
+mod log;
+/// What commits say of the build that made them.
+mod messages;
+/// What the steps tell a Pushgateway.
+mod metered;
+/// What gets to a Pushgateway, and what an unwilling one can do to us: nothing.
+mod metrics;
+/// Names, contents and kinds of files that trip tools up.
+mod names;
+/// `timeout` and `try`: waits that end by themselves.
+mod patience;
+/// The pipelines in ci/: only keys that Concourse knows.
+mod pipelines;
+/// HTTP proxies, for SSH and HTTP.
+mod proxies;
+/// What each operation of a put does to the repository, and what it answers.
+mod put;
+/// Several at once.
+mod races;
+/// Claims that nobody will give back any more.
+mod reap;
+/// The README's recipes for other CI systems.
+mod recipes;
+/// Steps that are run again after their process vanished.
+mod reruns;
+/// `pool run`: commands that run while locks are held.
+mod run;
+/// Where a password must not be: a log, an answer, a commit, the disk.
+mod secrets;
+/// Generated sequences of operations, read back with plain git.
+mod sequences;
+/// Locks by their metadata, and several at once.
+mod several;
+/// SSH: uris, keys and the agent.
+mod ssh;
+/// `pool status`: who holds what, and who waits for what.
+mod status;
+/// People at their terminals, in tmux.
+mod terminals;
+/// Paths, `file://`, `git://` and `http://`: what works by each, its credentials and hooks, and what ends at once.
+mod transports;

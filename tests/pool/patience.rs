@@ -1,0 +1,178 @@
+//! `timeout` and `try`: a wait that ends by itself says who held the lock.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use support::server::gate::{Gate, Request};
+use support::server::http::HttpServer;
+use support::{Step, TestRemote, wait_until};
+
+/// A pool whose only lock is held by build 12 of ops/web/deploy.
+fn held() -> (TestRemote, String) {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let answer = Step::on(&remote, "aws")
+        .in_build()
+        .put(json!({"acquire": true}));
+    let claim = answer.version();
+    (remote, claim)
+}
+
+const WAITING: [&str; 4] = ["acquire", "claim", "update", "check"];
+
+fn params(operation: &str, more: Value) -> Value {
+    let mut params = more;
+    params[operation] = match operation {
+        "acquire" => json!(true),
+        "claim" => json!("env-1"),
+        _ => json!("lock"),
+    };
+    params
+}
+
+const FILES: [(&str, &[u8]); 2] = [("lock/name", b"env-1"), ("lock/metadata", b"new")];
+
+#[test]
+fn try_gives_up_at_once_and_says_who_holds_the_lock() {
+    for operation in WAITING {
+        let (remote, claim) = held();
+        let step = Step::on(&remote, "aws").set("retry_delay", "1h");
+
+        let answer = step.put_with(params(operation, json!({"try": true})), &FILES);
+
+        let by = format!("by {claim} (`ops/web/deploy build 12 claiming: env-1`)");
+        answer.assert_failed(&["gave up at once", "`env-1` is held since 20", &by]);
+        assert_eq!(remote.head(), claim, "{operation}");
+    }
+}
+
+#[test]
+fn a_timeout_gives_up_when_it_is_over_though_the_next_look_would_be_later() {
+    for operation in WAITING {
+        let (remote, claim) = held();
+        let step = Step::on(&remote, "aws").set("retry_delay", "1h");
+        let started = Instant::now();
+
+        let answer = step.put_with(params(operation, json!({"timeout": "300ms"})), &FILES);
+
+        assert!(started.elapsed() >= Duration::from_millis(300));
+        answer.assert_failed(&["gave up after 300ms", "`env-1` is held"]);
+        assert!(
+            answer.stderr.contains("waiting in pool `aws`"),
+            "{}",
+            answer.stderr
+        );
+        assert_eq!(remote.head(), claim, "{operation}");
+    }
+}
+
+#[test]
+fn waiting_for_a_claim_can_be_given_up_too() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+
+    let answer =
+        Step::on(&remote, "aws").put_with(json!({"check_unclaimed": "lock", "try": true}), &FILES);
+
+    answer.assert_failed(&["gave up at once: `env-1` is unclaimed"]);
+}
+
+#[test]
+fn what_can_be_had_at_once_is_had_with_try_and_timeout() {
+    for more in [
+        json!({"try": true}),
+        json!({"timeout": "1ms"}),
+        json!({"try": false, "timeout": ""}),
+    ] {
+        let remote = TestRemote::with_pool("aws", &["env-1"]);
+
+        let answer = Step::on(&remote, "aws").put(params("acquire", more));
+
+        assert_eq!(answer.lock(), "env-1");
+    }
+}
+
+#[test]
+fn a_lock_that_is_released_in_time_is_had() {
+    let (remote, _) = held();
+    let step = Step::on(&remote, "aws");
+    let running = step.start_put(json!({"acquire": true, "timeout": "50s"}));
+    running.wait_for_stderr("no lock is free");
+
+    remote.release_by_hand("aws", "env-1");
+
+    assert_eq!(running.finish().lock(), "env-1");
+}
+
+#[test]
+fn who_waits_while_the_branch_moves_on_and_on_needs_no_more_open_files_for_it() {
+    let (remote, _) = held();
+    let server = HttpServer::start(remote.root());
+    let gate = Gate::start(server.port());
+    let uri = format!("http://127.0.0.1:{}/git/locks.git", gate.port());
+    let step = Step::on(&remote, "aws").set("uri", uri);
+    let request = json!({"source": step.source(), "params": {"acquire": true}}).to_string();
+    let limited = ["sh", "-c", "ulimit -n 48; exec \"$@\"", "sh"];
+    let folder = step.folder().into_os_string();
+    let mut running = step.start_under(&limited, "out", &[folder], request.as_bytes());
+    running.wait_for_stderr("no lock is free");
+
+    for _ in 0..80 {
+        let (seen, head) = (gate.seen(Request::Fetch), remote.head());
+        let moved = remote.commit_on(&[&head], "a note", &[]);
+        remote.git(&["update-ref", "refs/heads/main", &moved, &head]);
+        wait_until("that is fetched", || {
+            assert!(running.is_running(), "{}", running.stderr());
+            gate.seen(Request::Fetch) > seen
+        });
+    }
+    let head = remote.release_by_hand("aws", "env-1");
+
+    let answer = running.finish();
+    assert_eq!((answer.lock().as_str(), remote.back(1)), ("env-1", head));
+}
+
+#[test]
+fn the_holder_is_found_however_long_ago_the_claim_was() {
+    let (remote, claim) = held();
+    for n in 0..60 {
+        remote.commit(&format!("elsewhere {n}"), &[]);
+    }
+
+    let answer = Step::on(&remote, "aws").put(json!({"acquire": true, "try": true}));
+
+    answer.assert_failed(&["`env-1` is held since 20", &claim]);
+}
+
+#[test]
+fn of_many_holders_some_are_named_and_the_others_counted() {
+    let locks: Vec<String> = (0..8).map(|n| format!("env-{n}")).collect();
+    let locks: Vec<&str> = locks.iter().map(String::as_str).collect();
+    let remote = TestRemote::with_pool("aws", &locks);
+    for lock in &locks {
+        remote.claim_by_hand("aws", lock);
+    }
+
+    let answer = Step::on(&remote, "aws").put(json!({"acquire": true, "try": true}));
+
+    answer.assert_failed(&[
+        "8 claimed",
+        "`env-0` is held",
+        "`env-4` is held",
+        "(`claiming: env-4`)",
+        "and 3 more",
+    ]);
+}
+
+#[test]
+fn a_timeout_that_is_none_is_refused() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let step = Step::on(&remote, "aws");
+
+    step.put(json!({"acquire": true, "timeout": "soon"}))
+        .assert_failed(&["`params.timeout`"]);
+    step.put(json!({"acquire": true, "timeout": ["1s"]}))
+        .assert_failed(&["`params.timeout`"]);
+    step.put(json!({"acquire": true, "try": "yes"}))
+        .assert_failed(&["`params.try`"]);
+    assert_eq!(remote.count(), 1);
+}

@@ -1,0 +1,204 @@
+//! Passwords and tokens are nowhere to be found after a step: not in the log, the answer, the commit or on the disk.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use support::server::daemon::GitDaemon;
+use support::server::faulty::Faulty;
+use support::server::http::HttpServer;
+use support::{Answer, Step, TestRemote, git};
+
+const PASSWORD: &str = "MARKER-p%w@tail-of-secret";
+
+/// As above, as it stands in a uri.
+const IN_URI: &str = "MARKER-p%25w%40tail-of-secret";
+
+/// Every form of it, and its end, should a program cut it at the `@`; the last three go with requests, of `alice` and it,
+/// of it as a user without a password, and of it without a user.
+const FORMS: [&str; 5] = [
+    "MARKER",
+    "tail-of-secret",
+    "YWxpY2U6TUFSS0VSLXAld0B0YWlsLW9mLXNlY3JldA",
+    "TUFSS0VSLXAld0B0YWlsLW9mLXNlY3JldD",
+    "Ok1BUktFUi1wJXdAdGFpbC1vZi1zZWNyZX",
+];
+
+/// Runs every program with these steps, and looks for the secret in all that they leave.
+fn leaves_no_trace(step: &Step, remote: &TestRemote) -> Vec<Answer> {
+    let mut answers = vec![step.put(json!({"acquire": true})), step.check(None)];
+    let (got, folder) = step.get(&remote.head());
+    answers.push(got);
+    answers.push(step.put_folder("release", &folder));
+    answers.push(step.check(None));
+
+    for answer in &answers {
+        assert_clean("stdout", answer.stdout.as_bytes());
+        assert_clean("stderr", answer.stderr.as_bytes());
+    }
+    assert_clean_folder(step.temporary());
+    let log = remote.git(&["log", "--format=raw", "--all"]);
+    assert_clean("the commits", log.as_bytes());
+    answers
+}
+
+fn assert_clean(place: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for form in FORMS {
+        assert!(!text.contains(form), "{form} in {place}: {text}");
+    }
+}
+
+/// All files, and all objects of the repositories among them, which are compressed.
+fn assert_clean_folder(folder: &Path) {
+    if folder.join("objects").is_dir() {
+        let all = git::run(
+            folder,
+            &["cat-file", "--batch", "--batch-all-objects"],
+            b"",
+            &[],
+        );
+        assert!(all.status.success());
+        assert_clean(&folder.display().to_string(), &all.stdout);
+    }
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_clean("a file's name", path.as_os_str().as_encoded_bytes());
+        if path.is_dir() {
+            assert_clean_folder(&path);
+        } else if path.is_file() {
+            assert_clean(&path.display().to_string(), &std::fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// Steps on the repository with the secret in every place it can be in, for a server at `uri`.
+fn steps(remote: &TestRemote, uri: &str) -> Vec<Step> {
+    let step = || {
+        Step::on(remote, "aws")
+            .in_build()
+            .set("uri", uri)
+            .set("fault_timeout", "50ms")
+            .set("silence_timeout", "200ms")
+    };
+    let with = |user: &str| uri.replacen("://", &format!("://{user}@"), 1);
+    let setting =
+        |name: &str, value: &str| step().set("git_config", json!([{"name": name, "value": value}]));
+    vec![
+        step().set("username", "alice").set("password", PASSWORD),
+        step().set("username", PASSWORD),
+        step().set("password", PASSWORD),
+        step().set("uri", with(&format!("alice:{IN_URI}"))),
+        step().set("uri", with(IN_URI)),
+        step().set("uri", format!("{uri}?private_token={IN_URI}#{IN_URI}")),
+        setting(
+            "http.extraHeader",
+            &format!("Authorization: Bearer {PASSWORD}"),
+        ),
+        setting(&format!("url.{}.insteadOf", with(IN_URI)), uri),
+        setting("credential.helper", PASSWORD),
+    ]
+}
+
+#[test]
+fn a_lock_that_goes_round_over_http_leaves_no_trace_of_the_password() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::with_user(remote.root(), "alice", PASSWORD);
+
+    for step in steps(&remote, &server.uri()) {
+        let step = step
+            .set("fault_timeout", "30s")
+            .set("silence_timeout", "10s");
+        leaves_no_trace(&step, &remote);
+    }
+
+    // Those that could get in did.
+    assert_eq!(remote.count(), 1 + 2 * 2);
+}
+
+#[test]
+fn a_server_that_refuses_or_fails_gets_the_password_and_nobody_else_does() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let body = |status: &str, more: &str| {
+        format!("HTTP/1.1 {status}\r\n{more}Content-Length: 0\r\nConnection: close\r\n\r\n")
+    };
+    let servers = [
+        Faulty::answering(&body(
+            "401 Unauthorized",
+            "WWW-Authenticate: Basic realm=\"x\"\r\n",
+        )),
+        Faulty::answering(&body("500 Oh", "")),
+        Faulty::answering(&body("200 OK", "Content-Type: text/html\r\n")),
+        Faulty::answering(&body("302 Found", "Location: http://bob@localhost:1/x\r\n")),
+        Faulty::answering("nonsense"),
+        Faulty::silent(),
+    ];
+
+    for server in servers {
+        let uri = format!("http://127.0.0.1:{}/locks.git", server.port());
+        for step in steps(&remote, &uri) {
+            for answer in leaves_no_trace(&step, &remote) {
+                assert_ne!(answer.code, Some(0));
+            }
+        }
+        assert!(server.heard().iter().any(|head| head.contains(FORMS[2])));
+    }
+}
+
+#[test]
+fn a_redirect_to_a_place_with_the_password_in_it_is_shown_without() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = Faulty::answering(&format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://alice:{IN_URI}@localhost:1/x?token={IN_URI}\r\nContent-Length: 0\r\n\r\n"
+    ));
+    let uri = format!("http://127.0.0.1:{}/locks.git", server.port());
+
+    for step in steps(&remote, &uri) {
+        leaves_no_trace(&step, &remote);
+    }
+}
+
+#[test]
+fn a_uri_that_is_no_good_is_not_repeated() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+
+    for uri in [
+        format!("http://alice:{IN_URI}@"),
+        format!("http://alice:{IN_URI}@[1/x"),
+        format!("https://alice:{PASSWORD}@127.0.0.1:99999/x"),
+        format!("ftp://alice:{IN_URI}@127.0.0.1/x"),
+        format!("git://alice:{IN_URI}@127.0.0.1:1/x"),
+        format!("http://alice:{IN_URI}@host.invalid/x"),
+        format!("https://alice:{IN_URI}@127.0.0.1:1/x"),
+    ] {
+        let step = Step::on(&remote, "aws")
+            .set("uri", uri)
+            .set("fault_timeout", "50ms");
+        for answer in leaves_no_trace(&step, &remote) {
+            assert_ne!(answer.code, Some(0));
+        }
+    }
+}
+
+#[test]
+fn a_password_that_a_way_has_no_use_for_leaves_no_trace_either() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let daemon = GitDaemon::start(remote.root());
+
+    for uri in [remote.uri(), daemon.uri()] {
+        let step = Step::on(&remote, "aws")
+            .set("uri", uri)
+            .set("username", "alice")
+            .set("password", PASSWORD);
+        let answers = leaves_no_trace(&step, &remote);
+        assert!(answers.iter().all(|answer| answer.code == Some(0)));
+    }
+}
+
+#[test]
+#[should_panic(expected = "MARKER in")]
+fn a_trace_in_an_object_would_be_found() {
+    let remote = TestRemote::with_pool(PASSWORD, &["env-1"]);
+
+    assert_clean_folder(remote.path());
+}
