@@ -1,4 +1,4 @@
-//! The small parts of the client; how it gets on with a server is tested in tests/it.
+//! The small parts of the client; how it gets on with a server is tested in tests/pool.
 #![allow(clippy::unwrap_used)]
 
 use net::http::header::{HeaderMap, LINK};
