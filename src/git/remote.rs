@@ -24,12 +24,7 @@ use pace::Fault;
 use terminal::harmless::{self, SHOWN};
 
 /// How we introduce ourselves to servers.
-const AGENT: &str = concat!(
-    "agent=",
-    env!("CARGO_PKG_NAME"),
-    "/",
-    env!("CARGO_PKG_VERSION")
-);
+const AGENT: &str = concat!("agent=pool-resource/", env!("CARGO_PKG_VERSION"));
 
 /// How many commits of a history are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
