@@ -761,9 +761,9 @@ fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
 }
 
 #[test]
-fn the_readme_lists_every_metric() {
-    let readme = std::fs::read_to_string(file("README.md")).unwrap();
-    let rows: Vec<Vec<&str>> = readme
+fn the_page_lists_every_metric() {
+    let page = std::fs::read_to_string(file("src/pool/docs/metrics.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page
         .lines()
         .filter(|line| line.starts_with("| `resource_pool_"))
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())

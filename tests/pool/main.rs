@@ -61,7 +61,7 @@ mod put;
 mod races;
 /// Claims that nobody will give back any more.
 mod reap;
-/// The README's recipes for other CI systems.
+/// The recipes of the pages: for shells, other CI systems and Concourse.
 mod recipes;
 /// Steps that are run again after their process vanished.
 mod reruns;

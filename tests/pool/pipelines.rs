@@ -2,6 +2,7 @@
 //! is done.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use pool::concourse::PutRequest;
 use serde_json::{Value, json};
@@ -10,6 +11,9 @@ use support::{Step, TestRemote};
 
 const PIPELINE: &str = include_str!("../../ci/pipeline.yml");
 const EXAMPLE: &str = include_str!("../../ci/example.yml");
+
+/// The pages that show a whole pipeline.
+const PAGES: [&str; 2] = ["README.md", "src/pool/docs/source-and-params.md"];
 
 /// The keys of each kind of object, those that must be there with a `!`.
 ///
@@ -208,6 +212,18 @@ fn mistakes(pipeline: &Value) -> Vec<String> {
 fn concourse_knows_every_key_of_the_pipelines() {
     for text in [PIPELINE, EXAMPLE] {
         assert_eq!(mistakes(&read(text)), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn concourse_knows_every_key_of_the_pipelines_on_the_pages() {
+    for path in PAGES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+        let page = std::fs::read_to_string(path).unwrap();
+        let (_, block) = page.split_once("```yaml\n").unwrap();
+        let pipeline = block.split_once("```").unwrap().0;
+
+        assert_eq!(mistakes(&read(pipeline)), Vec::<String>::new());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The README's recipes for other CI systems: what they tell a shell to do is done.
+//! The recipes of the pages: what they tell a shell to do is done.
 
 use std::path::Path;
 
@@ -7,13 +7,23 @@ use serde_json::Value;
 use support::path_of;
 use support::{Answer, Pool, TestRemote};
 
-/// The block of code below a heading of the README.
-fn recipe(heading: &str) -> String {
-    let readme = include_str!("../../README.md");
-    let (_, below) = readme.split_once(&format!("#### {heading}\n")).unwrap();
-    let (_, block) = below.split_once("```").unwrap();
+const FIRST_PAGE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+
+const COMMAND_LINE: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/pool/docs/command-line.md"
+));
+
+/// The first block of code below a heading of a page.
+fn block(page: &'static str, heading: &str) -> &'static str {
+    let (_, below) = page.split_once(&format!("\n{heading}\n")).unwrap();
+    let (_, block) = below.split_once("\n```").unwrap();
     let (_, code) = block.split_once('\n').unwrap();
-    code.split_once("```").unwrap().0.to_owned()
+    code.split_once("```").unwrap().0
+}
+
+fn recipe(name: &str) -> &'static str {
+    block(COMMAND_LINE, &format!("### {name}"))
 }
 
 fn yaml(text: &str) -> Value {
@@ -73,7 +83,7 @@ fn gitlab_ci() {
         ("CI_JOB_NAME", "deploy"),
         ("CI_JOB_ID", "4711"),
     ]);
-    let script = yaml(&recipe("GitLab CI"))["deploy"]["script"].clone();
+    let script = yaml(recipe("GitLab CI"))["deploy"]["script"].clone();
     let lines = script.as_array().unwrap().iter();
     let lines: Vec<&str> = lines.map(|line| line.as_str().unwrap()).collect();
 
@@ -91,7 +101,7 @@ fn github_actions() {
         ("GITHUB_RUN_ID", "99"),
         ("GITHUB_ENV", "github-env"),
     ]);
-    let job = yaml(&recipe("GitHub Actions"))["jobs"]["deploy"].clone();
+    let job = yaml(recipe("GitHub Actions"))["jobs"]["deploy"].clone();
     let mut printed = String::new();
     for step in job["steps"].as_array().unwrap() {
         // Each step finds in its environment what the ones before it have put into that file.
@@ -141,7 +151,7 @@ fn makefile() {
 fn an_afternoon() {
     let machine = Machine::new().with(&[("POOL_HOLDER", "anna")]);
 
-    let answer = machine.shell(&recipe("An environment for an afternoon"));
+    let answer = machine.shell(recipe("An environment for an afternoon"));
 
     assert_eq!(answer.text(), "env-1\nreleased env-1\n");
     machine.assert_held_by("anna", "env-1");
@@ -151,13 +161,8 @@ fn an_afternoon() {
 fn the_list_of_pools() {
     let remote = TestRemote::empty("main");
     let pool = Pool::bare().env("POOL_URI", remote.uri());
-    let readme = include_str!("../../README.md");
-    let (_, below) = readme
-        .split_once("A list of pools for `init --file`:")
-        .unwrap();
-    let (_, block) = below.split_once("```yaml\n").unwrap();
     let file = pool.home().join("pools.yml");
-    std::fs::write(&file, block.split_once("```").unwrap().0).unwrap();
+    std::fs::write(&file, recipe("A list of pools")).unwrap();
 
     pool.run(&["init", "--file", file.to_str().unwrap()]).text();
 
@@ -168,22 +173,17 @@ fn the_list_of_pools() {
 #[test]
 fn the_first_page() {
     let machine = Machine::new().with(&[("POOL_HOLDER", "anna")]);
-    let readme = include_str!("../../README.md");
-    let (_, below) = readme
-        .split_once("## A script that runs once at a time\n")
-        .unwrap();
-    let lines: Vec<&str> = below
-        .lines()
-        .take_while(|line| line.is_empty() || line.starts_with("    "))
-        .filter(|line| !line.is_empty())
-        .map(str::trim)
+    let lines = block(FIRST_PAGE, "## In a shell").lines();
+    let lines: Vec<&str> = lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
         .collect();
     // The second one says where the repository is, which is somewhere else here.
-    let [alone, _, init, among_all] = lines[..] else {
+    let [alone, _, init, among_all, status] = lines[..] else {
         panic!("{lines:?}");
     };
-    let script =
-        format!("env -u POOL_URI -u POOL_NAME -u POOL_BRANCH {alone}\n{init}\n{among_all}");
+    let script = format!(
+        "env -u POOL_URI -u POOL_NAME -u POOL_BRANCH {alone}\n{init}\n{among_all}\n{status}"
+    );
 
     let answer = machine.shell(&script);
 

@@ -37,7 +37,7 @@ impl Moment {
 pub type Vector = Vec<(BTreeMap<String, String>, f64)>;
 
 impl Prometheus {
-    /// Starts one with these rules, which looks at `gateway` as the README says.
+    /// Starts one with these rules, which looks at `gateway` as src/pool/docs/metrics.md says.
     pub fn start(gateway: &Pushgateway, rules: &Path) -> Prometheus {
         let home = tempfile::tempdir().unwrap();
         let config = home.path().join("prometheus.yml");
