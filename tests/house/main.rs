@@ -8,6 +8,8 @@ mod arrows;
 mod dependencies;
 /// What the pages of the crates say that is not there.
 mod invariants;
+/// The pages in Markdown: links, headings and contents.
+mod pages;
 /// Manifests and sources, read.
 mod plan;
 /// Every file of every suite is run.
