@@ -120,6 +120,17 @@ fn github_actions() {
 }
 
 #[test]
+fn a_job_of_github_that_gets_no_lock_ends_there() {
+    let machine = Machine::new().with(&[("POOL_NAME", "absent"), ("GITHUB_ENV", "github-env")]);
+    let job = yaml(recipe("GitHub Actions"))["jobs"]["deploy"].clone();
+
+    let answer = machine.shell(job["steps"][0]["run"].as_str().unwrap());
+
+    assert_eq!(answer.code, Some(2), "{}", answer.stderr);
+    assert!(!machine.pool.home().join("github-env").exists());
+}
+
+#[test]
 fn jenkins() {
     let machine = Machine::new().with(&[("JOB_NAME", "ops/web"), ("BUILD_NUMBER", "12")]);
     let metadata = b"size: big\n";
