@@ -4,9 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use git2::{
+    Commit, ErrorCode, Index, IndexEntry, IndexTime, Oid, Repository, RepositoryInitOptions,
+    Signature,
+};
 use tempfile::TempDir;
 
 use super::git::{git, run};
+use super::wait_until;
 
 /// A bare repository in a folder of its own, which goes away with the value.
 pub struct TestRemote {
@@ -37,18 +42,14 @@ impl TestRemote {
     pub fn empty(branch: &str) -> TestRemote {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("locks.git");
-        git(
-            root.path(),
-            &[
-                "init",
-                "--quiet",
-                "--bare",
-                "--initial-branch=main",
-                "locks.git",
-            ],
-        );
-        git(&path, &["config", "http.receivepack", "true"]);
-        git(&path, &["config", "daemon.receivepack", "true"]);
+        let mut how = RepositoryInitOptions::new();
+        how.bare(true).initial_head("main").external_template(false);
+        let repository = Repository::init_opts(&path, &how).unwrap();
+        let mut config = repository.config().unwrap();
+        config.set_bool("http.receivepack", true).unwrap();
+        config.set_bool("daemon.receivepack", true).unwrap();
+        // After each push it would start a process to see whether there is anything to do.
+        config.set_bool("receive.autogc", false).unwrap();
         TestRemote {
             root,
             path,
@@ -123,11 +124,10 @@ impl TestRemote {
 
     /// The commit that the branch is at.
     pub fn head(&self) -> String {
-        self.git(&[
-            "rev-parse",
-            "--verify",
-            &format!("refs/heads/{}", self.branch),
-        ])
+        let name = format!("refs/heads/{}", self.branch);
+        let head = self.repository().refname_to_id(&name);
+        head.unwrap_or_else(|err| panic!("{name}: {err}"))
+            .to_string()
     }
 
     /// The commit `n` before the head, on the first-parent chain.
@@ -217,36 +217,20 @@ impl TestRemote {
 
     /// Commits changes as a person with plain git would, on top of the head, and gives the commit.
     pub fn commit(&self, message: &str, hands: &[Hand<'_>]) -> String {
-        let head = run(
-            &self.path,
-            &[
-                "rev-parse",
-                "--verify",
-                "--quiet",
-                &format!("refs/heads/{}", self.branch),
-            ],
-            b"",
-            &[],
-        );
-        let head = String::from_utf8(head.stdout).unwrap().trim().to_owned();
+        let head = self
+            .repository()
+            .refname_to_id(&format!("refs/heads/{}", self.branch));
+        let head = head.map_or(String::new(), |head| head.to_string());
         let parents: Vec<&str> = if head.is_empty() { vec![] } else { vec![&head] };
         let commit = self.commit_on(&parents, message, hands);
-        self.git(&[
-            "update-ref",
-            &format!("refs/heads/{}", self.branch),
-            &commit,
-        ]);
+        self.move_branch(&commit);
         commit
     }
 
     /// Changes the branch as a commit that was made at this time, in seconds since 1970.
     pub fn commit_at(&self, time: u64, message: &str, hands: &[Hand<'_>]) {
         let commit = self.make_commit(&[&self.head()], message, hands, Some(time));
-        self.git(&[
-            "update-ref",
-            &format!("refs/heads/{}", self.branch),
-            &commit,
-        ]);
+        self.move_branch(&commit);
     }
 
     /// Makes a commit with these parents (files from the first) that no branch has yet, and gives it.
@@ -261,64 +245,69 @@ impl TestRemote {
         hands: &[Hand<'_>],
         time: Option<u64>,
     ) -> String {
-        let index = self
-            .root
-            .path()
-            .join(format!("index-{:?}", std::thread::current().id()));
-        let _ = std::fs::remove_file(&index);
-        let date = time.map(|time| format!("{time} +0000"));
-        let mut env = vec![("GIT_INDEX_FILE", index.to_str().unwrap())];
-        env.extend(date.as_deref().map(|date| ("GIT_COMMITTER_DATE", date)));
-        let done = |args: &[&str], input: &[u8]| {
-            let output = run(&self.path, args, input, &env);
-            assert!(
-                output.status.success(),
-                "git {args:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            String::from_utf8(output.stdout)
-                .unwrap()
-                .trim_end()
-                .to_owned()
-        };
+        let repository = self.repository();
+        let parents: Vec<Commit<'_>> = parents
+            .iter()
+            .map(|parent| repository.revparse_single(parent).unwrap())
+            .map(|parent| parent.peel_to_commit().unwrap())
+            .collect();
+        let mut index = Index::new().unwrap();
         if let Some(first) = parents.first() {
-            done(&["read-tree", first], b"");
+            index.read_tree(&first.tree().unwrap()).unwrap();
         }
         for hand in hands {
             match hand {
                 Hand::Put(path, mode, content) => {
-                    let blob = done(&["hash-object", "-w", "--stdin"], content);
-                    done(
-                        &["update-index", "-z", "--index-info"],
-                        format!("{mode} {blob}\t{path}\0").as_bytes(),
-                    );
+                    let blob = repository.blob(content).unwrap();
+                    let mode = u32::from_str_radix(mode, 8).unwrap();
+                    index.add(&entry(path, mode, blob)).unwrap();
                 }
                 Hand::Move(from, to) => {
-                    let entry = done(&["ls-files", "--stage", "-z", "--", from], b"");
-                    let entry = entry
-                        .trim_end_matches('\0')
-                        .split('\t')
-                        .next()
-                        .unwrap()
-                        .to_owned();
-                    assert!(!entry.is_empty(), "there is no {from} to move");
-                    let mut fields = entry.split(' ');
-                    let (mode, blob) = (fields.next().unwrap(), fields.next().unwrap());
-                    let moved = format!("0 {}\t{from}\0{mode} {blob}\t{to}\0", "0".repeat(40));
-                    done(&["update-index", "-z", "--index-info"], moved.as_bytes());
+                    let found = index.get_path(Path::new(from), 0);
+                    let found = found.unwrap_or_else(|| panic!("there is no {from} to move"));
+                    index.remove(Path::new(from), 0).unwrap();
+                    index.add(&entry(to, found.mode, found.id)).unwrap();
                 }
-                Hand::Delete(path) => {
-                    let gone = format!("0 {}\t{path}\0", "0".repeat(40));
-                    done(&["update-index", "-z", "--index-info"], gone.as_bytes());
-                }
+                Hand::Delete(path) => index.remove(Path::new(path), 0).unwrap(),
             }
         }
-        let tree = done(&["write-tree"], b"");
-        let mut args = vec!["commit-tree", &tree, "-m", message];
-        for parent in parents {
-            args.extend(["-p", parent]);
-        }
-        done(&args, b"")
+        let tree = index.write_tree_to(&repository).unwrap();
+        let tree = repository.find_tree(tree).unwrap();
+        let author = Signature::now("Hand", "hand@example.com").unwrap();
+        let committer = match time {
+            None => author.clone(),
+            Some(time) => {
+                let time = git2::Time::new(i64::try_from(time).unwrap(), 0);
+                Signature::new("Hand", "hand@example.com", &time).unwrap()
+            }
+        };
+        // As `git commit` does it.
+        let message = format!("{}\n", message.trim_end_matches('\n'));
+        let parents: Vec<&Commit<'_>> = parents.iter().collect();
+        let commit = repository.commit(None, &author, &committer, &message, &tree, &parents);
+        commit.unwrap().to_string()
+    }
+
+    /// Moves the branch to a commit, wherever it is.
+    fn move_branch(&self, commit: &str) {
+        let repository = self.repository();
+        let (name, commit) = (
+            format!("refs/heads/{}", self.branch),
+            commit.parse().unwrap(),
+        );
+        wait_until("the branch is nobody else's", || {
+            match repository.reference(&name, commit, true, "by hand") {
+                Ok(_) => true,
+                Err(err) if err.code() == ErrorCode::Locked => false,
+                Err(err) => panic!("{name}: {err}"),
+            }
+        });
+    }
+
+    /// For what is made by hand: a process of Git for each step of it took most of the time of the tests. What our programs
+    /// have made is read back with plain git.
+    fn repository(&self) -> Repository {
+        Repository::open_bare(&self.path).unwrap()
     }
 
     /// Claims a lock of a pool by hand, as tools that know nothing of us do, and gives the commit.
@@ -497,5 +486,22 @@ impl TestRemote {
         remote.git(&["config", "uploadpack.allowFilter", "true"]);
         remote.git(&["config", "uploadpack.allowReachableSHA1InWant", "true"]);
         remote
+    }
+}
+
+fn entry(path: &str, mode: u32, id: Oid) -> IndexEntry {
+    IndexEntry {
+        ctime: IndexTime::new(0, 0),
+        mtime: IndexTime::new(0, 0),
+        dev: 0,
+        ino: 0,
+        mode,
+        uid: 0,
+        gid: 0,
+        file_size: 0,
+        id,
+        flags: 0,
+        flags_extended: 0,
+        path: path.as_bytes().to_owned(),
     }
 }
