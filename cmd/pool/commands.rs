@@ -74,7 +74,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
 
 /// Whether an error only says that it cannot be had now.
 pub fn is_not_now(err: &Error) -> bool {
-    matches!(err.downcast_ref(), Some(StepError::Attempt(err)) if matches!(**err, AttemptError::TimedOut { .. }))
+    matches!(err.downcast_ref(), Some(StepError::Attempt(err)) if matches!(**err, AttemptError::TimedOut { .. } | AttemptError::OutOfTime { .. }))
 }
 
 /// Puts together what a command works with. With `soon` it is one whose answer somebody waits for, and that can as well be

@@ -6,6 +6,7 @@
 //! - [`History`], [`Commits`]: walks over what was fetched.
 //! - [`Store`]: where objects are kept and made. [`object`]: ids, tree entries, edits.
 //! - [`Location`], [`Access`]: where a repository is, and how to get in.
+//! - [`refusal`]: what a server's No means, by its words.
 //! - `link`: the transports (a path, `git://`, HTTP, SSH). `packet`, `advertisement`: the smart protocol's wire.
 //!
 //! # Invariants
@@ -49,6 +50,7 @@ mod link;
 mod location;
 pub mod object;
 mod packet;
+pub mod refusal;
 mod remote;
 mod store;
 
@@ -58,6 +60,8 @@ pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};
 pub use remote::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
 pub use store::{Commit, Identity, Store, StoreError, make_repository};
+
+use std::time::Duration;
 
 use net::NetError;
 use pace::Fault;
@@ -133,6 +137,16 @@ pub enum RemoteError {
         /// What there is instead.
         found: String,
     },
+    /// What the server shows is older than what we know, and stays so.
+    #[error(
+        "`{remote}` shows an older state of the branch than it has shown before, for {}: a replica or mirror that is behind", humantime::format_duration(pace::duration::whole_seconds(*.lasted))
+    )]
+    Behind {
+        /// Who.
+        remote: String,
+        /// For how long.
+        lasted: Duration,
+    },
     /// The server points to another place, to which we do not carry credentials.
     #[error("`{remote}` redirects to `{to}`; if that is right, put it into `source.uri`")]
     Redirected {
@@ -163,6 +177,7 @@ impl Fault for RemoteError {
     fn is_transient(&self) -> bool {
         match self {
             RemoteError::Net(err) => err.is_transient(),
+            RemoteError::Behind { .. } => true,
             RemoteError::Denied { .. }
             | RemoteError::NotFound { .. }
             | RemoteError::HostKey { .. }

@@ -26,6 +26,7 @@ use super::RemoteError;
 use super::access::Access;
 use super::location::Location;
 use super::packet::{PacketError, PacketReader};
+use super::refusal::{self, Kind};
 
 /// The two things a server is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -308,56 +309,14 @@ impl Talk {
                     } => aside.words().await,
                     _ => String::new(),
                 };
-                if means_missing(&words) {
-                    RemoteError::NotFound { remote, words }
-                } else if means_denied(&words) {
-                    RemoteError::Denied { remote, words }
-                } else {
-                    NetError::Ended { remote, words }.into()
+                match refusal::kind(&words) {
+                    Kind::Missing => RemoteError::NotFound { remote, words },
+                    Kind::Denied => RemoteError::Denied { remote, words },
+                    Kind::Passing | Kind::Raced | Kind::Other => {
+                        NetError::Ended { remote, words }.into()
+                    }
                 }
             }
         }
     }
-}
-
-/// Whether the last words of a server program, or of the host that runs it, say that there is no repository.
-fn means_missing(words: &str) -> bool {
-    says(
-        words,
-        &[
-            "does not appear to be a git repository",
-            "not a git repository",
-            "invalid gitfile format",
-            "repository not found",
-            "cannot find repository",
-            "could not be found",
-            "does not exist",
-            "not exported",
-        ],
-    )
-}
-
-/// Whether they say that we may not.
-fn means_denied(words: &str) -> bool {
-    says(
-        words,
-        &[
-            "dubious ownership",
-            "unsafe repository",
-            "permission denied",
-            "permission to",
-            "access denied",
-            "not allowed",
-            "read only",
-            "read-only",
-            "unauthorized",
-            "not authorized",
-            "write access",
-        ],
-    )
-}
-
-fn says(words: &str, known: &[&str]) -> bool {
-    let words = words.to_ascii_lowercase();
-    known.iter().any(|known| words.contains(known))
 }

@@ -3,9 +3,10 @@
 //! Source: `gitprotocol-pack(5)`, `gitprotocol-capabilities(5)`.
 
 mod fetch;
+mod newest;
 mod push;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -20,6 +21,7 @@ use super::store::Store;
 use super::{History, RemoteError};
 use crate::object::Oid;
 use net::NetError;
+use newest::Newest;
 use pace::Fault;
 use terminal::harmless::{self, SHOWN};
 
@@ -37,6 +39,11 @@ impl Depth {
     pub const RECENT: Depth = Depth(50);
     /// The last five thousand: enough to find nearly every claim, at a cost that is felt.
     pub const LONG: Depth = Depth(5000);
+    /// Whether it is everything.
+    pub(super) fn is_all(self) -> bool {
+        self == Depth::ALL
+    }
+
     /// Everything. The number is Git's own for it.
     const ALL: Depth = Depth(0x7fff_ffff);
 
@@ -128,6 +135,8 @@ pub struct Remote {
     faults: Cell<u32>,
     /// The beginning of a push, made while something else was waited for.
     prepared: Mutex<Option<Prepared>>,
+    /// Where we know the branch to have been.
+    newest: RefCell<Newest>,
 }
 
 /// What was listed, and how deep the head was fetched (with the cuts in its history), if it was.
@@ -172,6 +181,7 @@ impl Remote {
             watched: None,
             faults: Cell::new(0),
             prepared: Mutex::new(None),
+            newest: RefCell::default(),
         }
     }
 
@@ -216,8 +226,7 @@ impl Remote {
     /// [`RemoteError`].
     pub async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, RemoteError> {
         let interest = |_: &Listing| Interest::Head(depth, Vec::new());
-        let seen = self.list_and_fetch(&interest).await?;
-        let (listing, fetched) = self.note(seen)?;
+        let (listing, fetched) = self.look(false, &interest).await?;
         Ok(fetched.unwrap_or(Snapshot {
             commit: listing.head,
             depth,
@@ -239,22 +248,20 @@ impl Remote {
         } else {
             self.list_and_fetch(interest).await
         };
-        self.note(seen?)
+        let seen = seen?;
+        self.note_fetched(&seen)?;
+        let seen = Box::pin(self.newest(interest, seen)).await?;
+        let commit = seen.listing.head;
+        let snapshot = seen.fetched.map(|(depth, _)| Snapshot { commit, depth });
+        Ok((seen.listing, snapshot))
     }
 
-    fn note(&mut self, seen: Seen) -> Result<(Listing, Option<Snapshot>), RemoteError> {
-        let Some((depth, cuts)) = seen.fetched else {
-            return Ok((seen.listing, None));
-        };
-        let head = seen.listing.head;
-        self.store.note_fetched(head, depth.0, cuts)?;
-        Ok((
-            seen.listing,
-            Some(Snapshot {
-                commit: head,
-                depth,
-            }),
-        ))
+    fn note_fetched(&mut self, seen: &Seen) -> Result<(), RemoteError> {
+        if let Some((depth, cuts)) = &seen.fetched {
+            self.store
+                .note_fetched(seen.listing.head, depth.0, cuts.clone())?;
+        }
+        Ok(())
     }
 
     async fn list_and_fetch(

@@ -4,6 +4,7 @@
 //!
 //! - [`pauses`]: pauses that grow, with jitter.
 //! - [`Faults`], [`ride_out`]: errors that may pass are retried, for a limited time.
+//! - [`Budget`]: one limit for everything that a piece of work waits for.
 //! - [`duration`]: durations as Go writes them, and as people read them.
 //!
 //! # Invariants
@@ -12,7 +13,10 @@
 //!   passes a function that tells them.
 //! - Time is tokio's, which a test can stop and wind on.
 
+mod budget;
 pub mod duration;
+
+pub use budget::Budget;
 
 use std::error::Error;
 use std::time::Duration;

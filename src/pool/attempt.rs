@@ -6,6 +6,8 @@ mod abort;
 mod error;
 mod facts;
 mod in_line;
+mod land;
+mod landing;
 mod meter;
 mod news;
 mod others_first;
@@ -44,8 +46,9 @@ use crate::message::{Origin, Verb};
 use crate::operation::Operation;
 use crate::rules::{Change, Decision};
 use git::object::Oid;
+use git::refusal::{Kind, of_ref};
 use git::{Depth, HistoryError, Identity, Interest, Listing, Remote, Snapshot};
-use pace::{Pace, pauses_after_lost_races};
+use pace::{Budget, Pace, pauses_after_lost_races};
 use terminal::Paint;
 
 /// What one operation needs to be carried out.
@@ -76,11 +79,23 @@ pub struct Attempt<'a> {
     pub markers: Option<Markers>,
     /// Ours, once a claim is about to be pushed.
     pub marker: Option<Marker>,
-    /// Cancelled when we are told to stop.
+    /// Cancelled when we are told to stop; while an operation runs, also when its time is over.
     pub stop: CancellationToken,
     /// Where people read what is going on.
     pub log: &'a mut dyn Write,
+    /// What kept us from being done, when it was looked last.
+    pub trouble: String,
 }
+
+/// How often in a row a server may say no in words that are not known, while the branch moves, before they are final.
+const PATIENCE_FOR_UNKNOWN_WORDS: u32 = 5;
+
+/// How much longer than the patience of whoever asked a step may take in all, whatever it waits for: the last look, and
+/// who holds the lock, have to be found out.
+const MORE_THAN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The least time for a step that may not wait: for one honest try.
+const ONE_TRY: Duration = Duration::from_secs(8);
 
 /// Where the markers of a step are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +164,10 @@ impl Attempt<'_> {
         operation: &Operation,
         answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
+        let limit = self.patience;
+        let limit = limit.map(|patience| (patience + MORE_THAN_PATIENCE).max(ONE_TRY));
+        let budget = Budget::new(self.stop.clone(), limit);
+        self.stop = budget.over().clone();
         let mut queue = self.queue_for(operation);
         let mut pending = None;
         let result = match Box::pin(self.adopt(&mut pending)).await {
@@ -156,6 +175,8 @@ impl Attempt<'_> {
             Ok(None) => Box::pin(self.carry_out(operation, &mut pending, &mut queue)).await,
             Err(err) => Err(err),
         };
+        // What has come about in time counts, even if to tell of it takes longer.
+        self.stop = budget.stop().clone();
         let mut result = match result {
             Ok(outcome) => Box::pin(self.conclude(operation, outcome, answer, &mut queue)).await,
             Err(err) => Err(err),
@@ -163,6 +184,13 @@ impl Attempt<'_> {
         if result.is_ok() {
             self.unmark();
             return result;
+        }
+        if matches!(result, Err(AttemptError::Stopped)) && budget.is_out_of_time() {
+            result = Err(AttemptError::OutOfTime {
+                after: budget.elapsed(),
+                patience: self.patience.unwrap_or_default(),
+                trouble: std::mem::take(&mut self.trouble),
+            });
         }
         let left = match pending {
             Some(pending) => Box::pin(self.undo(pending)).await.err(),
@@ -333,9 +361,14 @@ impl Attempt<'_> {
             None => Interest::Head(depth, Vec::new()),
         };
         let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
-        let looked = read(remote, limit, &self.stop, self.log, async |remote| {
-            remote.look(push_follows, &interest).await
-        });
+        let looked = read(
+            remote,
+            limit,
+            &self.stop,
+            self.log,
+            &mut self.trouble,
+            async |remote| remote.look(push_follows, &interest).await,
+        );
         let (listing, snapshot) = Box::pin(looked).await?;
         if let Some(queue) = queue {
             queue.observe(&listing, self.remote.store());
@@ -376,7 +409,21 @@ impl Attempt<'_> {
                     held_before_by: held_before.map(|holder| holder.who),
                 })),
             },
-            Published::Overtaken => {
+            Published::Overtaken(no) => {
+                // Words that are not known may be those of a lost race, or a No that is for good.
+                match no.filter(|no| of_ref(&no.reason) == Kind::Other) {
+                    Some(no) if course.declined >= PATIENCE_FOR_UNKNOWN_WORDS => {
+                        let subject = change.verb.as_str().to_owned();
+                        return Err(self.rejected(subject, no).into());
+                    }
+                    Some(_) => course.declined += 1,
+                    None => course.declined = 0,
+                }
+                course.races += 1;
+                self.trouble = format!(
+                    "others changed the branch first, {} times in a row",
+                    course.races
+                );
                 self.meter.lost_race();
                 if let Some(queue) = queue {
                     queue.note_overtaken();
@@ -407,6 +454,10 @@ struct Course<'o> {
     others_first: OthersFirst,
     /// The pauses after races that will be lost.
     lost_races: Box<dyn Iterator<Item = Duration>>,
+    /// How many races were lost so far.
+    races: u32,
+    /// How often in a row the branch moved, and the server said no in words that are not known.
+    declined: u32,
 }
 
 impl<'o> Course<'o> {
@@ -427,6 +478,8 @@ impl<'o> Course<'o> {
             waiting: Waiting::new(attempt.paint),
             others_first: OthersFirst::default(),
             lost_races: Box::new(pauses_after_lost_races()),
+            races: 0,
+            declined: 0,
         }
     }
 

@@ -86,16 +86,16 @@ const STEPS: &[(Point, &[Fault])] = &[
     (Answering, &[Killed, Lost, Told]),
 ];
 
-/// What follows when the reply to a push was lost: the branch is looked at.
+/// What follows when the reply to a push was lost: the branch is looked at, where pushes are taken.
 const AFTER_A_LOST_REPLY: &[(Point, &[Fault])] = &[
-    (On(ListToFetch, RequestLost), &[Killed, Lost, Told]),
-    (On(ListToFetch, ReplyLost), &[Killed, Lost, Told]),
+    (On(ListToPush, RequestLost), &[Killed, Lost, Told]),
+    (On(ListToPush, ReplyLost), &[Killed, Lost, Told]),
     (Answering, &[Killed, Lost, Told]),
 ];
 
 /// What follows when a push never arrived: the branch is looked at, and the push is made again.
 const AFTER_A_LOST_PUSH: &[(Point, &[Fault])] = &[
-    (On(ListToFetch, RequestLost), &[Killed, Lost, Told]),
+    (On(ListToPush, RequestLost), &[Killed, Lost, Told]),
     (On(Push, RequestLost), &[Killed, Lost, Told]),
     (On(Push, RequestLate), &[Killed, Lost]),
     (On(Push, ReplyLost), &[Killed, Lost, Told]),
@@ -103,6 +103,8 @@ const AFTER_A_LOST_PUSH: &[(Point, &[Fault])] = &[
 
 /// What follows when a claim landed, and the process was told to stop before it knew: the claim is given back.
 const WHILE_GIVING_BACK: &[(Point, &[Fault])] = &[
+    (On(ListToPush, RequestLost), &[Killed, Lost]),
+    (On(ListToPush, ReplyLost), &[Killed, Lost]),
     (On(ListToFetch, RequestLost), &[Killed, Lost]),
     (On(ListToFetch, ReplyLost), &[Killed, Lost]),
     (On(Fetch, RequestLost), &[Killed, Lost]),

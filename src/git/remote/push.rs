@@ -111,7 +111,10 @@ impl Remote {
             talk.send(request).await?;
             let mut report = self.read_report(&mut talk).await?;
             match report.refs.remove(&self.reference()) {
-                Some(None) => Ok(PushAnswer::Accepted { together }),
+                Some(None) => {
+                    self.note_pushed(commit);
+                    Ok(PushAnswer::Accepted { together })
+                }
                 Some(Some(reason)) => Ok(PushAnswer::Rejected {
                     reason,
                     words: report.words,

@@ -9,6 +9,7 @@ use git::FaultError;
 use git::StoreError;
 use git::object::Oid;
 use pace::Stopped;
+use pace::duration::whole_seconds;
 
 /// Why an operation was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +68,16 @@ pub enum AttemptError {
         /// Who holds what was waited for, one line each.
         holders: Vec<String>,
     },
+    /// Its time was over, and it was not to be waited for that it can be had.
+    #[error("gave up after {}, {}: {}", humantime::format_duration(whole_seconds(*.after)), allowed(.patience), troubled(.trouble))]
+    OutOfTime {
+        /// How long it took.
+        after: Duration,
+        /// How long it was to wait.
+        patience: Duration,
+        /// What kept it.
+        trouble: String,
+    },
     /// Nobody takes the answer, so that nobody would know of the claim.
     #[error("cannot write the answer")]
     Unanswered(#[source] io::Error),
@@ -97,6 +108,24 @@ impl From<FaultError> for AttemptError {
             FaultError::Stopped => AttemptError::Stopped,
             err => AttemptError::Fault(err),
         }
+    }
+}
+
+fn allowed(patience: &Duration) -> String {
+    if patience.is_zero() {
+        "with `try`".to_owned()
+    } else {
+        format!(
+            "with a `timeout` of {}",
+            humantime::format_duration(*patience)
+        )
+    }
+}
+
+fn troubled(trouble: &str) -> &str {
+    match trouble {
+        "" => "the server has not answered yet",
+        trouble => trouble,
     }
 }
 

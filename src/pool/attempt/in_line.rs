@@ -3,7 +3,8 @@
 use tokio::time::timeout;
 
 use super::abort::{GRACE, LEAVE};
-use super::publish::{answer_until, means_contention};
+use super::land::answer_until;
+use super::publish::means_contention;
 use super::queue::{Kept, Queue, REFS};
 use super::{Attempt, AttemptError};
 use crate::line::PlaceName;

@@ -39,21 +39,34 @@ pub(crate) async fn snapshot(
     stop: &CancellationToken,
     log: &mut dyn Write,
 ) -> Result<Snapshot, FaultError> {
-    read(remote, fault_limit, stop, log, async |remote| {
+    let unheard = &mut String::new();
+    read(remote, fault_limit, stop, log, unheard, async |remote| {
         remote.snapshot(depth).await
     })
     .await
 }
 
-/// Does `work`, which changes nothing, as [`snapshot`] does.
+/// Tells people of a fault that is retried, and notes it in `trouble`.
+pub(super) fn retried<'a>(
+    log: &'a mut dyn Write,
+    trouble: &'a mut String,
+) -> impl FnMut(&RemoteError, Duration) + 'a {
+    move |fault, pause| {
+        *trouble = terminal::chain(fault);
+        trying_again(log)(fault, pause);
+    }
+}
+
+/// Does `work`, which changes nothing, as [`snapshot`] does. `trouble` becomes what is wrong meanwhile.
 pub(super) async fn read<T>(
     remote: &mut Remote,
     fault_limit: Duration,
     stop: &CancellationToken,
     log: &mut dyn Write,
+    trouble: &mut String,
     work: impl AsyncFn(&mut Remote) -> Result<T, RemoteError>,
 ) -> Result<T, FaultError> {
-    let result = ride_out(fault_limit, stop, &mut trying_again(log), async || {
+    let result = ride_out(fault_limit, stop, &mut retried(log, trouble), async || {
         work(remote).await
     })
     .await;

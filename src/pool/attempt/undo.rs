@@ -6,7 +6,9 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::abort::{self, GRACE};
-use super::publish::{Found, Published, answer_until, means_contention, pauses_while_busy};
+use super::land::{Landed, Parcel};
+use super::landing::{Landing, Seen};
+use super::publish::Published;
 use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
 use crate::ledger::{ClaimOfStep, Fate};
 use crate::lock::{ClaimId, LockName};
@@ -15,9 +17,8 @@ use crate::message::{Verb, listed};
 use crate::operation::{Operation, Right};
 use crate::rules::{Decision, Facts, Refusal, claim_anew, decide};
 use git::object::Oid;
-use git::{Depth, HistoryError, PushAnswer, Snapshot, StoreError};
-use pace::{Faults, pause_unless_stopped, pauses, stopped_for};
-use terminal::trying_again;
+use git::{Depth, HistoryError, Snapshot, StoreError};
+use pace::{pauses, stopped_for};
 
 impl Attempt<'_> {
     /// Gives back what was claimed for nobody, and says what became of it.
@@ -87,8 +88,8 @@ impl Attempt<'_> {
         };
         let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
         loop {
-            match self.find(base, commit).await? {
-                Found::Landed => {
+            match self.whereabouts(base, commit).await? {
+                Seen::Ours => {
                     return match Box::pin(self.carry_out(&back, &mut None, &mut None)).await {
                         Ok(outcome) => Ok(Some(outcome.commit)),
                         // Somebody else was faster, and the lock may be in other hands now: it is not our claim.
@@ -97,8 +98,8 @@ impl Attempt<'_> {
                     };
                 }
                 // The branch is not where our push expects it, and never will be again.
-                Found::Moved => return Ok(None),
-                Found::Unmoved => {}
+                Seen::MovedOn | Seen::Rewound => return Ok(None),
+                Seen::Unmoved => {}
             }
             // Our push may still be on its way. It cannot land any more once the branch has left `base`: so the claim is
             // pushed together with its end, in one step.
@@ -124,10 +125,18 @@ impl Attempt<'_> {
             };
             let (end, more) = self.make_commit(commit, &change)?;
             let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
-            if let Ok(PushAnswer::Accepted { .. }) = self
-                .remote
-                .push(base, end, &pack, &[], &Cell::new(false))
-                .await
+            let parcel = Parcel {
+                base,
+                commit: end,
+                pack,
+                also: Vec::new(),
+            };
+            let sent = Cell::new(false);
+            let ended = Box::pin(self.land(&parcel, false, "giving back", &sent)).await;
+            if let Ok(Landed {
+                landing: Landing::Landed,
+                ..
+            }) = ended
             {
                 return Ok(Some(end));
             }
@@ -228,7 +237,7 @@ impl Attempt<'_> {
         );
         match Box::pin(self.publish(snapshot, Some(&end), &claim, pending, queue)).await? {
             Published::Landed(commit) => Ok(Some(Outcome::new(commit, locks))),
-            Published::Overtaken => Ok(None),
+            Published::Overtaken(_) => Ok(None),
         }
     }
 
@@ -259,43 +268,21 @@ impl Attempt<'_> {
     /// Brings the push of a run that vanished to its end, and says whether its commit is on the branch.
     ///
     /// # Errors
-    /// [`AttemptError`], also when the server refuses the commit: it may have refused only this push of it.
+    /// [`AttemptError`], also when the server declines the commit: it may have declined only this push of it.
     async fn finish(&mut self, base: Oid, commit: Oid, pack: &[u8]) -> Result<bool, AttemptError> {
-        let mut faults = Faults::new(self.pace.fault_limit);
-        let mut busy = pauses_while_busy();
-        let mut refused: Option<(String, String)> = None;
-        loop {
-            match self.find(base, commit).await? {
-                Found::Landed => return Ok(true),
-                Found::Moved => return Ok(false),
-                Found::Unmoved => {}
-            }
-            // Looked at only now: a server that refuses our push may have taken the one that was on its way.
-            if let Some((reason, words)) = refused.take() {
-                match busy.next().filter(|_| means_contention(&reason)) {
-                    Some(pause) => pause_unless_stopped(pause, &self.stop).await?,
-                    None => {
-                        return Err(AttemptError::Rejected {
-                            remote: self.remote.name().to_owned(),
-                            subject: format!("{commit}, of an earlier run of this step"),
-                            reason,
-                            words,
-                        });
-                    }
-                }
-            }
-            let sent = Cell::new(false);
-            let push = self.remote.push(base, commit, pack, &[], &sent);
-            let stopped = stopped_for(GRACE, &self.stop);
-            match answer_until(stopped, &self.remote, push).await {
-                Ok(PushAnswer::Rejected { reason, words }) => refused = Some((reason, words)),
-                Ok(PushAnswer::Accepted { .. } | PushAnswer::Moved) => {}
-                Err(fault) => {
-                    faults
-                        .bear(fault, &self.stop, &mut trying_again(self.log))
-                        .await?
-                }
-            }
+        let parcel = Parcel {
+            base,
+            commit,
+            pack: pack.to_vec(),
+            also: Vec::new(),
+        };
+        let subject = format!("{commit}, of an earlier run of this step");
+        let sent = Cell::new(true);
+        let landed = Box::pin(self.land(&parcel, true, &subject, &sent)).await?;
+        match landed.landing {
+            Landing::Landed => Ok(true),
+            Landing::Superseded { .. } => Ok(false),
+            Landing::Declined { no, .. } => Err(self.rejected(subject, no)),
         }
     }
 }

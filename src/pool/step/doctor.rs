@@ -252,6 +252,10 @@ fn advice(err: &RemoteError) -> (&'static str, &'static str) {
         RemoteError::NotFound { .. } | RemoteError::Redirected { .. } => {
             ("server", "check `uri`, and what the credentials may see")
         }
+        RemoteError::Behind { .. } => (
+            "server",
+            "use the uri of the primary, or wait until its replicas have caught up",
+        ),
         RemoteError::NoGit(_) => ("server", "install git"),
         RemoteError::Store(_) => ("disk", "make room for temporary files, in $TMPDIR"),
         RemoteError::Net(

@@ -116,5 +116,6 @@ pub(super) fn attempt<'a>(
         marker: None,
         stop,
         log,
+        trouble: String::new(),
     }
 }

@@ -1,0 +1,208 @@
+//! One commit of ours on its way to the branch: pushed, looked for, pushed again, until it is known what became of it.
+//!
+//! What is to be done when is [`super::landing`]'s business.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use super::abort::GRACE;
+use super::landing::{Flight, Heard, Landing, Next, No, Seen};
+use super::reading::retried;
+use super::{Attempt, AttemptError, deeper, read};
+use git::FaultError;
+use git::object::Oid;
+use git::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, RemoteError};
+use net::NetError;
+use pace::{Fault, Faults, pause_unless_stopped, pauses};
+use tokio::time::sleep;
+
+/// What is pushed.
+#[derive(Debug, Clone)]
+pub(super) struct Parcel {
+    /// The commit that ours was made on, directly or with others of ours between them.
+    pub base: Oid,
+    /// Ours.
+    pub commit: Oid,
+    /// What a server needs to have it.
+    pub pack: Vec<u8>,
+    /// Other refs to be changed in the same push, where the server can do that.
+    pub also: Vec<RefUpdate>,
+}
+
+/// How a commit came to be on the branch, if it did.
+pub(super) struct Landed {
+    pub landing: Landing,
+    /// Whether the other refs were changed with it.
+    pub together: bool,
+}
+
+impl Attempt<'_> {
+    /// Brings a commit to the branch, or finds out that it is not there and never will be. Sets `sent` before the server
+    /// gets to see any of it. `resumed` is one that an earlier run may have pushed.
+    ///
+    /// # Errors
+    /// [`AttemptError`]. With [`AttemptError::Unknown`] nobody knows what became of it; with the others and `sent` it may
+    /// still land.
+    pub(super) async fn land(
+        &mut self,
+        parcel: &Parcel,
+        resumed: bool,
+        subject: &str,
+        sent: &Cell<bool>,
+    ) -> Result<Landed, AttemptError> {
+        let (mut flight, mut next) = match resumed {
+            true => Flight::resumed(),
+            false => Flight::new(!parcel.also.is_empty()),
+        };
+        let mut also = &parcel.also[..];
+        let mut faults = Faults::new(self.pace.fault_limit);
+        let mut fault = None;
+        let mut together = false;
+        let mut later = pauses(Duration::from_millis(50), Duration::from_secs(2));
+        loop {
+            match next {
+                Next::Known(landing) => return Ok(Landed { landing, together }),
+                Next::Look => {
+                    let seen = match self.whereabouts(parcel.base, parcel.commit).await {
+                        Ok(seen) => seen,
+                        Err(FaultError::Stopped) => return Err(AttemptError::Stopped),
+                        Err(source) => {
+                            return Err(AttemptError::Unknown {
+                                commit: parcel.commit,
+                                subject: subject.to_owned(),
+                                source,
+                            });
+                        }
+                    };
+                    next = flight.seen(seen);
+                    continue;
+                }
+                Next::Fail | Next::PushAfterFault => {
+                    if let Some(fault) = fault.take() {
+                        let tell = &mut retried(self.log, &mut self.trouble);
+                        faults.bear(fault, &self.stop, tell).await?;
+                    }
+                }
+                Next::PushLater => {
+                    let pause = later.next().unwrap_or_default();
+                    pause_unless_stopped(pause, &self.stop).await?;
+                }
+                Next::PushAlone => also = &[],
+                Next::Push => {}
+            }
+            if self.stop.is_cancelled() {
+                return Err(AttemptError::Stopped);
+            }
+            let sent_now = Cell::new(false);
+            // What the server has not seen yet need not be sent at all.
+            let stopped = async {
+                self.stop.cancelled().await;
+                if sent_now.get() {
+                    sleep(GRACE).await;
+                }
+            };
+            let Parcel {
+                base, commit, pack, ..
+            } = parcel;
+            let push = self.remote.push(*base, *commit, pack, also, &sent_now);
+            let answer = answer_until(stopped, &self.remote, push).await;
+            if sent_now.get() {
+                sent.set(true);
+            }
+            let heard = match answer {
+                Ok(PushAnswer::Accepted { together: also }) => {
+                    together = also;
+                    Heard::Accepted
+                }
+                Ok(PushAnswer::Moved) => Heard::Moved,
+                Ok(PushAnswer::Rejected { reason, words }) => Heard::Declined(No { reason, words }),
+                Err(err) => {
+                    let passes = err.is_transient();
+                    fault = Some(err);
+                    Heard::Fault {
+                        sent: sent_now.get(),
+                        passes,
+                    }
+                }
+            };
+            next = flight.heard(heard);
+        }
+    }
+
+    /// Looks where the branch is, seen from the commit `base` and from `ours`, which was made on it.
+    ///
+    /// The side that takes pushes is asked; only where its head is neither of the two, the history is read, from the side
+    /// that gives it, as soon as that is not behind.
+    pub(super) async fn whereabouts(&mut self, base: Oid, ours: Oid) -> Result<Seen, FaultError> {
+        let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
+        let head = read(
+            remote,
+            limit,
+            &self.stop,
+            self.log,
+            &mut self.trouble,
+            async |remote| remote.head_for_pushes().await,
+        )
+        .await?;
+        let head = match head {
+            Some(head) if head == ours => return Ok(Seen::Ours),
+            Some(head) if head == base => return Ok(Seen::Unmoved),
+            Some(head) => head,
+            None => return Ok(Seen::Rewound),
+        };
+        let mut depth = Depth::RECENT;
+        loop {
+            let interest = |_: &Listing| Interest::Head(depth, Vec::new());
+            let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
+            let (_, snapshot) = read(
+                remote,
+                limit,
+                &self.stop,
+                self.log,
+                &mut self.trouble,
+                async |remote| remote.look(false, &interest).await,
+            )
+            .await?;
+            let Some(snapshot) = snapshot else { continue };
+            let history = self.remote.history(&snapshot);
+            let asked = history.has_after(base, ours).and_then(|is_there| {
+                Ok(match is_there {
+                    true => Some(Seen::Ours),
+                    false if snapshot.commit == base => None,
+                    false if history.since(base)?.is_some() => Some(Seen::MovedOn),
+                    false if history.since(head)?.is_some() => Some(Seen::Rewound),
+                    false => None,
+                })
+            });
+            match asked {
+                Ok(Some(seen)) => return Ok(seen),
+                Ok(None) => {}
+                Err(err) => {
+                    depth = deeper(snapshot.depth, err)
+                        .map_err(|err| FaultError::Permanent(RemoteError::Store(err)))?;
+                    continue;
+                }
+            }
+            // What gives the history is behind what takes pushes: it shows `base` still, or not even that.
+            pause_unless_stopped(BETWEEN_LOOKS, &self.stop).await?;
+        }
+    }
+}
+
+/// The pause between two looks at a view that is behind.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// The answer of the server; or that there is none, once it has been `given_up`.
+pub(super) async fn answer_until<T>(
+    given_up: impl Future<Output = ()>,
+    remote: &Remote,
+    answer: impl Future<Output = Result<T, RemoteError>>,
+) -> Result<T, RemoteError> {
+    tokio::select! {
+        answer = answer => answer,
+        () = given_up => Err(RemoteError::Net(NetError::Silent {
+            remote: remote.name().to_owned(),
+            after: GRACE,
+        })),
+    }
+}
