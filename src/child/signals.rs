@@ -8,7 +8,9 @@ use rustix::process::{
     Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group,
 };
 use rustix::termios::tcgetpgrp;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{
+    SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::siginfo::Cause;
@@ -31,7 +33,14 @@ pub struct Received {
     pub by_terminal: bool,
 }
 
-/// Hears the signals that ask for an end, from whomever.
+impl Received {
+    /// Whether it asks for an end. The others are for the command alone.
+    pub fn asks_for_an_end(&self) -> bool {
+        ENDS.contains(&self.number)
+    }
+}
+
+/// Hears the signals that ask for an end, and those that a command may want, from whomever.
 pub struct Listener {
     incoming: UnboundedReceiver<Received>,
     waiting: VecDeque<Received>,
@@ -44,9 +53,9 @@ impl Listener {
     /// Those of the operating system.
     pub fn new() -> io::Result<Listener> {
         let ignored = ignored();
-        let wanted = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
-        let wanted = wanted
+        let wanted = ENDS
             .iter()
+            .chain(&OTHERS)
             .filter(|number| ignored >> (**number - 1) & 1 == 0);
         let mut signals = SignalsInfo::<WithOrigin>::new(wanted)?;
         let (tell, incoming) = unbounded_channel();
@@ -79,6 +88,21 @@ impl Listener {
         }
     }
 
+    /// Waits for the next one that asks for an end; others are dropped.
+    pub async fn next_end(&mut self) -> Received {
+        loop {
+            let received = self.next().await;
+            if received.asks_for_an_end() {
+                return received;
+            }
+        }
+    }
+
+    /// The next one that asks for an end, if it has come already; others are dropped.
+    pub fn pending_end(&mut self) -> Option<Received> {
+        std::iter::from_fn(|| self.pending()).find(Received::asks_for_an_end)
+    }
+
     /// The next one, if it has come already.
     pub fn pending(&mut self) -> Option<Received> {
         let waiting = self.waiting.pop_front();
@@ -86,14 +110,25 @@ impl Listener {
     }
 }
 
-/// Gives what is cancelled by the first SIGTERM or SIGINT; more of them change nothing.
+/// The signals that ask for an end: a build is aborted, a key is pressed, a terminal or a session over SSH goes away.
+const ENDS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+/// The signals that a command may want, and that would end us.
+const OTHERS: [i32; 5] = [SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH, SIGCONT];
+
+/// Gives what is cancelled by the first signal that asks for an end; more of them change nothing. What was ignored before
+/// goes on to be, as after `nohup`.
 ///
 /// # Errors
 /// Those of the operating system.
 pub fn stop_on_signals() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let mut signals = signal(kind)?;
+    let ignored = ignored();
+    for number in ENDS {
+        if ignored >> (number - 1) & 1 != 0 {
+            continue;
+        }
+        let mut signals = signal(SignalKind::from_raw(number))?;
         let stop = stop.clone();
         tokio::spawn(async move {
             while signals.recv().await.is_some() {

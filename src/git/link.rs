@@ -129,6 +129,11 @@ impl Link {
         &self.remote
     }
 
+    /// How we get in.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     /// For how long to wait.
     pub fn limits(&self) -> Limits {
         self.access.route.limits

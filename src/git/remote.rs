@@ -20,7 +20,7 @@ use super::packet::Packet;
 use super::store::Store;
 use super::{History, RemoteError};
 use crate::object::Oid;
-use net::NetError;
+use net::{Limits, NetError};
 use newest::Newest;
 use pace::Fault;
 use terminal::harmless::{self, SHOWN};
@@ -127,6 +127,7 @@ pub enum PushAnswer {
 /// One branch of a remote repository, and our copy of as much of it as was needed.
 pub struct Remote {
     link: Arc<Link>,
+    location: Location,
     branch: String,
     store: Store,
     /// What the names of the refs start with that are listed with the branch.
@@ -165,17 +166,30 @@ impl Remote {
         store: Store,
     ) -> Result<Remote, RemoteError> {
         let link = Link::new(location, access)?;
-        Ok(Remote::over(link, branch, store))
+        Ok(Remote::over(link, location, branch, store))
     }
 
     /// The same branch over the same connections, with a copy of its own.
     pub fn beside(&self, store: Store) -> Remote {
-        Remote::over(self.link.clone(), &self.branch, store)
+        Remote::over(self.link.clone(), &self.location, &self.branch, store)
     }
 
-    fn over(link: Arc<Link>, branch: &str, store: Store) -> Remote {
+    /// Goes on over new connections, with these limits: those that there are may be dead, which shows late.
+    ///
+    /// # Errors
+    /// [`RemoteError`] when the transport cannot be set up.
+    pub fn connect_anew(&mut self, limits: Limits) -> Result<(), RemoteError> {
+        let mut access = self.link.access().clone();
+        access.route.limits = limits;
+        self.link = Link::new(&self.location, &access)?;
+        *self.prepared() = None;
+        Ok(())
+    }
+
+    fn over(link: Arc<Link>, location: &Location, branch: &str, store: Store) -> Remote {
         Remote {
             link,
+            location: location.clone(),
             branch: branch.to_owned(),
             store,
             watched: None,

@@ -42,7 +42,7 @@ use crate::ledger;
 use crate::line::Need;
 use crate::lock::{LockName, PoolName};
 use crate::marker::Marker;
-use crate::message::{Origin, Verb};
+use crate::message::{Origin, Verb, listed};
 use crate::operation::Operation;
 use crate::rules::{Change, Decision};
 use git::object::Oid;
@@ -106,7 +106,8 @@ pub struct Markers {
     pub request: String,
 }
 
-/// A claim of ours on its way to the branch, or there, of which nobody has been told yet.
+/// A claim that may be on the branch, and that no one has been told of.
+#[derive(Clone)]
 struct Pending {
     locks: Vec<LockName>,
     verb: Verb,
@@ -273,6 +274,7 @@ impl Attempt<'_> {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
                 Err(Setback::Shallow) => course.deepen(),
+                Err(Setback::Behind) => course.fetch_anyway = true,
                 Err(Setback::Failed(err)) => return Err(*err),
             }
         }
@@ -295,6 +297,18 @@ impl Attempt<'_> {
         if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
             let history = self.remote.history(&snapshot);
             match ledger::claim_of_step(&history, &self.pool, &step, course.not_ours)? {
+                Some(claim) if !self.is_asked_for(&snapshot, operation, &claim)? => {
+                    // Somebody was told of it. It is his to give back, and no answer to what is asked now.
+                    terminal::say(
+                        self.log,
+                        format_args!(
+                            "note: a run of this step holds `{}` by the claim {}, which is not what is asked now: it is left as it is",
+                            listed(&claim.locks),
+                            claim.commit
+                        ),
+                    );
+                    course.not_ours = Some(snapshot.commit);
+                }
                 Some(claim) => {
                     let taken = self.take_over(&snapshot, claim, operation, pending, queue);
                     return Ok(Box::pin(taken).await?);
@@ -495,6 +509,8 @@ impl<'o> Course<'o> {
 enum Setback {
     /// The history that is here does not go back far enough.
     Shallow,
+    /// What we go by may be older than what somebody shows us.
+    Behind,
     /// It cannot be done.
     Failed(Box<AttemptError>),
 }

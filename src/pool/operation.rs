@@ -149,6 +149,26 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// Whether a claim of exactly these locks is what is asked for. `fits` tells whether a lock's metadata is as wanted.
+    pub fn is_answered_by(
+        &self,
+        locks: &[LockName],
+        fits: impl Fn(&Want, &LockName) -> bool,
+    ) -> bool {
+        match self {
+            Operation::Acquire(want) => {
+                locks.len() == want.count.get() && locks.iter().all(|lock| fits(want, lock))
+            }
+            Operation::Claim(lock)
+            | Operation::Add {
+                lock,
+                holding: Holding::Claimed,
+                ..
+            } => locks == std::slice::from_ref(lock),
+            _ => false,
+        }
+    }
+
     /// Whether it may make a commit, rather than only wait for something.
     pub fn changes(&self) -> bool {
         !matches!(

@@ -152,8 +152,11 @@ impl From<AttemptError> for StepError {
 }
 
 /// Asks a question of the history, fetching more of it for as long as the question goes deeper than what is here.
+///
+/// `shown` is a commit that somebody shows who can have it from the branch only: a view that lacks it is behind.
 async fn ask<T>(
     remote: &mut Remote,
+    shown: Option<Oid>,
     pace: &Pace,
     log: &mut dyn std::io::Write,
     question: impl Fn(&History<'_>, &Snapshot) -> Result<T, HistoryError>,
@@ -163,6 +166,16 @@ async fn ask<T>(
     let mut depth = Depth::RECENT;
     loop {
         let snapshot = attempt::snapshot(remote, depth, pace.fault_limit, &never, log).await?;
+        if let Some(shown) = shown {
+            match remote.history(&snapshot).since(shown) {
+                Ok(None) if remote.doubts(snapshot.commit, shown) => continue,
+                Ok(_) => {}
+                Err(err) => {
+                    depth = attempt::deeper(snapshot.depth, err)?;
+                    continue;
+                }
+            }
+        }
         match question(&remote.history(&snapshot), &snapshot) {
             Ok(answer) => return Ok(answer),
             Err(err) => depth = attempt::deeper(snapshot.depth, err)?,

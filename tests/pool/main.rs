@@ -75,6 +75,8 @@ mod sequences;
 mod several;
 /// SSH: uris, keys and the agent.
 mod ssh;
+/// Servers whose reading side is behind their pushing side.
+mod stale;
 /// `pool status`: who holds what, and who waits for what.
 mod status;
 /// People at their terminals, in tmux.

@@ -353,7 +353,10 @@ fn a_named_request_is_known_again_in_any_container() {
         assert!(end.contains(&format!("Pool-Claim: {claim}")), "{end}");
         assert!(again.stderr.contains("taking it over"), "{}", again.stderr);
         let claim = again.version();
-        let step = format!("Pool-Step: 4711 {}", params["request"].as_str().unwrap());
+        let step = format!(
+            "Pool-Step: https://ci.example.com 4711 {}",
+            params["request"].as_str().unwrap()
+        );
         assert!(remote.message(&claim).contains(&step));
     }
 }

@@ -11,6 +11,7 @@ pub mod http;
 pub mod prometheus;
 pub mod pushgateway;
 pub mod relay;
+pub mod replica;
 pub mod scripted;
 pub mod squid;
 pub mod ssh;

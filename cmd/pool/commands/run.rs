@@ -166,7 +166,7 @@ async fn claim(
         tokio::select! {
             biased;
             outcome = &mut claiming => break outcome,
-            received = signals.next() => {
+            received = signals.next_end() => {
                 signal.get_or_insert(received.number);
                 stop.cancel();
             }
@@ -201,11 +201,11 @@ async fn work(
     let (id, locks, lease) = (claim.id, &mut claim.locks, kept(args.lease));
     let lease_end = tokio::select! {
         biased;
-        signal = signals.next() => return Ok(End::Stopped(signal.number)),
+        signal = signals.next_end() => return Ok(End::Stopped(signal.number)),
         sure = make_sure(context, &mut watch, id, locks, lease) => sure?,
     };
     let metadata = metadata(context, &watch, &claim.locks)?;
-    if let Some(signal) = signals.pending() {
+    if let Some(signal) = signals.pending_end() {
         return Ok(End::Stopped(signal.number));
     }
 
@@ -258,7 +258,7 @@ async fn work(
                 if recipient.is_to_be_sent(&signal) {
                     recipient.send(&command, signal.number);
                 }
-                signalled = true;
+                signalled |= signal.asks_for_an_end();
             }
             Some(news) = told.recv() => {
                 let killed = note(news, claim);
@@ -365,7 +365,7 @@ async fn give_back(
         tokio::select! {
             biased;
             released = &mut releasing => break released,
-            _ = signals.next() => {
+            _ = signals.next_end() => {
                 if heard {
                     stop.cancel();
                 } else {

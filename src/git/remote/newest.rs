@@ -29,8 +29,8 @@ pub(super) struct Newest {
     known: Option<Oid>,
     /// Where it was before, or must have been.
     older: HashSet<Oid>,
-    /// What was said to be on the branch, and is not: settled.
-    absent: HashSet<Oid>,
+    /// Where the side that takes pushes had it last, or what we took for that.
+    settled: Option<Oid>,
 }
 
 impl Newest {
@@ -46,11 +46,10 @@ impl Newest {
 
     /// Notes that the branch was rewound to this commit.
     fn was_rewound_to(&mut self, commit: Oid) {
-        self.absent.extend(self.known);
         *self = Newest {
             known: Some(commit),
-            absent: std::mem::take(&mut self.absent),
             older: HashSet::new(),
+            settled: Some(commit),
         };
     }
 
@@ -81,7 +80,7 @@ impl Remote {
     /// look. It is not once the side that takes pushes has shown that head too, or nobody can tell.
     pub fn doubts(&self, head: Oid, lacks: Oid) -> bool {
         let mut newest = self.newest.borrow_mut();
-        if newest.absent.contains(&lacks) {
+        if newest.settled == Some(head) {
             return false;
         }
         newest.older.insert(head);
@@ -174,7 +173,9 @@ impl Remote {
             let _ = talk.leave().await;
             let head = advertisement.get(&self.reference());
             if let Some(head) = head {
-                self.newest.borrow_mut().is(head);
+                let mut newest = self.newest.borrow_mut();
+                newest.is(head);
+                newest.settled = Some(head);
             }
             Ok(head)
         })

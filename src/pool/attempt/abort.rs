@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use net::Limits;
+
 /// All of it.
 const ALL: Duration = Duration::from_secs(8);
 
@@ -12,6 +14,13 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// How long giving back may take.
 pub(super) const UNDO: Duration = Duration::from_secs(4);
+
+/// How long one conversation may take while something is given back: a dead connection must leave time for another try.
+pub(super) const UNDO_LIMITS: Limits = Limits {
+    connect: Duration::from_millis(1500),
+    silence: Duration::from_millis(1500),
+    attempt: Duration::from_millis(2500),
+};
 
 /// How long it is tried to leave the line, whether we were told to stop or not.
 pub(super) const LEAVE: Duration = Duration::from_millis(700);

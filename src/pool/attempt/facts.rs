@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::queue::Queue;
 use super::{Attempt, AttemptError, Setback, read_pool};
-use crate::ledger::{self, Fate};
+use crate::ledger::{self, ClaimOfStep, Fate};
 use crate::line::{self, Standing};
 use crate::lock::{ClaimId, LockName, PoolName};
 use crate::metadata;
@@ -58,8 +58,29 @@ impl Attempt<'_> {
         let Decision::Ask(locks, claim) = decision else {
             return Ok((decision, standing));
         };
-        facts.fates = Some(self.fates(&history, &locks, claim)?);
+        let fates = self.fates(&history, &locks, claim)?;
+        let is_absent = fates.values().any(|fate| matches!(fate, Fate::NotAClaim));
+        if is_absent
+            && history.since(claim.0)?.is_none()
+            && self.remote.doubts(snapshot.commit, claim.0)
+        {
+            return Err(Setback::Behind);
+        }
+        facts.fates = Some(fates);
         Ok((decide(&pool, operation, &facts, draw), standing))
+    }
+
+    /// Whether an earlier claim of the same step is what is asked for now.
+    pub(super) fn is_asked_for(
+        &self,
+        snapshot: &Snapshot,
+        operation: &Operation,
+        claim: &ClaimOfStep,
+    ) -> Result<bool, HistoryError> {
+        let Some(pool) = read_pool(&self.remote, snapshot, &self.pool)? else {
+            return Ok(false);
+        };
+        Ok(operation.is_answered_by(&claim.locks, self.fitting(&pool)))
     }
 
     fn no_pool(&self, pool: &PoolName) -> AttemptError {

@@ -34,6 +34,11 @@ impl Attempt<'_> {
             marker.note_end();
         }
         let (names, commit) = (listed(&pending.locks), pending.commit);
+        // What makes people abort is often a connection that hangs.
+        if let Err(err) = self.remote.connect_anew(abort::UNDO_LIMITS) {
+            let err = terminal::chain(&err);
+            terminal::say(self.log, format_args!("warning: no new connection: {err}"));
+        }
         let undone = timeout(abort::UNDO, self.take_back(pending)).await;
         self.stop = stop;
         let why = match undone {
@@ -164,46 +169,53 @@ impl Attempt<'_> {
                 objects: marked.objects.clone(),
                 left: Some(marked.pack.clone()),
             };
-            // Of several one is asked for.
-            if marked.ending || adopted.is_some() {
-                if !self.stands(&marked).await? {
-                    marker.clear();
-                    continue;
-                }
+            // From here on it is ours to give back, even if we are told to stop before we know what became of it: no
+            // run after this one would.
+            let is_ours = !marked.ending && adopted.is_none();
+            let mut left_marker = Some(marker);
+            if is_ours {
+                *pending = Some(claim.clone());
+                self.marker = left_marker.take();
+            }
+            let standing = self.standing(&marked).await?;
+            // All that was asked for, or nothing: what is left of a claim is told to nobody.
+            if is_ours && standing.len() == marked.locks.len() {
+                let Marked { locks, commit, .. } = marked;
+                terminal::say(
+                    self.log,
+                    format_args!(
+                        "an earlier run of this step has claimed `{}` with the commit {commit}, and ended without telling: taking it over",
+                        listed(&locks)
+                    ),
+                );
+                adopted = Some(Outcome::new(commit, locks));
+                continue;
+            }
+            if is_ours {
+                *pending = None;
+                left_marker = self.marker.take();
+            }
+            let Some(marker) = left_marker else { continue };
+            if !standing.is_empty() {
                 marker.note_end();
+                let names = listed(&standing);
+                let left = Pending {
+                    locks: standing,
+                    ..claim
+                };
                 let stop = self.stop.clone();
                 let by = tokio::select! {
-                    by = self.take_back(claim) => by?,
+                    by = self.take_back(left) => by?,
                     () = stopped_for(GRACE, &stop) => return Err(AttemptError::Stopped),
                 };
-                marker.clear();
                 if let Some(by) = by {
-                    let names = listed(&marked.locks);
                     let line = format_args!(
                         "gave `{names}` back for an earlier run of this step with the commit {by}"
                     );
                     terminal::say(self.log, line);
                 }
-                continue;
             }
-            // From here on it is ours to give back, even if we are told to stop before we know what became of it: no
-            // run after this one would.
-            *pending = Some(claim);
-            self.marker = Some(marker);
-            if !self.stands(&marked).await? {
-                *pending = None;
-                self.unmark();
-                continue;
-            }
-            let Marked { locks, commit, .. } = marked;
-            terminal::say(
-                self.log,
-                format_args!(
-                    "an earlier run of this step has claimed `{}` with the commit {commit}, and ended without telling: taking it over",
-                    listed(&locks)
-                ),
-            );
-            adopted = Some(Outcome::new(commit, locks));
+            marker.clear();
         }
         Ok(adopted)
     }
@@ -241,13 +253,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// Whether the claim of a run that vanished is on the branch and stands, once that cannot change any more.
-    async fn stands(&mut self, marked: &Marked) -> Result<bool, AttemptError> {
+    /// Which locks of the claim of a run that vanished are held by it still, once that cannot change any more by a push of
+    /// that run.
+    async fn standing(&mut self, marked: &Marked) -> Result<Vec<LockName>, AttemptError> {
         if !self
             .finish(marked.base, marked.commit, &marked.pack)
             .await?
         {
-            return Ok(false);
+            return Ok(Vec::new());
         }
         let mut depth = Depth::RECENT;
         loop {
@@ -256,9 +269,10 @@ impl Attempt<'_> {
             let claim = ClaimId(marked.commit);
             match self.fates(&history, &marked.locks, claim) {
                 Ok(fates) => {
-                    return Ok(fates
-                        .values()
-                        .any(|fate| matches!(fate, Fate::Stands { .. })));
+                    let standing = fates
+                        .into_iter()
+                        .filter(|(_, fate)| matches!(fate, Fate::Stands { .. }));
+                    return Ok(standing.map(|(lock, _)| lock).collect());
                 }
                 Err(err) => depth = deeper(snapshot.depth, err)?,
             }

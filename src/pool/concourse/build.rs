@@ -41,6 +41,21 @@ impl Build {
         self.id.as_deref()
     }
 
+    /// What tells the build from all others, also from those of another Concourse on the same lock repository.
+    pub fn identity(&self) -> Option<String> {
+        let id = self.id.as_ref()?;
+        let page = self.external_url.as_ref().or(self.url.as_ref());
+        let installation = page.and_then(|page| Url::parse(page).ok());
+        let installation = installation.map(|url| match &self.external_url {
+            Some(external) => external.trim_end_matches('/').to_owned(),
+            None => url.origin().ascii_serialization(),
+        });
+        Some(match installation {
+            Some(installation) => format!("{installation} {id}"),
+            None => id.clone(),
+        })
+    }
+
     /// What commits say of who made them.
     pub fn origin(&self) -> Origin {
         Origin {

@@ -69,7 +69,7 @@ async fn versions(
     log: &mut dyn Write,
 ) -> Result<Vec<Oid>, StepError> {
     let mut remote = ready.remote(&source.branch, store?)?;
-    let versions = ask(&mut remote, &ready.pace, log, |history, snapshot| {
+    let versions = ask(&mut remote, known, &ready.pace, log, |history, snapshot| {
         if !ledger::is_pool(history, snapshot.commit, &source.pool)? {
             return Ok(None);
         }

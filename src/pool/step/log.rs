@@ -38,7 +38,7 @@ pub async fn log(
 ) -> Result<Vec<Hold>, StepError> {
     let ready = Ready::new(source, around, log)?;
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
-    let holds = ask(&mut remote, &ready.pace, log, |history, snapshot| {
+    let holds = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
         if which == Which::One && !ledger::is_pool(history, snapshot.commit, &source.pool)? {
             return Ok(None);
         }

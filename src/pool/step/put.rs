@@ -31,7 +31,7 @@ pub async fn put(
     log: &mut dyn Write,
 ) -> Result<(), StepError> {
     let source = &request.source;
-    let step = match (&request.request, around.build.id()) {
+    let step = match (&request.request, around.build.identity()) {
         (None, _) => None,
         (Some(name), Some(build)) => Some(format!("{build} {name}")),
         (Some(_), None) => return Err(StepError::NoBuild),
@@ -50,7 +50,7 @@ pub async fn put(
         priority: request.priority,
         step,
         lease: request.lease,
-        rerun: Some(format!("{:?}", around.build.id())),
+        rerun: Some(format!("{:?}", around.build.identity())),
     };
     let respond = async |outcome: &Outcome| {
         let mut response = Response::new(outcome.commit, &outcome.locks, &source.pool);

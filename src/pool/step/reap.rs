@@ -148,7 +148,7 @@ pub async fn reap(
         None => None,
     };
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
-    let looking = ask(&mut remote, &ready.pace, log, |history, snapshot| {
+    let looking = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
         if !ledger::is_pool(history, snapshot.commit, pool)? {
             return Ok(None);
         }

@@ -29,7 +29,7 @@ pub async fn standing(
     let ready = Ready::new(source, around, log)?;
     let pool = &source.pool;
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
-    let claims = ask(&mut remote, &ready.pace, log, |history, snapshot| {
+    let claims = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
         if !ledger::is_pool(history, snapshot.commit, pool)? {
             return Ok(None);
         }
@@ -146,6 +146,15 @@ impl Watch {
                 return Ok(Vec::new());
             };
             let history = self.remote.history(&snapshot);
+            // It was there: a view that lacks it is behind, unless the branch was rewound.
+            match history.since(self.claim.0) {
+                Ok(None) if self.remote.doubts(snapshot.commit, self.claim.0) => continue,
+                Ok(_) => {}
+                Err(err) => {
+                    depth = attempt::deeper(snapshot.depth, err)?;
+                    continue;
+                }
+            }
             let fate = |lock: &LockName| {
                 let seen = match ledger::fate(&history, &self.source.pool, lock, self.claim)? {
                     Fate::Stands { .. } => Seen::Stands,
