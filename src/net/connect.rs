@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use terminal::harmless;
 
-use crate::{Limits, NetError, Proxy};
+use crate::{Connection, Limits, NetError, Proxy};
 
 /// The longest answer to a CONNECT that is read: it is one line and some headers.
 const MOST_ANSWER: usize = 16 * 1024;
@@ -24,7 +24,7 @@ pub async fn connect(
     port: u16,
     proxy: Option<&Proxy>,
     limits: Limits,
-) -> Result<TcpStream, NetError> {
+) -> Result<Connection, NetError> {
     let Some(proxy) = proxy else {
         return tcp(remote, host, port, limits).await;
     };
@@ -44,31 +44,24 @@ pub async fn connect(
     }
 }
 
-async fn tcp(remote: &str, host: &str, port: u16, limits: Limits) -> Result<TcpStream, NetError> {
+async fn tcp(remote: &str, host: &str, port: u16, limits: Limits) -> Result<Connection, NetError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let limit = limits.connect;
-    let stream = match timeout(limit, TcpStream::connect((bare, port))).await {
-        Err(_) => {
-            return Err(NetError::Silent {
-                remote: remote.to_owned(),
-                after: limit,
-            });
-        }
-        Ok(Err(source)) => {
-            return Err(NetError::Unreachable {
-                remote: remote.to_owned(),
-                source: source.into(),
-            });
-        }
-        Ok(Ok(stream)) => stream,
-    };
-    // Requests are small and each waits for its answer: without this every one is held back for up to 40 ms.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
+    match timeout(limit, TcpStream::connect((bare, port))).await {
+        Err(_) => Err(NetError::Silent {
+            remote: remote.to_owned(),
+            after: limit,
+        }),
+        Ok(Err(source)) => Err(NetError::Unreachable {
+            remote: remote.to_owned(),
+            source: source.into(),
+        }),
+        Ok(Ok(stream)) => Ok(Connection::new(stream)),
+    }
 }
 
 async fn tunnel(
-    stream: &mut TcpStream,
+    stream: &mut Connection,
     proxy: &Proxy,
     host: &str,
     port: u16,

@@ -2,7 +2,7 @@
 //!
 //! - [`Route`]: how a server is reached (time limits, certificates, a proxy). [`Proxies`]: what the environment says of
 //!   proxies.
-//! - [`connect`]: a TCP connection, straight or through a proxy's tunnel.
+//! - [`connect`]: a TCP [`Connection`], straight or through a proxy's tunnel.
 //! - [`http`]: an HTTP client on a route, and the rule by which a redirect is followed.
 //! - [`Credentials`], [`Header`], [`Secret`]: what proves who we are, and is never shown.
 //! - [`NetError`]: what can go wrong on the way.
@@ -18,6 +18,7 @@
 
 mod access;
 mod connect;
+mod connection;
 mod error;
 pub mod http;
 mod proxies;
@@ -26,6 +27,7 @@ mod tls;
 
 pub use access::{Credentials, Header, Limits, Proxy, Route, Trust};
 pub use connect::connect;
+pub use connection::Connection;
 pub use error::NetError;
 pub use proxies::{Proxies, ProxyError};
 pub use secret::Secret;

@@ -18,7 +18,7 @@ pub(super) async fn open(
 ) -> Result<Talk, RemoteError> {
     // A proxy is for HTTP and SSH: `git://` is for networks where there is none.
     let stream = connect(&link.remote, host, port, None, link.access.route.limits).await?;
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = tokio::io::split(stream);
     let mut talk = Talk {
         link: link.clone(),
         reader: PacketReader::new(Box::new(reader), link.access.route.limits.silence),
