@@ -96,6 +96,14 @@ pub enum RemoteError {
         /// The server's words, or its HTTP status.
         words: String,
     },
+    /// The server does not take what we sent, and has done nothing with it.
+    #[error("`{remote}` does not take our request: {words}")]
+    Refused {
+        /// Who.
+        remote: String,
+        /// Its HTTP status, and its words.
+        words: String,
+    },
     /// The server is not the one we know.
     #[error(
         "`{remote}` shows the host key {found}, {expected}; if that is right, correct the known hosts"
@@ -179,6 +187,7 @@ impl Fault for RemoteError {
             RemoteError::Net(err) => err.is_transient(),
             RemoteError::Behind { .. } => true,
             RemoteError::Denied { .. }
+            | RemoteError::Refused { .. }
             | RemoteError::NotFound { .. }
             | RemoteError::HostKey { .. }
             | RemoteError::Key { .. }
@@ -187,6 +196,13 @@ impl Fault for RemoteError {
             | RemoteError::Protocol { .. }
             | RemoteError::NoGit(_)
             | RemoteError::Store(_) => false,
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        match self {
+            RemoteError::Net(err) => err.wait(),
+            _ => None,
         }
     }
 }

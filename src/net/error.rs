@@ -43,6 +43,16 @@ pub enum NetError {
         /// The server's words, or its HTTP status.
         words: String,
     },
+    /// The server has no time for us now, and says for how long.
+    #[error("`{remote}` asks us to wait {} before the next request{}", humantime::format_duration(*.wait), said(.words))]
+    Busy {
+        /// Who.
+        remote: String,
+        /// The server's words, or its HTTP status.
+        words: String,
+        /// For how long.
+        wait: Duration,
+    },
     /// The proxy on the way does not let us through.
     #[error("the proxy {proxy} does not let us through: {words}")]
     Proxy {
@@ -73,8 +83,16 @@ impl Fault for NetError {
             NetError::Unreachable { .. }
             | NetError::Ended { .. }
             | NetError::Silent { .. }
-            | NetError::Failed { .. } => true,
+            | NetError::Failed { .. }
+            | NetError::Busy { .. } => true,
             NetError::Proxy { .. } | NetError::Certificate { .. } | NetError::Setting(_) => false,
+        }
+    }
+
+    fn wait(&self) -> Option<Duration> {
+        match self {
+            NetError::Busy { wait, .. } => Some(*wait),
+            _ => None,
         }
     }
 }

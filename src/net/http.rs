@@ -3,11 +3,16 @@
 //! The requests themselves are the library's, which nobody else names.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 pub use reqwest::{Error, Method, RequestBuilder, Response, StatusCode, header};
 use url::Url;
 
 use crate::{NetError, Route, connect, tls, without_credentials};
+
+/// How long a connection is kept that nothing goes over. Many servers close theirs after five seconds, and a request that
+/// is on its way then is lost.
+const KEPT: Duration = Duration::from_secs(4);
 
 /// How many redirects are followed: more is a circle.
 pub const MOST_REDIRECTS: usize = 5;
@@ -125,6 +130,7 @@ impl Client {
             .user_agent(self.agent)
             .connect_timeout(self.route.limits.connect)
             .read_timeout(self.route.limits.silence)
+            .pool_idle_timeout(KEPT)
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
             .no_proxy();
@@ -144,6 +150,23 @@ impl Client {
         };
         builder.build().map_err(failed)
     }
+}
+
+/// Whether a connection that had been made broke before anything of the answer was there.
+pub fn broke(err: &NetError) -> bool {
+    let NetError::Unreachable { source, .. } = err else {
+        return false;
+    };
+    let source = source.downcast_ref::<Error>();
+    source.is_some_and(|err| err.is_request() && !err.is_connect())
+}
+
+/// How long a server asks to be left alone. The other form, a date, is by the server's clock.
+///
+/// Source: RFC 9110, 10.2.3 "Retry-After".
+pub fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
 }
 
 /// Where a redirect leads.

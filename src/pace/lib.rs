@@ -31,7 +31,15 @@ use duration::whole_seconds;
 pub trait Fault: Error {
     /// Whether the same request may well succeed a little later.
     fn is_transient(&self) -> bool;
+
+    /// How long the other side has asked to be left alone.
+    fn wait(&self) -> Option<Duration> {
+        None
+    }
 }
+
+/// The longest that is waited because the other side asked for it.
+const LONGEST_ASKED_FOR: Duration = Duration::from_secs(120);
 
 /// How a step waits, and how long it retries errors of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +129,8 @@ impl Faults {
         self.tries += 1;
         let after = self.since.get_or_insert_with(Instant::now).elapsed();
         let pause = self.pauses.next().unwrap_or_default();
+        let asked_for = fault.wait().unwrap_or_default().min(LONGEST_ASKED_FOR);
+        let pause = pause.max(asked_for);
         if after + pause > self.limit {
             return Err(FaultError::GaveUp {
                 tries: self.tries,
@@ -205,6 +215,8 @@ mod tests {
     enum Trouble {
         #[error("no answer")]
         Silent,
+        #[error("later")]
+        Busy(Duration),
         #[error("no")]
         Denied,
     }
@@ -212,9 +224,33 @@ mod tests {
     impl Fault for Trouble {
         fn is_transient(&self) -> bool {
             match self {
-                Trouble::Silent => true,
+                Trouble::Silent | Trouble::Busy(_) => true,
                 Trouble::Denied => false,
             }
+        }
+
+        fn wait(&self) -> Option<Duration> {
+            match self {
+                Trouble::Busy(wait) => Some(*wait),
+                Trouble::Silent | Trouble::Denied => None,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_to_be_left_alone_is_left_alone_but_not_for_hours() {
+        let (mut faults, stop) = (
+            Faults::new(Duration::from_secs(300)),
+            CancellationToken::new(),
+        );
+        for (asked, waited) in [(0, 0..=1), (7, 7..=7), (86_400, 120..=120)] {
+            let started = Instant::now();
+
+            let fault = Trouble::Busy(Duration::from_secs(asked));
+            let borne = faults.bear(fault, &stop, &mut |_, _| {}).await;
+
+            assert!(borne.is_ok(), "{borne:?}");
+            assert!(waited.contains(&started.elapsed().as_secs()), "{asked}");
         }
     }
 

@@ -49,6 +49,8 @@ mod metered;
 mod metrics;
 /// Names, contents and kinds of files that trip tools up.
 mod names;
+/// Servers that do some things in another way than most, as they may.
+mod oddities;
 /// `timeout` and `try`: waits that end by themselves.
 mod patience;
 /// The pipelines in ci/: only keys that Concourse knows.

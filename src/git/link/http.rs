@@ -4,12 +4,14 @@
 //!
 //! Source: `gitprotocol-http(5)`.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::TryStreamExt;
 use net::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use net::http::header::{HeaderMap, HeaderName, HeaderValue};
-use net::http::{Client, Error, Method, Redirect, RequestBuilder, Response, StatusCode, redirect};
+use net::http::{Client, Error, Method, Redirect, RequestBuilder, Response, StatusCode};
+use net::http::{broke, redirect, retry_after};
 use net::{NetError, without_credentials};
 use terminal::harmless::words;
 use tokio_util::io::StreamReader;
@@ -29,6 +31,8 @@ pub(super) struct Http {
     headers: HeaderMap,
     /// Where the repository is; moves when the server redirects within its host.
     base: Mutex<Url>,
+    /// Whether anything has been answered, so that a connection may have been kept.
+    has_answered: AtomicBool,
 }
 
 impl Http {
@@ -59,6 +63,7 @@ impl Http {
             client,
             headers,
             base: Mutex::new(url.clone()),
+            has_answered: AtomicBool::new(false),
         })
     }
 
@@ -75,7 +80,7 @@ impl Http {
                     format!("application/x-{}-advertisement, */*", service.name()),
                 )
                 .header(CACHE_CONTROL, "no-cache");
-            let response = self.send(link, request, &url).await?;
+            let response = self.ask(link, request, &url).await?;
             if !response.status().is_redirection() {
                 break response;
             }
@@ -113,7 +118,10 @@ impl Http {
             .header(CONTENT_TYPE, format!("application/x-{name}-request"))
             .header(ACCEPT, format!("application/x-{name}-result"))
             .body(body);
-        let response = self.send(link, request, &url).await?;
+        let response = match service {
+            Service::UploadPack => self.ask(link, request, &url).await?,
+            Service::ReceivePack => self.send(link, request, &url).await?,
+        };
         let response = accepted(link, response).await?;
         expect_type(link, &response, &format!("application/x-{name}-result"))?;
         Ok(reader(link, response))
@@ -159,8 +167,26 @@ impl Http {
         link: &Link,
         request: RequestBuilder,
         url: &Url,
-    ) -> Result<Response, RemoteError> {
-        Ok(self.client.send(request, url, &link.remote).await?)
+    ) -> Result<Response, NetError> {
+        let response = self.client.send(request, url, &link.remote).await?;
+        self.has_answered.store(true, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    /// Sends what only reads. That the server closes a kept connection while a request is on its way over it is no fault
+    /// of anybody: the request is sent once more.
+    async fn ask(
+        &self,
+        link: &Link,
+        request: RequestBuilder,
+        url: &Url,
+    ) -> Result<Response, NetError> {
+        let was_kept = self.has_answered.load(Ordering::Relaxed);
+        let again = request.try_clone().filter(|_| was_kept);
+        match (self.send(link, request, url).await, again) {
+            (Err(err), Some(again)) if broke(&err) => self.send(link, again, url).await,
+            (answer, _) => answer,
+        }
     }
 
     /// Takes a redirect of the first request as the new place of the repository.
@@ -207,6 +233,7 @@ async fn accepted(link: &Link, response: Response) -> Result<Response, RemoteErr
     let by_proxy = ["x-squid-error", "proxy-status"]
         .iter()
         .any(|mark| response.headers().contains_key(*mark));
+    let wait = retry_after(&response);
     let mut told = status.to_string();
     if plain && let Ok(page) = first_bytes(response).await {
         let page = words(&page);
@@ -228,10 +255,20 @@ async fn accepted(link: &Link, response: Response) -> Result<Response, RemoteErr
     Err(match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => RemoteError::Denied { remote, words },
         StatusCode::NOT_FOUND | StatusCode::GONE => RemoteError::NotFound { remote, words },
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE if wait.is_some() => {
+            let wait = wait.unwrap_or_default();
+            NetError::Busy {
+                remote,
+                words,
+                wait,
+            }
+            .into()
+        }
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
             NetError::Failed { remote, words }.into()
         }
         status if status.is_server_error() => NetError::Failed { remote, words }.into(),
+        status if status.is_client_error() => RemoteError::Refused { remote, words },
         _ => RemoteError::Protocol {
             remote,
             found: format!("status {words}"),

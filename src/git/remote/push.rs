@@ -81,7 +81,8 @@ impl Remote {
 
     /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there; and where the
     /// server can do it in one step, the refs in `also`. Sets `sent` before the server gets to see any of it: whoever
-    /// drops the push later does not know what became of it.
+    /// drops the push later does not know what became of it. Where the server says by its HTTP status that it has done
+    /// nothing with it, `sent` is afterwards as it was.
     ///
     /// # Errors
     /// [`RemoteError`]: when it is transient, the push may or may not have landed.
@@ -107,8 +108,13 @@ impl Remote {
                 updates.extend_from_slice(also);
             }
             let request = self.commands(&known, &updates, pack)?;
-            sent.set(true);
-            talk.send(request).await?;
+            let was_sent = sent.replace(true);
+            if let Err(err) = talk.send(request).await {
+                if self.link.is_stateless() && is_refusal(&err) {
+                    sent.set(was_sent);
+                }
+                return Err(err);
+            }
             let mut report = self.read_report(&mut talk).await?;
             match report.refs.remove(&self.reference()) {
                 Some(None) => {
@@ -283,3 +289,20 @@ struct Report {
     /// For each ref why it did not move; `None` where it did.
     refs: BTreeMap<String, Option<String>>,
 }
+/// Whether a server has not even begun with a request.
+fn is_refusal(err: &RemoteError) -> bool {
+    match err {
+        RemoteError::Denied { .. } | RemoteError::Refused { .. } | RemoteError::NotFound { .. } => {
+            true
+        }
+        RemoteError::Net(_)
+        | RemoteError::HostKey { .. }
+        | RemoteError::Key { .. }
+        | RemoteError::NoBranch { .. }
+        | RemoteError::Redirected { .. }
+        | RemoteError::Protocol { .. }
+        | RemoteError::NoGit(_)
+        | RemoteError::Store(_) => false,
+    }
+}
+

@@ -262,11 +262,13 @@ fn advice(err: &RemoteError) -> (&'static str, &'static str) {
             NetError::Unreachable { .. }
             | NetError::Ended { .. }
             | NetError::Silent { .. }
-            | NetError::Failed { .. },
+            | NetError::Failed { .. }
+            | NetError::Busy { .. },
         ) => (
             "server",
             "check host and port, the network, and whether the server is up",
         ),
+        RemoteError::Refused { .. } => ("server", "ask whoever runs it"),
         RemoteError::Protocol { .. } => ("server", "check `uri`: is that a Git server?"),
     }
 }

@@ -22,6 +22,8 @@ pub enum Mischief {
     CutRequest,
     /// The server never hears of it; the client is told that it is busy.
     Busy,
+    /// The server never hears of it; the client gets an answer with this status, and with the headers in the lines after it.
+    Answer(&'static str),
     /// The server handles it, and its reply is lost with the connection.
     LoseReply,
     /// The server handles it, half of the reply comes through, and the connection is closed.
@@ -159,9 +161,8 @@ impl Shared {
                     .write_all(&request[..request.len() / 2])?;
                 closed()
             }
-            Mischief::Busy => client.write_all(
-                b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nbusy",
-            ),
+            Mischief::Busy => client.write_all(answer("503 Service Unavailable").as_bytes()),
+            Mischief::Answer(status) => client.write_all(answer(status).as_bytes()),
             Mischief::LoseReply => {
                 self.ask(request, server)?;
                 closed()
@@ -215,6 +216,11 @@ impl Shared {
         }
         server.as_mut().ok_or(ErrorKind::NotConnected.into())
     }
+}
+
+/// An answer with this status.
+fn answer(status: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: 4\r\n\r\nbusy")
 }
 
 /// Reads one message as it is: the head, and the body as long as the head says.

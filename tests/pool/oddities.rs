@@ -1,0 +1,123 @@
+//! Servers that do some things in another way than most, as they may.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU16;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use support::server::havoc::{Havoc, Mischief};
+use support::server::http::HttpServer;
+use support::{Answer, Step, TestRemote};
+
+/// A relay before a web server: `dice` says what is done to each request.
+fn relay(server: &HttpServer, dice: impl FnMut(&str) -> Mischief + Send + 'static) -> Havoc {
+    Havoc::start(Arc::new(AtomicU16::new(server.port())), dice)
+}
+
+fn http(remote: &TestRemote, port: u16) -> Step {
+    Step::on(remote, "aws").set("uri", format!("http://127.0.0.1:{port}/git/locks.git"))
+}
+
+/// An answer that came without a word to people, but for what tells of the result.
+#[track_caller]
+fn is_undisturbed(answer: &Answer) {
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    assert!(!answer.stderr.contains("warning"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_kept_connection_that_is_closed_while_a_read_is_under_way_is_no_fault() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let mut fetches = 0;
+    let relay = relay(&server, move |line| {
+        fetches += usize::from(line.contains("POST") && line.contains("upload-pack"));
+        // The first, which comes over the connection that has brought the refs.
+        match fetches {
+            1 if line.contains("POST") => Mischief::LoseRequest,
+            _ => Mischief::None,
+        }
+    });
+
+    let claimed = http(&remote, relay.port()).put(json!({"acquire": true}));
+
+    is_undisturbed(&claimed);
+    assert_eq!(relay.done().get("LoseRequest"), Some(&1));
+}
+
+#[test]
+fn a_push_over_a_connection_that_is_closed_is_not_sent_again_unseen() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let relay = relay(&server, |line| match line {
+        line if line.contains("POST") && line.contains("receive-pack") => Mischief::LoseRequest,
+        _ => Mischief::None,
+    });
+    let step = http(&remote, relay.port()).set("fault_timeout", "1s");
+
+    let answer = step.put(json!({"acquire": true}));
+
+    assert_ne!(answer.code, Some(0));
+    assert!(answer.stderr.contains("trying again"), "{}", answer.stderr);
+}
+
+#[test]
+fn a_push_that_a_web_server_does_not_take_fails_at_once_with_its_words() {
+    for status in [
+        "400 Bad Request",
+        "401 Unauthorized",
+        "403 Forbidden",
+        "404 Not Found",
+        "405 Method Not Allowed",
+        "411 Length Required",
+        "413 Payload Too Large",
+        "415 Unsupported Media Type",
+        "422 Unprocessable Entity",
+    ] {
+        let remote = TestRemote::with_pool("aws", &["env-1"]);
+        let server = HttpServer::start(remote.root());
+        let relay = relay(&server, move |line| match line {
+            line if line.contains("POST") && line.contains("receive-pack") => {
+                Mischief::Answer(status)
+            }
+            _ => Mischief::None,
+        });
+
+        let answer = http(&remote, relay.port()).put(json!({"acquire": true}));
+
+        answer.assert_failed(&[status, "busy"]);
+        for words in ["may still", "trying again"] {
+            assert!(!answer.stderr.contains(words), "{}", answer.stderr);
+        }
+        assert_eq!(relay.pushes(), 1, "{status}");
+    }
+}
+
+#[test]
+fn a_web_server_that_asks_to_be_left_alone_is_left_alone_for_as_long() {
+    for status in ["429 Too Many Requests", "503 Service Unavailable"] {
+        let remote = TestRemote::with_pool("aws", &["env-1"]);
+        let server = HttpServer::start(remote.root());
+        let mut requests = 0;
+        let answer = match status {
+            "429 Too Many Requests" => "429 Too Many Requests\r\nRetry-After: 2",
+            _ => "503 Service Unavailable\r\nRetry-After: 2",
+        };
+        let relay = relay(&server, move |_| {
+            requests += 1;
+            match requests {
+                1 => Mischief::Answer(answer),
+                _ => Mischief::None,
+            }
+        });
+        let started = Instant::now();
+
+        let claimed = http(&remote, relay.port()).put(json!({"acquire": true}));
+
+        assert_eq!(claimed.lock(), "env-1");
+        assert!(started.elapsed() >= Duration::from_secs(2));
+        let words = format!("asks us to wait 2s before the next request (it said: {status}");
+        assert!(claimed.stderr.contains(&words), "{}", claimed.stderr);
+    }
+}
