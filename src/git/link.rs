@@ -3,6 +3,7 @@
 //! Two shapes serve all: a pipe (both directions open until the end) and HTTP (each request a POST of its own). What
 //! is said over them is the same, and is [`super::remote`]'s business.
 
+mod aside;
 #[cfg(test)]
 mod fuzz;
 mod http;
@@ -20,13 +21,13 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use net::{Limits, NetError};
-use terminal::harmless;
 
 use super::RemoteError;
 use super::access::Access;
 use super::location::Location;
 use super::packet::{PacketError, PacketReader};
 use super::refusal::{self, Kind};
+use aside::Aside;
 
 /// The two things a server is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,7 +187,13 @@ impl Link {
     }
 }
 
+/// For how long the other side is waited for after a goodbye.
+const GOODBYE: Duration = Duration::from_millis(300);
+
 /// An open conversation with a server.
+///
+/// One that is dropped while it waits for the server, or that the server has left waiting for too long, takes the session
+/// with it that it shares with others: the next one begins on a new connection.
 pub(super) struct Talk {
     link: Arc<Link>,
     pub reader: PacketReader,
@@ -197,55 +204,25 @@ enum To {
     Pipe {
         writer: Box<dyn AsyncWrite + Unpin + Send>,
         aside: Option<Aside>,
+        /// What it shares with other conversations.
+        session: Option<ssh::Shared>,
+        /// Something is being sent, or was, when the server took no more.
+        is_sending: bool,
     },
     Http(Service),
 }
 
-/// What the other side says on its error stream, as far as it has come.
-#[derive(Clone, Default)]
-struct Aside(Arc<Mutex<AsideState>>, Arc<tokio::sync::Notify>);
-
-#[derive(Default)]
-struct AsideState {
-    words: Vec<u8>,
-    ended: bool,
-}
-
-impl Aside {
-    fn hear(&self, bytes: &[u8]) {
-        const ENOUGH: usize = 4096;
-        if let Ok(mut state) = self.0.lock() {
-            let room = ENOUGH.saturating_sub(state.words.len());
-            state
-                .words
-                .extend_from_slice(&bytes[..bytes.len().min(room)]);
+impl Drop for Talk {
+    fn drop(&mut self) {
+        if let To::Pipe {
+            session: Some(session),
+            is_sending,
+            ..
+        } = &self.to
+            && (*is_sending || self.reader.is_waiting())
+        {
+            session.give_up();
         }
-    }
-
-    fn end(&self) {
-        if let Ok(mut state) = self.0.lock() {
-            state.ended = true;
-        }
-        self.1.notify_waiters();
-    }
-
-    /// All of it, once the other side has ended; what there is after a second.
-    async fn words(&self) -> String {
-        let ended = || self.0.lock().map_or(true, |state| state.ended);
-        let _ = timeout(Duration::from_secs(1), async {
-            loop {
-                let notified = self.1.notified();
-                if ended() {
-                    return;
-                }
-                notified.await;
-            }
-        })
-        .await;
-        self.0
-            .lock()
-            .map(|state| harmless::words(&state.words))
-            .unwrap_or_default()
     }
 }
 
@@ -261,8 +238,11 @@ impl Talk {
                 self.reader = http.post(&self.link, *service, request).await?;
                 Ok(())
             }
-            To::Pipe { writer, .. } => {
+            To::Pipe {
+                writer, is_sending, ..
+            } => {
                 let mut result = Ok(());
+                *is_sending = true;
                 for piece in request.chunks(64 * 1024) {
                     result = match timeout(silence, writer.write_all(piece)).await {
                         Ok(Ok(())) => continue,
@@ -278,6 +258,7 @@ impl Talk {
                         Err(_) => Err(PacketError::Silent(silence)),
                     };
                 }
+                *is_sending = matches!(result, Err(PacketError::Silent(_)));
                 match result {
                     Ok(()) => Ok(()),
                     Err(err) => Err(self.failed(err).await),
@@ -286,12 +267,25 @@ impl Talk {
         }
     }
 
-    /// Says goodbye where the server would otherwise take the end for a broken connection.
+    /// Says goodbye where the server would otherwise take the end for a broken connection. On a session that is shared it
+    /// waits until the server has heard of it: a process that ends before would take the goodbye with it, and there are
+    /// servers whose program then stays for ever.
     pub async fn leave(mut self) -> Result<(), RemoteError> {
-        match self.to {
-            To::Pipe { .. } => self.send(b"0000".to_vec()).await,
-            To::Http(_) => Ok(()),
+        if let To::Http(_) = self.to {
+            return Ok(());
         }
+        self.send(b"0000".to_vec()).await?;
+        if let To::Pipe {
+            writer,
+            aside: Some(aside),
+            session: Some(_),
+            ..
+        } = &mut self.to
+        {
+            let _ = timeout(GOODBYE, writer.shutdown()).await;
+            aside.ended(GOODBYE).await;
+        }
+        Ok(())
     }
 
     /// Makes an error of ours of what went wrong between two packets.

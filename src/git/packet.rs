@@ -42,6 +42,8 @@ pub enum PacketError {
 pub struct PacketReader {
     stream: BufReader<Box<dyn AsyncRead + Unpin + Send>>,
     silence: Duration,
+    /// Something is being read, or was, when the limit was over.
+    is_waiting: bool,
     /// What is being read, how much of it there may be, and how much of that is left.
     what: &'static str,
     most: u64,
@@ -54,6 +56,7 @@ impl PacketReader {
         PacketReader {
             stream: BufReader::with_capacity(16 * 1024, stream),
             silence,
+            is_waiting: false,
             what: "answer",
             most: MOST_AT_ALL,
             left: MOST_AT_ALL,
@@ -64,6 +67,11 @@ impl PacketReader {
     /// that it would fill the memory or the disk for as long as the limit on the whole attempt lasts.
     pub fn allow(&mut self, what: &'static str, most: u64) {
         (self.what, self.most, self.left) = (what, most, most);
+    }
+
+    /// Whether something is waited for: also after it was waited for in vain, or not to the end.
+    pub fn is_waiting(&self) -> bool {
+        self.is_waiting
     }
 
     /// Reads the next packet.
@@ -111,7 +119,10 @@ impl PacketReader {
 
     async fn fill(&mut self, mut into: &mut [u8]) -> Result<(), PacketError> {
         while !into.is_empty() {
-            match timeout(self.silence, self.stream.read(into)).await {
+            self.is_waiting = true;
+            let read = timeout(self.silence, self.stream.read(into)).await;
+            self.is_waiting = read.is_err();
+            match read {
                 Err(_) => return Err(PacketError::Silent(self.silence)),
                 // The HTTP client has the same limit, and may be the first to notice.
                 Ok(Err(err)) if err.kind() == std::io::ErrorKind::TimedOut => {

@@ -6,8 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use support::remote::Hand;
 use support::server::havoc::{Havoc, Mischief};
 use support::server::http::HttpServer;
+use support::server::ssh::{Key, Options, SshServer};
+use support::server::unsteady::{Harm, Unsteady};
 use support::{Answer, Step, TestRemote};
 
 /// A relay before a web server: `dice` says what is done to each request.
@@ -120,4 +123,84 @@ fn a_web_server_that_asks_to_be_left_alone_is_left_alone_for_as_long() {
         let words = format!("asks us to wait 2s before the next request (it said: {status}");
         assert!(claimed.stderr.contains(&words), "{}", claimed.stderr);
     }
+}
+
+/// An SSH server that writes down each command it is given, and how that ended.
+fn logging_ssh(remote: &TestRemote, key: &Key) -> SshServer {
+    let script = remote.root().join("log.sh");
+    let text = "eval \"$SSH_ORIGINAL_COMMAND\"\necho \"$? $SSH_ORIGINAL_COMMAND\" >> ~/commands\n";
+    std::fs::write(&script, text).unwrap();
+    let line = format!("command=\"sh {}\" {}", script.display(), key.public());
+    let options = Options {
+        authorized: &[line],
+        ..Options::default()
+    };
+    SshServer::with(remote.root(), &options)
+}
+
+/// The commands that have ended, each after its exit code.
+fn ended(remote: &TestRemote) -> Vec<String> {
+    let text = std::fs::read_to_string(remote.root().join("commands")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_check_that_finds_nothing_new_over_ssh_says_goodbye() {
+    const CHECKS: usize = 5;
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let key = Key::new();
+    let server = logging_ssh(&remote, &key);
+    let step = Step::on(&remote, "aws")
+        .set("uri", server.uri())
+        .set("private_key", key.private());
+
+    step.check(None);
+    for _ in 0..CHECKS {
+        step.check(Some(&remote.head())).versions();
+    }
+
+    support::wait_until("all have ended", || ended(&remote).len() > CHECKS);
+    for command in ended(&remote) {
+        assert!(command.starts_with("0 git-upload-pack"), "{command}");
+    }
+}
+
+#[test]
+fn a_look_over_ssh_that_falls_silent_is_waited_for_once() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.commit(
+        "noise",
+        &[Hand::Put("aws/unclaimed/env-1", "100644", &noise(400_000))],
+    );
+    let key = Key::new();
+    let server = SshServer::start(remote.root(), &key);
+    // The first connection dies in the middle of what is fetched over it.
+    let relay = Unsteady::start(server.port(), |n| match n {
+        0 => Harm::StallAfter(100_000),
+        _ => Harm::None,
+    });
+    let from = format!(":{}/", server.port());
+    let step = Step::on(&remote, "aws")
+        .set(
+            "uri",
+            server.uri().replace(&from, &format!(":{}/", relay.port())),
+        )
+        .set("private_key", key.private())
+        .set("silence_timeout", "1s");
+
+    let (got, _) = step.get(&remote.head());
+
+    assert_eq!(got.lock(), "env-1");
+    assert_eq!(got.stderr.matches("for 1s").count(), 1, "{}", got.stderr);
+}
+
+/// Bytes that cannot be made smaller.
+fn noise(n: usize) -> Vec<u8> {
+    let mut state = 1_u32;
+    std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(n)
+    .collect()
 }

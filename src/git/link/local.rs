@@ -12,7 +12,8 @@ use tokio::io::AsyncReadExt;
 
 use super::super::RemoteError;
 use super::super::packet::PacketReader;
-use super::{Aside, Link, Service, Talk, To};
+use super::aside::Aside;
+use super::{Link, Service, Talk, To};
 
 /// Variables that would make the server program work on another repository than the one on the path; they are there
 /// when we are started by a hook. Source: `git rev-parse --local-env-vars`.
@@ -71,6 +72,8 @@ pub(super) fn open(link: &Arc<Link>, path: &Path, service: Service) -> Result<Ta
         to: To::Pipe {
             writer: Box::new(stdin),
             aside: Some(aside),
+            session: None,
+            is_sending: false,
         },
     })
 }

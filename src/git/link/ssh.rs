@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use russh::client::{AuthResult, Config, Handle, Handler, connect_stream};
@@ -22,8 +23,9 @@ use tokio::time::timeout;
 use super::super::RemoteError;
 use super::super::access::{HostKeys, SshAccess};
 use super::super::packet::PacketReader;
+use super::aside::Aside;
 use super::known_hosts::{self, Verdict};
-use super::{Aside, Link, Notices, Service, Talk, To, pem};
+use super::{Link, Notices, Service, Talk, To, pem};
 use net::{NetError, Proxy, connect};
 
 /// How much a server may be ahead of us on a channel: some packets.
@@ -39,7 +41,27 @@ pub(super) struct Ssh {
     access: SshAccess,
     proxy: Option<Proxy>,
     /// The session, once there is one. A channel of it is a conversation.
-    session: tokio::sync::Mutex<Option<Handle<Client>>>,
+    session: tokio::sync::Mutex<Option<Session>>,
+}
+
+struct Session {
+    handle: Handle<Client>,
+    shared: Shared,
+}
+
+/// What the conversations of one session have in common.
+#[derive(Clone, Default)]
+pub(super) struct Shared(Arc<AtomicBool>);
+
+impl Shared {
+    /// Has no other conversation begin on this session: one of them waited in vain.
+    pub fn give_up(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Ssh {
@@ -69,32 +91,29 @@ impl Ssh {
     }
 
     pub async fn open(&self, link: &Arc<Link>, service: Service) -> Result<Talk, RemoteError> {
-        let mut session = self.session.lock().await;
+        let mut place = self.session.lock().await;
         // A server may end a session that was idle while we waited for a lock.
-        if session.as_ref().is_none_or(Handle::is_closed) {
-            *session = Some(self.connect(link).await?);
-        }
-        let Some(handle) = session.as_ref() else {
-            return Err(RemoteError::Net(NetError::Ended {
-                remote: link.remote.clone(),
-                words: String::new(),
-            }));
+        let is_good =
+            |session: &Session| !session.handle.is_closed() && !session.shared.is_given_up();
+        // Put back only once it has proved to be good, so that it is gone if we are dropped meanwhile.
+        let session = match place.take().filter(is_good) {
+            Some(session) => session,
+            None => Session {
+                handle: self.connect(link).await?,
+                shared: Shared::default(),
+            },
         };
-        let opened = within(link, async {
-            let channel = handle.channel_open_session().await?;
+        let channel = within(link, async {
+            let channel = session.handle.channel_open_session().await?;
             channel
                 .exec(false, format!("{} {}", service.name(), quoted(&self.path)))
                 .await?;
             Ok(channel)
         })
-        .await;
-        let channel = match opened {
-            Ok(channel) => channel,
-            Err(err) => {
-                *session = None;
-                return Err(err);
-            }
-        };
+        .await?;
+        let shared = session.shared.clone();
+        *place = Some(session);
+        drop(place);
         let (mut from, to) = channel.split();
         let (mut into, reader) = tokio::io::duplex(AHEAD);
         let aside = Aside::default();
@@ -117,6 +136,8 @@ impl Ssh {
             to: To::Pipe {
                 writer: Box::new(to.make_writer()),
                 aside: Some(aside),
+                session: Some(shared),
+                is_sending: false,
             },
         })
     }

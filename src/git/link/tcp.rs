@@ -25,6 +25,8 @@ pub(super) async fn open(
         to: To::Pipe {
             writer: Box::new(writer),
             aside: None,
+            session: None,
+            is_sending: false,
         },
     };
     let mut greeting = Vec::new();
