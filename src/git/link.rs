@@ -153,6 +153,15 @@ impl Link {
         }
     }
 
+    /// Whether a second conversation may begin beside one that goes on.
+    pub fn takes_several(&self) -> bool {
+        match self.way {
+            Way::Local(_) | Way::Http(_) | Way::Ssh(_) => true,
+            // `git daemon --max-connections=1`
+            Way::Tcp { .. } => false,
+        }
+    }
+
     /// Goes on after an advertisement that was read in another conversation; see [`Link::is_stateless`].
     pub fn resume(self: &Arc<Self>, service: Service) -> Result<Talk, RemoteError> {
         if !self.is_stateless() {
@@ -188,7 +197,7 @@ impl Link {
 }
 
 /// For how long the other side is waited for after a goodbye.
-const GOODBYE: Duration = Duration::from_millis(300);
+pub(super) const GOODBYE: Duration = Duration::from_millis(300);
 
 /// An open conversation with a server.
 ///
@@ -289,7 +298,7 @@ impl Talk {
     }
 
     /// Makes an error of ours of what went wrong between two packets.
-    pub async fn failed(&self, err: PacketError) -> RemoteError {
+    pub async fn failed(&mut self, err: PacketError) -> RemoteError {
         let remote = self.link.remote.clone();
         match err {
             PacketError::Silent(after) => NetError::Silent { remote, after }.into(),

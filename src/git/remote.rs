@@ -10,6 +10,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::access::Access;
@@ -134,6 +136,8 @@ pub struct Remote {
     watched: Option<String>,
     /// How many conversations have failed in a way that may pass.
     faults: Cell<u32>,
+    /// Whether the repository has been read: before that nobody knows that it is one.
+    is_read: watch::Sender<bool>,
     /// The beginning of a push, made while something else was waited for.
     prepared: Mutex<Option<Prepared>>,
     /// Where we know the branch to have been.
@@ -152,6 +156,8 @@ enum Prepared {
     Known(Capabilities),
     /// A conversation that has begun, and the commit that the server said the branch is at. Good for one push, soon.
     Begun(Box<Talk>, Capabilities, Option<Oid>),
+    /// A conversation that is being begun.
+    Coming(JoinSet<Result<(Talk, Advertisement), RemoteError>>),
 }
 
 impl Remote {
@@ -194,6 +200,7 @@ impl Remote {
             store,
             watched: None,
             faults: Cell::new(0),
+            is_read: watch::Sender::new(false),
             prepared: Mutex::new(None),
             newest: RefCell::default(),
         }
@@ -247,8 +254,9 @@ impl Remote {
         }))
     }
 
-    /// Looks what is there, and fetches of it what `interest` says. With `push_follows` it begins a push at the same
-    /// time; whoever then has nothing to push says so with [`Remote::forget_push`].
+    /// Looks what is there, and fetches of it what `interest` says. With `push_follows` it begins a push meanwhile, as soon
+    /// as the repository has been read; whoever then has nothing to push says so with [`Remote::forget_push`]. A look that
+    /// fails takes the push with it, and no look waits for one.
     ///
     /// # Errors
     /// [`RemoteError`] of the look. What goes wrong with beginning the push comes up again with the push.
@@ -257,11 +265,13 @@ impl Remote {
         push_follows: bool,
         interest: &dyn Fn(&Listing) -> Interest,
     ) -> Result<(Listing, Option<Snapshot>), RemoteError> {
-        let seen = if push_follows {
-            tokio::join!(self.list_and_fetch(interest), self.prepare_push()).0
-        } else {
-            self.list_and_fetch(interest).await
-        };
+        if push_follows {
+            self.prepare_push();
+        }
+        let seen = self.list_and_fetch(interest).await;
+        if seen.is_err() {
+            self.forget_push().await;
+        }
         let seen = seen?;
         self.note_fetched(&seen)?;
         let seen = Box::pin(self.newest(interest, seen)).await?;
@@ -309,6 +319,7 @@ impl Remote {
     ) -> Result<Seen, RemoteError> {
         self.within_limit(async {
             let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
+            self.is_read.send_replace(true);
             let listing = Listing {
                 head: self.head_in(&advertisement)?,
                 watched: match &self.watched {
@@ -392,35 +403,12 @@ impl Remote {
         }
     }
 
-    async fn open(&self, service: Service) -> Result<(Talk, Advertisement), RemoteError> {
-        let mut talk = self.link.open(service).await?;
-        let reference = self.reference();
-        let advertisement = match Advertisement::read(&mut talk.reader, |name| {
-            name == reference
-                || self
-                    .watched
-                    .as_ref()
-                    .is_some_and(|start| name.starts_with(start))
-        })
-        .await
-        {
-            Ok(advertisement) => advertisement,
-            Err(AdvertisementError::Packet(err)) => return Err(talk.failed(err).await),
-            Err(AdvertisementError::Garbage(found)) => return Err(self.protocol(found)),
-            Err(AdvertisementError::Refused(words)) => {
-                return Err(RemoteError::NotFound {
-                    remote: self.link.remote().to_owned(),
-                    words,
-                });
-            }
-        };
-        match advertisement.capabilities().value("object-format") {
-            None | Some("sha1") => Ok((talk, advertisement)),
-            Some(other) => Err(self.protocol(format!(
-                "its objects are named by {}, and only sha1 is supported",
-                harmless::words(other.as_bytes())
-            ))),
-        }
+    fn open(
+        &self,
+        service: Service,
+    ) -> impl Future<Output = Result<(Talk, Advertisement), RemoteError>> + Send + use<> {
+        let (link, reference) = (self.link.clone(), self.reference());
+        open(link, service, reference, self.watched.clone())
     }
 
     fn head_in(&self, advertisement: &Advertisement) -> Result<Oid, RemoteError> {
@@ -452,6 +440,47 @@ impl Remote {
         let room = SHOWN.saturating_sub(last.len());
         let before = &before[..before.len().min(room)];
         self.server_failed(&[before, last].concat())
+    }
+}
+
+/// Opens a conversation, and reads what the server says first: of its refs `reference`, and those that are watched.
+async fn open(
+    link: Arc<Link>,
+    service: Service,
+    reference: String,
+    watched: Option<String>,
+) -> Result<(Talk, Advertisement), RemoteError> {
+    let remote = || link.remote().to_owned();
+    let mut talk = link.open(service).await?;
+    let wanted = |name: &str| {
+        let is_watched = |start: &String| name.starts_with(start);
+        name == reference || watched.as_ref().is_some_and(is_watched)
+    };
+    let advertisement = match Advertisement::read(&mut talk.reader, wanted).await {
+        Ok(advertisement) => advertisement,
+        Err(AdvertisementError::Packet(err)) => return Err(talk.failed(err).await),
+        Err(AdvertisementError::Garbage(found)) => {
+            return Err(RemoteError::Protocol {
+                remote: remote(),
+                found,
+            });
+        }
+        Err(AdvertisementError::Refused(words)) => {
+            return Err(RemoteError::NotFound {
+                remote: remote(),
+                words,
+            });
+        }
+    };
+    match advertisement.capabilities().value("object-format") {
+        None | Some("sha1") => Ok((talk, advertisement)),
+        Some(other) => Err(RemoteError::Protocol {
+            remote: remote(),
+            found: format!(
+                "its objects are named by {}, and only sha1 is supported",
+                harmless::words(other.as_bytes())
+            ),
+        }),
     }
 }
 

@@ -61,8 +61,9 @@
 //! # Decisions
 //!
 //! **A push begins while the head is fetched**: its connection, its credentials and the server's first words do not
-//! depend on what is decided. That spares one or two of six round trips. A push that then is not needed is ended
-//! politely.
+//! depend on what is decided. That spares one or two of six round trips. It begins once the server has listed the
+//! repository's refs, for there are servers that make a repository of whatever is pushed to. A push that then is not
+//! needed is ended politely.
 //!
 //! **The history is fetched as deep as the question goes.** A walk that comes to the end of what is here says so, and is
 //! asked again ten times deeper. A question that only shows something gets all commits without their folders where the

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use support::remote::Hand;
+use support::server::daemon::GitDaemon;
+use support::server::faulty::Faulty;
 use support::server::havoc::{Havoc, Mischief};
 use support::server::http::HttpServer;
 use support::server::ssh::{Key, Options, SshServer};
@@ -125,6 +127,77 @@ fn a_web_server_that_asks_to_be_left_alone_is_left_alone_for_as_long() {
     }
 }
 
+#[test]
+fn a_git_daemon_that_takes_one_connection_at_a_time_serves_those_who_race() {
+    let names = ["env-1", "env-2", "env-3", "env-4"];
+    let remote = TestRemote::with_pool("aws", &names);
+    let daemon = GitDaemon::with(remote.root(), &["--max-connections=1"]);
+    let started = Instant::now();
+
+    let steps = names.map(|_| Step::on(&remote, "aws").set("uri", daemon.uri()));
+    let running = steps
+        .each_ref()
+        .map(|step| step.start_put(json!({"acquire": true})));
+    let claimed = running.map(support::step::Running::finish);
+
+    let mut locks = claimed.each_ref().map(Answer::lock);
+    locks.sort();
+    assert_eq!(locks, names);
+    assert!(started.elapsed() < Duration::from_secs(25));
+}
+
+#[test]
+fn a_git_daemon_that_takes_one_connection_at_a_time_serves_one_who_waits_and_one_who_releases() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let daemon = GitDaemon::with(remote.root(), &["--max-connections=1"]);
+    let step = Step::on(&remote, "aws").set("uri", daemon.uri());
+    let holder = step.put(json!({"acquire": true}));
+    let (_, folder) = step.get(&holder.version());
+
+    let waiting = step.start_put(json!({"acquire": true}));
+    waiting.wait_for_stderr("no lock is free");
+    let started = Instant::now();
+    step.put_folder("release", &folder).version();
+    let claimed = waiting.finish();
+
+    assert_eq!(claimed.lock(), "env-1");
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_web_server_that_finishes_one_connection_before_the_next_is_no_hindrance() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let narrow = Unsteady::one_at_a_time(server.port());
+    let step = http(&remote, narrow.port());
+    let started = Instant::now();
+
+    let claimed = step.put(json!({"acquire": true}));
+    let (_, folder) = step.get(&claimed.version());
+    let released = step.put_folder("release", &folder);
+
+    for answer in [claimed, released] {
+        is_undisturbed(&answer);
+    }
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn nothing_is_pushed_to_begun_or_asked_of_a_place_that_is_no_repository() {
+    let server = Faulty::answering(
+        "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    );
+    let step = Step::with_source(json!({
+        "uri": format!("http://127.0.0.1:{}/lokcs.git", server.port()), "branch": "main", "pool": "aws",
+    }));
+
+    step.put(json!({"acquire": true})).assert_failed(&["404"]);
+
+    for request in server.heard() {
+        assert!(!request.contains("receive-pack"), "{request}");
+    }
+}
+
 /// An SSH server that writes down each command it is given, and how that ended.
 fn logging_ssh(remote: &TestRemote, key: &Key) -> SshServer {
     let script = remote.root().join("log.sh");
@@ -142,6 +215,23 @@ fn logging_ssh(remote: &TestRemote, key: &Key) -> SshServer {
 fn ended(remote: &TestRemote) -> Vec<String> {
     let text = std::fs::read_to_string(remote.root().join("commands")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn nothing_is_begun_over_ssh_at_a_place_that_is_no_repository() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let key = Key::new();
+    let server = logging_ssh(&remote, &key);
+    let step = Step::on(&remote, "aws")
+        .set("uri", server.uri().replace("locks.git", "lokcs.git"))
+        .set("private_key", key.private());
+
+    step.put(json!({"acquire": true}))
+        .assert_failed(&["lokcs.git"]);
+
+    for command in ended(&remote) {
+        assert!(!command.contains("receive-pack"), "{command}");
+    }
 }
 
 #[test]

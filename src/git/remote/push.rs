@@ -3,11 +3,15 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::{AGENT, Prepared, PushAnswer, RefUpdate, Remote, hear};
 use crate::RemoteError;
 use crate::advertisement::Capabilities;
-use crate::link::{Service, Talk};
+use crate::link::{GOODBYE, Service, Talk};
 use crate::object::Oid;
 use crate::packet::{self, MIB, Packet};
 use terminal::harmless;
@@ -15,29 +19,68 @@ use terminal::harmless;
 /// The most that a server and its hooks may say to a push, in bytes.
 const MOST_REPORT: u64 = 64 * MIB;
 
+/// How long the beginning of a push is waited for where it can be made once more on another connection.
+const LONG_FOR_A_BEGINNING: Duration = Duration::from_millis(200);
+
 impl Remote {
-    pub(super) async fn prepare_push(&self) -> Result<(), RemoteError> {
-        if self.prepared().is_some() {
-            return Ok(());
+    /// Begins a push, once the repository has been read: there are servers that make a repository of whatever name is
+    /// pushed to. Not where each conversation is a connection of its own, of which a server may take only one at a time.
+    pub(super) fn prepare_push(&self) {
+        let mut prepared = self.prepared();
+        if prepared.is_some() || !self.link.takes_several() {
+            return;
         }
-        self.within_limit(async {
-            let (talk, advertisement) = self.open(Service::ReceivePack).await?;
+        let mut is_read = self.is_read.subscribe();
+        let open = self.open(Service::ReceivePack);
+        let mut coming = JoinSet::new();
+        coming.spawn(async move {
+            // Fails only when there is nobody left who could read it, and who could push.
+            let _ = is_read.wait_for(|is_read| *is_read).await;
+            open.await
+        });
+        *prepared = Some(Prepared::Coming(coming));
+    }
+
+    /// Waits for a push that is being begun.
+    ///
+    /// A web server may finish one connection before it turns to another: so where that takes long, the push is begun
+    /// once more, on the connection over which the repository was read.
+    async fn settle(&self) {
+        let is_coming = |prepared: &mut Prepared| matches!(prepared, Prepared::Coming(_));
+        let taken = self.prepared().take_if(is_coming);
+        let Some(Prepared::Coming(mut coming)) = taken else {
+            return;
+        };
+        let again = async {
+            sleep(LONG_FOR_A_BEGINNING).await;
+            self.open(Service::ReceivePack).await
+        };
+        // What goes wrong with it comes up again with the push.
+        let opened = tokio::select! {
+            Some(Ok(Ok(opened))) = coming.join_next() => Some(opened),
+            Ok(opened) = again, if self.link.is_stateless() => Some(opened),
+            else => None,
+        };
+        *self.prepared() = opened.map(|(talk, advertisement)| {
             let known = advertisement.capabilities().clone();
-            *self.prepared() = Some(if self.link.is_stateless() {
-                Prepared::Known(known)
-            } else {
-                Prepared::Begun(Box::new(talk), known, advertisement.get(&self.reference()))
-            });
-            Ok(())
-        })
-        .await
+            match self.link.is_stateless() {
+                true => Prepared::Known(known),
+                false => {
+                    Prepared::Begun(Box::new(talk), known, advertisement.get(&self.reference()))
+                }
+            }
+        });
     }
 
     /// Ends a push that was begun, if one was, so that no server is kept waiting.
     pub async fn forget_push(&self) {
+        if *self.is_read.borrow() && !self.link.is_stateless() {
+            // It may be under way to the server, and has to be there before it can be ended.
+            let _ = timeout(GOODBYE, self.settle()).await;
+        }
         let begun = self
             .prepared()
-            .take_if(|prepared| matches!(prepared, Prepared::Begun(..)));
+            .take_if(|prepared| !matches!(prepared, Prepared::Known(_)));
         if let Some(Prepared::Begun(talk, ..)) = begun {
             // If the goodbye gets lost, the end of the connection says the same.
             let _ = talk.leave().await;
@@ -54,6 +97,7 @@ impl Remote {
         &self,
         expected: Option<Oid>,
     ) -> Result<Option<(Talk, Capabilities)>, RemoteError> {
+        self.settle().await;
         let prepared = self.prepared().take();
         match prepared {
             Some(Prepared::Known(known)) => {
@@ -65,7 +109,7 @@ impl Remote {
             }
             // It was begun before or after the commit that we go by; only a new one can tell.
             Some(Prepared::Begun(talk, ..)) => drop(talk.leave().await),
-            None => {}
+            Some(Prepared::Coming(_)) | None => {}
         }
         let (talk, advertisement) = self.open(Service::ReceivePack).await?;
         if expected.is_some() && advertisement.get(&self.reference()) != expected {
@@ -282,13 +326,6 @@ impl Remote {
     }
 }
 
-/// What a server says became of a push.
-struct Report {
-    /// What its hooks and it said besides.
-    words: String,
-    /// For each ref why it did not move; `None` where it did.
-    refs: BTreeMap<String, Option<String>>,
-}
 /// Whether a server has not even begun with a request.
 fn is_refusal(err: &RemoteError) -> bool {
     match err {
@@ -296,6 +333,7 @@ fn is_refusal(err: &RemoteError) -> bool {
             true
         }
         RemoteError::Net(_)
+        | RemoteError::Behind { .. }
         | RemoteError::HostKey { .. }
         | RemoteError::Key { .. }
         | RemoteError::NoBranch { .. }
@@ -306,3 +344,10 @@ fn is_refusal(err: &RemoteError) -> bool {
     }
 }
 
+/// What a server says became of a push.
+struct Report {
+    /// What its hooks and it said besides.
+    words: String,
+    /// For each ref why it did not move; `None` where it did.
+    refs: BTreeMap<String, Option<String>>,
+}

@@ -15,6 +15,11 @@ pub struct GitDaemon {
 impl GitDaemon {
     /// Serves the repositories in `root`.
     pub fn start(root: &Path) -> GitDaemon {
+        GitDaemon::with(root, &[])
+    }
+
+    /// Serves the repositories in `root`; with these arguments besides.
+    pub fn with(root: &Path, more: &[&str]) -> GitDaemon {
         // Not `git daemon`: that would be the parent of the process that listens.
         let daemon = git(root, &["--exec-path"]) + "/git-daemon";
         let (process, port) = Process::on_free_port("git daemon", |port| {
@@ -26,6 +31,7 @@ impl GitDaemon {
                     "--reuseaddr",
                     "--listen=127.0.0.1",
                 ])
+                .args(more)
                 .arg(format!("--port={port}"))
                 .arg(format!("--base-path={}", root.display()))
                 .arg(root);

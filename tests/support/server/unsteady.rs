@@ -44,6 +44,21 @@ impl Unsteady {
         Unsteady { port, connections }
     }
 
+    /// Passes connections on to `to`, each only when the one before it is over.
+    pub fn one_at_a_time(to: u16) -> Unsteady {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                counted.fetch_add(1, Ordering::SeqCst);
+                serve(client, to, Harm::None);
+            }
+        });
+        Unsteady { port, connections }
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
