@@ -327,3 +327,22 @@ fn an_undoing_that_fails_says_which_lock_may_still_be_claimed() {
     );
     answer.assert_failed(&["stopped by a signal, and `env-1` may still be claimed"]);
 }
+
+#[test]
+fn a_session_that_goes_away_ends_a_step_as_an_abort_does() {
+    for signal in ["HUP", "QUIT"] {
+        let remote = TestRemote::with_pool("aws", &["env-1"]);
+        remote.hook(
+            "post-receive",
+            "mkdir held 2>/dev/null || exit 0\nwhile [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done",
+        );
+        let running = Step::on(&remote, "aws").start_put(json!({"acquire": true}));
+        wait_for_mark(&remote, "held");
+
+        let answer = abort(running, signal);
+
+        std::fs::write(remote.path().join("go-on"), "").unwrap();
+        answer.assert_failed(&["stopped by a signal"]);
+        assert_eq!(remote.list("aws/claimed"), [""; 0], "{signal}");
+    }
+}

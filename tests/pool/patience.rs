@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use support::server::faulty::Faulty;
+use support::server::free_port;
 use support::server::gate::{Gate, Request};
 use support::server::http::HttpServer;
 use support::{Step, TestRemote, wait_until};
@@ -175,4 +177,89 @@ fn a_timeout_that_is_none_is_refused() {
     step.put(json!({"acquire": true, "try": "yes"}))
         .assert_failed(&["`params.try`"]);
     assert_eq!(remote.count(), 1);
+}
+
+/// The `uri` of a server that says nothing, one that fails, and one where nobody listens.
+fn unwilling() -> Vec<(&'static str, String, Option<Faulty>)> {
+    let at = |server: &Faulty| format!("http://127.0.0.1:{}/locks.git", server.port());
+    let silent = Faulty::silent();
+    let failing = Faulty::answering("HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n");
+    let nobody = format!("http://127.0.0.1:{}/locks.git", free_port());
+    vec![
+        ("silent", at(&silent), Some(silent)),
+        ("failing", at(&failing), Some(failing)),
+        ("away", nobody, None),
+    ]
+}
+
+#[test]
+fn a_step_that_may_not_wait_does_not_wait_for_a_server_either() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    for (what, uri, _server) in unwilling() {
+        for (limit, words) in [
+            (json!({"try": true}), "with `try`"),
+            (json!({"timeout": "3s"}), "with a `timeout` of 3s"),
+        ] {
+            // By themselves, faults would be ridden out for longer than a test waits for anything.
+            let step = Step::on(&remote, "aws")
+                .set("uri", uri.clone())
+                .set("fault_timeout", "1h")
+                .set("silence_timeout", "1h")
+                .set("attempt_timeout", "1h");
+
+            let answer = step.put(params("acquire", limit));
+
+            answer.assert_failed(&["gave up after", words]);
+            assert!(
+                !answer.stderr.contains("taking"),
+                "{what}: {}",
+                answer.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn a_step_that_may_not_wait_does_not_go_on_for_ever_while_others_are_faster() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    // Whoever pushes finds that somebody has been faster, each time.
+    remote.hook(
+        "pre-receive",
+        "unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES\n\
+         tree=$(git rev-parse main^{tree})\n\
+         commit=$(git commit-tree -p main -m 'of another pool' $tree)\n\
+         git update-ref refs/heads/main $commit; exit 0",
+    );
+    for (limit, words) in [
+        (json!({"try": true}), "with `try`"),
+        (json!({"timeout": "2s"}), "with a `timeout` of 2s"),
+    ] {
+        let step = Step::on(&remote, "aws").set("fault_timeout", "1h");
+
+        let answer = step.put(params("acquire", limit));
+
+        answer.assert_failed(&["gave up after", words, "others changed the branch first"]);
+        assert_eq!(remote.list("aws/claimed"), [""; 0]);
+    }
+}
+
+#[test]
+fn a_rule_that_forbids_our_commits_is_told_though_the_branch_moves_before_each_push() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.hook(
+        "pre-receive",
+        "echo x >> pushes; unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES\n\
+         commit=$(git commit-tree -p main -m 'of another pool' main^{tree})\n\
+         git update-ref refs/heads/main $commit\n\
+         echo locks are taken on weekdays only >&2; exit 1",
+    );
+
+    let answer = Step::on(&remote, "aws").put(json!({"acquire": true}));
+
+    answer.assert_failed(&[
+        "pre-receive hook declined",
+        "locks are taken on weekdays only",
+    ]);
+    let pushes = std::fs::read_to_string(remote.path().join("pushes")).unwrap();
+    assert_eq!(pushes.lines().count(), 1);
 }

@@ -456,3 +456,65 @@ fn a_named_request_needs_a_build_and_a_name_on_one_line() {
     }
     assert_eq!(remote.count(), 1);
 }
+
+#[test]
+fn a_claim_of_several_that_was_not_told_and_is_not_whole_any_more_is_given_back_and_made_anew() {
+    let params = json!({"acquire": true, "count": 2});
+    let (remote, step) = killed_in("post-receive", &params);
+    let claimed = remote.list("aws/claimed");
+    let_go_on(&remote);
+    assert_eq!(claimed.len(), 2);
+    // An operator frees one of the two, and another build claims it.
+    remote.release_by_hand("aws", &claimed[0]);
+    remote.claim_by_hand("aws", &claimed[0]);
+
+    let again = step.put(params);
+
+    let told = again.lock();
+    let told: Vec<&str> = told.split(", ").collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(!told.contains(&claimed[0].as_str()), "{told:?}");
+    assert_eq!(remote.list("aws/claimed").len(), 3);
+    assert!(
+        again.stderr.contains("for an earlier run"),
+        "{}",
+        again.stderr
+    );
+    assert!(!step.temporary().join("pool-resource").exists());
+}
+
+#[test]
+fn a_claim_of_the_same_request_that_is_not_what_is_asked_now_is_no_answer() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2", "env-3"]);
+    let first = container(&remote).put(json!({"claim": "env-1", "request": "envs"}));
+
+    let other = container(&remote).put(json!({"claim": "env-3", "request": "envs"}));
+    let two = container(&remote)
+        .put(json!({"acquire": true, "count": 2, "request": "envs", "try": true}));
+
+    assert_eq!(
+        (first.lock(), other.lock()),
+        ("env-1".into(), "env-3".into())
+    );
+    assert!(
+        other.stderr.contains("not what is asked now"),
+        "{}",
+        other.stderr
+    );
+    two.assert_failed(&["gave up at once"]);
+    assert_eq!(remote.list("aws/claimed"), ["env-1", "env-3"]);
+}
+
+#[test]
+fn the_same_build_of_another_concourse_is_another_build() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    let params = json!({"acquire": true, "request": "the env"});
+    let ours = container(&remote).put(params.clone());
+
+    let theirs = container(&remote)
+        .env("ATC_EXTERNAL_URL", "https://other.example.com")
+        .put(params);
+
+    assert_ne!(theirs.lock(), ours.lock());
+    assert_eq!(remote.list("aws/claimed"), ["env-1", "env-2"]);
+}
