@@ -97,6 +97,12 @@
 //! **A claim that is taken over is made anew.** Another run of the same step may be alive, or its release on its way; both
 //! then find that the claim that they know has ended. See `attempt::undo`.
 //!
+//! **What became of a push is asked in one place** (`attempt::landing` has the rules, `attempt::land` carries them out), and
+//! after everything but a clear yes it is asked of the side of the server that takes pushes. The side that is read from
+//! may be a replica: what it shows is behind if it lacks what we know, and is looked for again (`git::Remote`).
+//!
+//! **One budget.** `timeout`, `try` and an abort cancel the same token, which ends every pause and every conversation.
+//!
 //! **A push that got no answer is pushed again as it is.** As long as the branch has not moved, the same commit with the
 //! same id is sent once more; if the first one arrives late, it is this one.
 
