@@ -28,6 +28,7 @@ use story::{Ending, POOL, Story};
 use support::git::run;
 use support::server::havoc::{Havoc, Mischief};
 use support::server::http::HttpServer;
+use support::server::replica::Replica;
 use support::{TestRemote, wait_until};
 use worker::{Diary, Stage, Worker};
 
@@ -129,7 +130,12 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
     eprintln!("the seed is {seed}: run it again with POOL_CHAOS_SEED={seed}");
     let remote = TestRemote::with_pool(POOL, &LOCKS);
     let start = remote.head();
-    let mut server = HttpServer::start(remote.root());
+    let mut seeds = StdRng::seed_from_u64(seed);
+    // What is read comes from a replica, which is behind by some time.
+    let mut replica = Replica::of(&remote);
+    let lag = Duration::from_millis([0, 100, 400, 1200][seeds.random_range(0..4)]);
+    let following = replica.follow(lag);
+    let server = replica.server();
     let port = Arc::new(AtomicU16::new(server.port()));
     let stage = Stage {
         remote: &remote,
@@ -138,7 +144,6 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
         admitted: Mutex::default(),
         head: Mutex::new((start.clone(), Instant::now())),
     };
-    let mut seeds = StdRng::seed_from_u64(seed);
     let dangers: [Arc<AtomicBool>; 12] = Default::default();
     let relays: Vec<Havoc> = dangers
         .iter()
@@ -160,7 +165,7 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
                 })
             })
             .collect();
-        let restarting = scope.spawn(|| restart(&mut server, &port, &stage, restart_seed));
+        let restarting = scope.spawn(|| restart(server, &port, &stage, restart_seed));
         let mut operator = Worker::operator(&stage);
         let started = Instant::now();
         while !workers.iter().all(|worker| worker.is_finished()) {
@@ -188,7 +193,11 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
         story.runs.append(&mut diary.runs);
         story.holds.append(&mut diary.holds);
     }
-    eprintln!("{}", summary(&story, &diaries, &relays, restarts));
+    drop(following);
+    eprintln!(
+        "lag {lag:?}; {}",
+        summary(&story, &diaries, &relays, restarts)
+    );
     let oddities: Vec<&String> = diaries.iter().flat_map(|diary| &diary.oddities).collect();
     let broken = violations(&story);
     if !broken.is_empty() || !oddities.is_empty() {

@@ -71,6 +71,11 @@ impl Replica {
         self.server.port()
     }
 
+    /// The server of both, to be ended and started again.
+    pub fn server(&mut self) -> &mut HttpServer {
+        &mut self.server
+    }
+
     /// Makes the replica what the repository is now.
     pub fn catch_up(&self) {
         set_refs(&self.path(), &refs(&self.primary));
