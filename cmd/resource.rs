@@ -25,6 +25,7 @@ pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
 
 /// Runs something to its end.
 pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    net::keep_to_built_in_services();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -9,7 +9,10 @@ pub fn origin(given: Option<&str>, env: &impl Fn(&str) -> Option<String>) -> Ori
     let (who, url) = gitlab(env)
         .or_else(|| github(env))
         .or_else(|| jenkins(env))
-        .unwrap_or_else(|| (format!("{}@{}", user(), machine()), None));
+        .unwrap_or_else(|| {
+            let user = user(whoami::username().ok(), env);
+            (format!("{user}@{}", machine()), None)
+        });
     let given = given.filter(|given| !given.trim().is_empty());
     made_plain(given.unwrap_or(who), url)
 }
@@ -43,8 +46,12 @@ fn jenkins(env: &Env<'_>) -> Option<(String, Option<String>)> {
     Some((format!("Jenkins {job} #{number}"), env("BUILD_URL")))
 }
 
-fn user() -> String {
-    whoami::username().unwrap_or_else(|_| "somebody".to_owned())
+/// The system may not know the user: a static program asks `/etc/passwd` alone, and not LDAP. A shell knows them still.
+fn user(known: Option<String>, env: &Env<'_>) -> String {
+    known
+        .or_else(|| env("LOGNAME"))
+        .or_else(|| env("USER"))
+        .unwrap_or_else(|| "somebody".to_owned())
 }
 
 fn machine() -> String {
@@ -100,6 +107,15 @@ mod tests {
 
         assert_eq!(origin.prefix, "GitLab ops/web deploy #4711");
         assert_eq!(origin.url.as_deref(), Some(GITLAB[3].1));
+    }
+
+    #[test]
+    fn a_user_whom_the_system_does_not_know_is_named_by_the_environment() {
+        let env = |name: &str| (name == "USER").then(|| "ada".to_owned());
+
+        assert_eq!(user(None, &env), "ada");
+        assert_eq!(user(Some("root".to_owned()), &env), "root");
+        assert_eq!(user(None, &|_| None), "somebody");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use terminal::harmless;
 
-use crate::{Connection, Limits, NetError, Proxy};
+use crate::{Connection, Limits, NetError, Proxy, keep_to_built_in_services};
 
 /// The longest answer to a CONNECT that is read: it is one line and some headers.
 const MOST_ANSWER: usize = 16 * 1024;
@@ -47,6 +47,7 @@ pub async fn connect(
 async fn tcp(remote: &str, host: &str, port: u16, limits: Limits) -> Result<Connection, NetError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let limit = limits.connect;
+    keep_to_built_in_services();
     match timeout(limit, TcpStream::connect((bare, port))).await {
         Err(_) => Err(NetError::Silent {
             remote: remote.to_owned(),

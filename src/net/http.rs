@@ -8,7 +8,7 @@ use std::time::Duration;
 pub use reqwest::{Error, Method, RequestBuilder, Response, StatusCode, header};
 use url::Url;
 
-use crate::{NetError, Route, connect, tls, without_credentials};
+use crate::{NetError, Route, connect, keep_to_built_in_services, tls, without_credentials};
 
 /// How long a connection is kept that nothing goes over. Many servers close theirs after five seconds, and a request that
 /// is on its way then is lost.
@@ -126,6 +126,7 @@ impl Client {
             remote: without_credentials(url),
             source: source.without_url().into(),
         };
+        keep_to_built_in_services();
         let mut builder = reqwest::Client::builder()
             .user_agent(self.agent)
             .connect_timeout(self.route.limits.connect)

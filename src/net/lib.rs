@@ -4,6 +4,7 @@
 //!   proxies.
 //! - [`connect`]: a TCP [`Connection`], straight or through a proxy's tunnel.
 //! - [`http`]: an HTTP client on a route, and the rule by which a redirect is followed.
+//! - [`keep_to_built_in_services`]: how a static program looks up names.
 //! - [`Credentials`], [`Header`], [`Secret`]: what proves who we are, and is never shown.
 //! - [`NetError`]: what can go wrong on the way.
 //!
@@ -21,6 +22,7 @@ mod connect;
 mod connection;
 mod error;
 pub mod http;
+mod names;
 mod proxies;
 mod secret;
 mod tls;
@@ -29,6 +31,7 @@ pub use access::{Credentials, Header, Limits, Proxy, Route, Trust};
 pub use connect::connect;
 pub use connection::Connection;
 pub use error::NetError;
+pub use names::keep_to_built_in_services;
 pub use proxies::{Proxies, ProxyError};
 pub use secret::Secret;
 
