@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::plan::{crates, dependencies, manifest, names_path, root, sources};
 
 /// The libraries that only these crates may use. Programs are `cmd`.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("reqwest", &["net"]),
     ("rustls", &["net"]),
     ("rustls-native-certs", &["net"]),
@@ -23,6 +23,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("anyhow", &["cmd"]),
     ("clap", &["cmd"]),
     ("clap_complete", &["cmd"]),
+    ("clap_mangen", &["cmd"]),
     ("toml", &["cmd"]),
 ];
 
