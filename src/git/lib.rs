@@ -58,7 +58,7 @@ pub use access::{Access, HostKeys, SshAccess};
 pub use commits::Commits;
 pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};
-pub use remote::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
+pub use remote::{Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
 pub use store::{Commit, Identity, Store, StoreError, make_repository};
 
 use std::time::Duration;

@@ -5,6 +5,7 @@
 mod fetch;
 mod newest;
 mod push;
+mod values;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -26,105 +27,10 @@ use net::{Limits, NetError};
 use newest::Newest;
 use pace::Fault;
 use terminal::harmless::{self, SHOWN};
+pub use values::{Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Snapshot};
 
 /// How we introduce ourselves to servers.
 const AGENT: &str = concat!("agent=pool-resource/", env!("CARGO_PKG_VERSION"));
-
-/// How many commits of a history are fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Depth(u32);
-
-impl Depth {
-    /// The head alone: what is there now.
-    pub const HEAD: Depth = Depth(1);
-    /// The last fifty: enough for most questions about the past, and hardly dearer than one.
-    pub const RECENT: Depth = Depth(50);
-    /// The last five thousand: enough to find nearly every claim, at a cost that is felt.
-    pub const LONG: Depth = Depth(5000);
-    /// Whether it is everything.
-    pub(super) fn is_all(self) -> bool {
-        self == Depth::ALL
-    }
-
-    /// Everything. The number is Git's own for it.
-    const ALL: Depth = Depth(0x7fff_ffff);
-
-    /// The next depth to try when this one was not enough; `None` after everything.
-    pub fn deeper(self) -> Option<Depth> {
-        match self {
-            Depth::ALL => None,
-            depth if depth < Depth::RECENT => Some(Depth::RECENT),
-            // Past this the whole history is hardly more.
-            Depth(depth) if depth >= 50_000 => Some(Depth::ALL),
-            Depth(depth) => Some(Depth(depth * 10)),
-        }
-    }
-
-    /// How many times as deep as another one.
-    pub fn parts(self, other: Depth) -> i32 {
-        i32::try_from(self.0 / other.0).unwrap_or(i32::MAX)
-    }
-}
-
-/// A branch at one moment: its head's files are here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The commit that the branch was at.
-    pub commit: Oid,
-    /// How deep its history was fetched.
-    pub depth: Depth,
-}
-
-/// What a server lists at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    /// The commit that the branch is at.
-    pub head: Oid,
-    /// The refs that are watched, by the part of their names after what was given to [`Remote::watch`].
-    pub watched: BTreeMap<String, Oid>,
-}
-
-/// What is to be fetched after a look.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interest {
-    /// Nothing.
-    Nothing,
-    /// The head, so deep, and these objects of watched refs, each if it is not here yet. They may be missing afterwards:
-    /// refs come and go.
-    Head(Depth, Vec<Oid>),
-}
-
-/// One change of one ref besides the branch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RefUpdate {
-    /// Its whole name.
-    pub name: String,
-    /// Where it must be for the change to count; `None` if it must not be there.
-    pub old: Option<Oid>,
-    /// Where it is to be; `None` to take it away.
-    pub new: Option<Oid>,
-}
-
-/// What a server answered to a push. Nothing but [`PushAnswer::Accepted`] is to be believed without looking at the
-/// branch again: something between us and the server may have sent our request twice.
-#[must_use = "a lost race looks like success unless it is read"]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PushAnswer {
-    /// The branch moved from the expected commit to ours.
-    Accepted {
-        /// Whether the other refs moved with it, which only some servers can.
-        together: bool,
-    },
-    /// The branch is not at the expected commit any more; nothing was sent.
-    Moved,
-    /// The server did not take it.
-    Rejected {
-        /// Its reason for the ref, one line.
-        reason: String,
-        /// What its hooks and it said besides.
-        words: String,
-    },
-}
 
 /// One branch of a remote repository, and our copy of as much of it as was needed.
 pub struct Remote {
@@ -134,6 +40,13 @@ pub struct Remote {
     store: Store,
     /// What the names of the refs start with that are listed with the branch.
     watched: Option<String>,
+    /// Which files are fetched with a head.
+    files: Files,
+    /// Whether the server gives single files, and leaves files out, as far as is known besides what it says.
+    gives_single: Cell<bool>,
+    filters: Cell<bool>,
+    /// Whether the next look may throw away what was fetched before.
+    may_begin_anew: bool,
     /// How many conversations have failed in a way that may pass.
     faults: Cell<u32>,
     /// Whether the repository has been read: before that nobody knows that it is one.
@@ -148,6 +61,8 @@ pub struct Remote {
 struct Seen {
     listing: Listing,
     fetched: Option<(Depth, Vec<Oid>)>,
+    /// The store that it is in, if that is a new one.
+    anew: Option<Store>,
 }
 
 /// A push as far as it can go before it is known what to push.
@@ -199,6 +114,10 @@ impl Remote {
             branch: branch.to_owned(),
             store,
             watched: None,
+            files: Files::All,
+            gives_single: Cell::new(true),
+            filters: Cell::new(true),
+            may_begin_anew: false,
             faults: Cell::new(0),
             is_read: watch::Sender::new(false),
             prepared: Mutex::new(None),
@@ -209,6 +128,17 @@ impl Remote {
     /// Has the refs whose names start with `start` listed with every look.
     pub fn watch(&mut self, start: &str) {
         self.watched = Some(start.to_owned());
+    }
+
+    /// Leaves files out that nobody reads, with every fetch from now on.
+    pub fn want_files(&mut self, files: Files) {
+        self.files = files;
+    }
+
+    /// Lets the next look throw away what was fetched before it, if that has become much and something is fetched by it: for
+    /// those who wait for long, and go by the newest snapshot alone. What was made here of late stays.
+    pub fn may_begin_anew(&mut self) {
+        self.may_begin_anew = true;
     }
 
     /// What messages call the repository.
@@ -268,19 +198,23 @@ impl Remote {
         if push_follows {
             self.prepare_push();
         }
-        let seen = self.list_and_fetch(interest).await;
+        let anew = std::mem::take(&mut self.may_begin_anew) && self.store.is_full();
+        let seen = self.list_and_fetch(interest, anew).await;
         if seen.is_err() {
             self.forget_push().await;
         }
-        let seen = seen?;
-        self.note_fetched(&seen)?;
+        let mut seen = seen?;
+        self.note_fetched(&mut seen)?;
         let seen = Box::pin(self.newest(interest, seen)).await?;
         let commit = seen.listing.head;
         let snapshot = seen.fetched.map(|(depth, _)| Snapshot { commit, depth });
         Ok((seen.listing, snapshot))
     }
 
-    fn note_fetched(&mut self, seen: &Seen) -> Result<(), RemoteError> {
+    fn note_fetched(&mut self, seen: &mut Seen) -> Result<(), RemoteError> {
+        if let Some(store) = seen.anew.take() {
+            self.store = store;
+        }
         if let Some((depth, cuts)) = &seen.fetched {
             self.store
                 .note_fetched(seen.listing.head, depth.0, cuts.clone())?;
@@ -291,6 +225,7 @@ impl Remote {
     async fn list_and_fetch(
         &self,
         interest: &dyn Fn(&Listing) -> Interest,
+        anew: bool,
     ) -> Result<Seen, RemoteError> {
         let asked_for_more = Cell::new(false);
         let first = |listing: &Listing| {
@@ -298,7 +233,14 @@ impl Remote {
             asked_for_more.set(matches!(&interest, Interest::Head(_, also) if !also.is_empty()));
             interest
         };
-        match Box::pin(self.list_and_fetch_once(&first)).await {
+        match Box::pin(self.list_and_fetch_once(&first, anew)).await {
+            // A server may list that it can leave files out, and then not do it in the way that it was asked for.
+            Err(RemoteError::Net(NetError::Failed { words, .. }))
+                if self.filters.get() && words.contains("filter") =>
+            {
+                self.filters.set(false);
+                Box::pin(self.list_and_fetch_once(&first, anew)).await
+            }
             // A ref may have gone or moved since it was listed, and then its object is not to be had any more.
             Err(RemoteError::Net(NetError::Failed { .. } | NetError::Ended { .. }))
                 if asked_for_more.get() =>
@@ -307,7 +249,7 @@ impl Remote {
                     Interest::Head(depth, _) => Interest::Head(depth, Vec::new()),
                     Interest::Nothing => Interest::Nothing,
                 };
-                Box::pin(self.list_and_fetch_once(&again)).await
+                Box::pin(self.list_and_fetch_once(&again, anew)).await
             }
             result => result,
         }
@@ -316,6 +258,7 @@ impl Remote {
     async fn list_and_fetch_once(
         &self,
         interest: &dyn Fn(&Listing) -> Interest,
+        anew: bool,
     ) -> Result<Seen, RemoteError> {
         self.within_limit(async {
             let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
@@ -335,11 +278,14 @@ impl Remote {
                     return Ok(Seen {
                         listing,
                         fetched: None,
+                        anew: None,
                     });
                 }
             };
-            also.retain(|object| !self.store.has(*object));
-            if let Some(known) = self.store.depth_of(listing.head).map(Depth)
+            let anew = if anew { self.store.successor()? } else { None };
+            let store = anew.as_ref().unwrap_or(&self.store);
+            also.retain(|object| !store.has(*object));
+            if let Some(known) = store.depth_of(listing.head).map(Depth)
                 && known >= depth
                 && also.is_empty()
             {
@@ -347,20 +293,16 @@ impl Remote {
                 return Ok(Seen {
                     listing,
                     fetched: Some((known, Vec::new())),
+                    anew,
                 });
             }
-            let cuts = self
-                .fetch(
-                    &mut talk,
-                    advertisement.capabilities(),
-                    listing.head,
-                    &also,
-                    depth,
-                )
-                .await?;
+            let known = advertisement.capabilities();
+            let wanted = [&[listing.head], &also[..]].concat();
+            let cuts = self.fetch(&mut talk, known, store, &wanted, depth).await?;
             Ok(Seen {
                 listing,
                 fetched: Some((depth, cuts)),
+                anew,
             })
         })
         .await

@@ -6,19 +6,21 @@
 //! into Git's own `shallow` file: libgit2 would read that only once, and hide parents that have arrived since.
 
 mod error;
+mod folder;
 #[cfg(test)]
 mod fuzz;
 mod make;
+mod state;
 
-use std::collections::BTreeSet;
-use std::fs;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::path::PathBuf;
 
 pub use error::StoreError;
 use git2::{ObjectType, Odb, Repository, Tree, TreeEntry};
 pub use make::{Identity, make_repository};
+use state::State;
 use tempfile::TempDir;
 
 use crate::object::{Content, Entry, Mode, Named, Oid};
@@ -31,6 +33,9 @@ const MOST_READ: usize = 16 * 1024 * 1024;
 /// are.
 const MOST_OBJECTS: u32 = 10_000_000;
 
+/// How many of the objects that were made here go over into a new copy: those of the last commits.
+const MOST_MADE: usize = 1000;
+
 /// Objects, and what we know of the history that they are part of.
 pub struct Store {
     repository: Repository,
@@ -38,17 +43,12 @@ pub struct Store {
     /// Keeps a temporary folder alive; it goes away with the store.
     temporary: Option<TempDir>,
     state: State,
-}
-
-/// What is known of the objects as a whole.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct State {
-    /// The commit fetched last, which is here with all its files.
-    head: Option<Oid>,
-    /// How many commits deep it was asked for.
-    depth: u32,
-    /// Commits some of whose parents are not here.
-    boundary: BTreeSet<Oid>,
+    /// How many packs were taken in.
+    packs: Cell<u32>,
+    /// What was made here, the last at the end.
+    made: RefCell<VecDeque<Oid>>,
+    /// Files that were to be read and are not here.
+    missed: RefCell<BTreeSet<Oid>>,
 }
 
 /// What a commit says.
@@ -65,55 +65,9 @@ pub struct Commit {
 }
 
 impl Store {
-    /// Makes an empty store that goes away with the value; `parent` is the folder for temporary files.
-    ///
-    /// # Errors
-    /// [`StoreError`] when `parent` cannot be written to.
-    pub fn temporary(parent: &Path) -> Result<Store, StoreError> {
-        close_packs();
-        let folder = tempfile::Builder::new()
-            .prefix("pool-resource-")
-            .tempdir_in(parent)
-            .map_err(|source| StoreError::Folder {
-                folder: parent.to_owned(),
-                source,
-            })?;
-        let repository = init(folder.path())?;
-        Ok(Store {
-            repository,
-            folder: folder.path().to_owned(),
-            temporary: Some(folder),
-            state: State::default(),
-        })
-    }
-
-    /// Opens the store in `folder`, or makes one there.
-    ///
-    /// # Errors
-    /// [`StoreError`] when there is something else, or half of a store: delete it and try again.
-    pub fn kept(folder: &Path) -> Result<Store, StoreError> {
-        close_packs();
-        let state = match fs::read_to_string(folder.join("state")) {
-            Ok(text) => State::parse(&text).unwrap_or_default(),
-            Err(err) if err.kind() == std::io::ErrorKind::NotFound => State::default(),
-            Err(source) => {
-                return Err(StoreError::Folder {
-                    folder: folder.to_owned(),
-                    source,
-                });
-            }
-        };
-        let repository = if state.head.is_some() {
-            Repository::open_bare(folder).map_err(objects("open the kept objects"))?
-        } else {
-            init(folder)?
-        };
-        Ok(Store {
-            repository,
-            folder: folder.to_owned(),
-            temporary: None,
-            state,
-        })
+    /// The files that were asked for by [`Store::small_file`] since this was last called, and are not here.
+    pub fn take_missed(&self) -> Vec<Oid> {
+        self.missed.take().into_iter().collect()
     }
 
     /// How many commits deep the history of `head` was asked for, if `head` is here with all its files.
@@ -175,6 +129,7 @@ impl Store {
             return Ok(());
         }
         writer.commit().map_err(objects("take in a pack"))?;
+        self.packs.set(self.packs.get() + 1);
         Ok(())
     }
 
@@ -308,6 +263,17 @@ impl Store {
         }
     }
 
+    /// As [`Store::small_blob`]; one that is not here is noted for [`Store::take_missed`].
+    ///
+    /// # Errors
+    /// As [`Store::small_blob`].
+    pub fn small_file(&self, id: Oid, limit: usize) -> Result<Option<Vec<u8>>, StoreError> {
+        if !self.has(id) {
+            self.missed.borrow_mut().insert(id);
+        }
+        self.small_blob(id, limit)
+    }
+
     /// Makes an empty store that keeps what is written to it in memory; packs go to the disk.
     #[cfg(test)]
     pub(super) fn in_memory() -> Store {
@@ -343,82 +309,6 @@ impl Store {
     fn odb(&self) -> Result<Odb<'_>, StoreError> {
         self.repository.odb().map_err(objects("open the objects"))
     }
-
-    fn save(&self) -> Result<(), StoreError> {
-        if self.temporary.is_some() {
-            return Ok(());
-        }
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(self.state.to_text().as_bytes())?;
-            file.persist(self.folder.join("state"))?;
-            Ok(())
-        };
-        write().map_err(|source| StoreError::Folder {
-            folder: self.folder.clone(),
-            source,
-        })
-    }
-}
-
-impl State {
-    fn to_text(&self) -> String {
-        let mut lines = Vec::new();
-        lines.extend(self.head.map(|head| format!("head {head} {}", self.depth)));
-        lines.extend(self.boundary.iter().map(|cut| format!("cut {cut}")));
-        // The last line tells that none is missing.
-        lines.push("end\n".to_owned());
-        lines.join("\n")
-    }
-
-    /// `None` when it is not one of ours, or only a part of one.
-    fn parse(text: &str) -> Option<State> {
-        let mut state = State::default();
-        let mut lines = text.strip_suffix("\nend\n")?.lines();
-        let (head, depth) = lines.next()?.strip_prefix("head ")?.split_once(' ')?;
-        state.head = Some(Oid::from_str(head).ok()?);
-        state.depth = depth.parse().ok()?;
-        for line in lines {
-            state
-                .boundary
-                .insert(Oid::from_str(line.strip_prefix("cut ")?).ok()?);
-        }
-        Some(state)
-    }
-}
-
-/// Has libgit2 close packs that it has not looked into for a while. It would keep each one open, and whoever waits for hours
-/// takes in one for each time that the branch has moved.
-fn close_packs() {
-    const MOST_OPEN: usize = 16;
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: a word that libgit2 looks at whenever it opens a pack, set before there is any.
-        #[allow(unsafe_code, reason = "the one way to say so")]
-        let set = unsafe { git2::opts::set_mwindow_file_limit(MOST_OPEN) };
-        // It does not fail; if it did, there would be as many open as ever.
-        drop(set);
-    });
-}
-
-/// Makes an empty repository with no more in it than libgit2 asks for, which makes samples and descriptions besides and reads
-/// and writes its settings four times: a twelfth of all that an acquire does.
-fn init(folder: &Path) -> Result<Repository, StoreError> {
-    let make = || {
-        fs::create_dir_all(folder.join("objects/pack"))?;
-        fs::create_dir_all(folder.join("refs"))?;
-        let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
-        fs::write(folder.join("config"), config)?;
-        fs::write(folder.join("HEAD"), "ref: refs/heads/main\n")
-    };
-    make().map_err(|source| StoreError::Folder {
-        folder: folder.to_owned(),
-        source,
-    })?;
-    Repository::open_bare(folder).map_err(objects(format!(
-        "make a repository in `{}`",
-        folder.display()
-    )))
 }
 
 fn objects(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> StoreError {

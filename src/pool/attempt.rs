@@ -47,7 +47,7 @@ use crate::operation::Operation;
 use crate::rules::{Change, Decision};
 use git::object::Oid;
 use git::refusal::{Kind, of_ref};
-use git::{Depth, HistoryError, Identity, Interest, Listing, Remote, Snapshot};
+use git::{Depth, FaultError, HistoryError, Identity, Interest, Listing, Remote, Snapshot};
 use pace::{Budget, Pace, pauses_after_lost_races};
 use terminal::Paint;
 
@@ -317,6 +317,9 @@ impl Attempt<'_> {
             }
         }
         let (decision, standing) = self.decide(&snapshot, operation, queue.as_ref())?;
+        if self.fetch_missed(course).await? {
+            return Ok(None);
+        }
         if let (Some(queue), Some(standing)) = (queue.as_mut(), &standing) {
             queue.note_standing(standing);
         }
@@ -374,6 +377,7 @@ impl Attempt<'_> {
             Some(queue) => queue.interest(listing, depth),
             None => Interest::Head(depth, Vec::new()),
         };
+        self.remote.may_begin_anew();
         let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
         let looked = read(
             remote,
@@ -389,6 +393,26 @@ impl Attempt<'_> {
         }
         course.last = snapshot.or(course.last);
         Ok(course.last.map(|snapshot| (listing.head, snapshot)))
+    }
+
+    /// Fetches the metadata that a decision had to do without, and says whether it is to be made anew.
+    async fn fetch_missed(&mut self, course: &mut Course<'_>) -> Result<bool, FaultError> {
+        let missed = self.remote.store().take_missed();
+        if missed.is_empty() {
+            return Ok(false);
+        }
+        let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
+        read(
+            remote,
+            limit,
+            &self.stop,
+            self.log,
+            &mut self.trouble,
+            async |remote| remote.fetch_files(&missed).await,
+        )
+        .await?;
+        course.fetch_anyway = true;
+        Ok(true)
     }
 
     /// Publishes a change; `None` when somebody else was faster.

@@ -1,6 +1,7 @@
 //! What a long history costs: next to nothing, unless a question goes far back.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use serde_json::json;
@@ -208,4 +209,51 @@ fn a_check_from_the_very_beginning_finds_all_versions() {
     let answer = Step::on(remote, "aws").check(Some(&known));
 
     assert_eq!(answer.versions(), since(remote, &known));
+}
+
+/// The files of ours below a folder.
+fn files_below(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.path().is_dir() {
+            true => files_below(&entry.path()),
+            false => 1,
+        })
+        .sum()
+}
+
+#[tokio::test]
+async fn a_wait_beside_a_busy_pool_does_not_pile_up_what_it_fetches() {
+    const MOVES: usize = 300;
+    let repository = TestRemote::with_pool("aws", &["env-1"]);
+    let (location, _) = git::Location::parse(&repository.uri()).unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let store = git::Store::temporary(temporary.path()).unwrap();
+    let mut remote = git::Remote::new(&location, &git::Access::default(), "main", store).unwrap();
+    let made = remote.store().make_blob(b"a ticket").unwrap();
+    let mut most = 0;
+
+    for n in 0..MOVES {
+        match n % 2 {
+            0 => repository.claim_by_hand("aws", "env-1"),
+            _ => repository.release_by_hand("aws", "env-1"),
+        };
+        remote.may_begin_anew();
+        let interest = |_: &git::Listing| git::Interest::Head(git::Depth::HEAD, Vec::new());
+        let (listing, snapshot) = remote.look(false, &interest).await.unwrap();
+        let snapshot = snapshot.unwrap();
+        assert_eq!(snapshot.commit, listing.head);
+        let history = remote.history(&snapshot);
+        assert!(
+            history
+                .entry(snapshot.commit, "aws/claimed")
+                .unwrap()
+                .is_some()
+        );
+        most = most.max(files_below(temporary.path()));
+    }
+
+    // Two files for each pack, and what was made.
+    assert!(most < 2 * 64 + 20, "{most} files");
+    assert_eq!(remote.store().blob(made).unwrap(), b"a ticket");
 }

@@ -37,6 +37,8 @@ mod https;
 mod leases;
 /// The claims that stand, as the history tells of them.
 mod ledger;
+/// Files that nobody reads are not fetched, and those that are read are there.
+mod left_out;
 /// The line of those who wait.
 mod line;
 /// `pool log`: who held what, from when to when, and how it ended.

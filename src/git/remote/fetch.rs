@@ -1,13 +1,14 @@
 //! What is fetched: the head with its files, folders of some commits, or all commits and nothing else.
 
-use super::{AGENT, Depth, Remote, hear};
+use super::{AGENT, Depth, Files, Remote, hear};
 use crate::RemoteError;
 use crate::advertisement::Capabilities;
 use crate::commits::{self, Commits, UnfitPack};
 use crate::link::{Service, Talk};
 use crate::object::Oid;
 use crate::packet::{self, MIB, Packet};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
+use net::NetError;
 use terminal::harmless;
 
 /// The most that a pack may have, in bytes, and what is said besides while it comes. It goes to the disk. More than that
@@ -39,28 +40,107 @@ impl Remote {
         Ok(capabilities.join(" "))
     }
 
-    /// Fetches, and gives the commits at which the server says the history is cut off.
+    /// The line that has files left out that nobody reads; `None` where that cannot be, or need not.
+    fn filter(&self, known: &Capabilities) -> Option<String> {
+        if !self.filters.get() || !known.can("filter") {
+            return None;
+        }
+        match self.files {
+            Files::All => None,
+            // Unless the others can be had one by one.
+            Files::Small(_) if !self.can_fetch_single(known) => None,
+            // Git means those that are smaller than that.
+            Files::Small(most) => Some(format!("filter blob:limit={}\n", most.saturating_add(1))),
+            Files::None => Some("filter blob:none\n".to_owned()),
+        }
+    }
+
+    /// Whether the server says that it gives whatever it has. It says no more than that it gives what its refs point to, and
+    /// what can be reached from there: of files, only one that gives everything has both.
+    fn can_fetch_single(&self, known: &Capabilities) -> bool {
+        let needed = ["allow-tip-sha1-in-want", "allow-reachable-sha1-in-want"];
+        self.gives_single.get() && needed.iter().all(|needed| known.can(needed))
+    }
+
+    /// Fetches what is wanted, the head first, into `store`; and gives the commits at which the server says the history is
+    /// cut off.
     pub(super) async fn fetch(
         &self,
         talk: &mut Talk,
         known: &Capabilities,
-        head: Oid,
-        also: &[Oid],
+        store: &Store,
+        wanted: &[Oid],
         depth: Depth,
     ) -> Result<Vec<Oid>, RemoteError> {
-        let capabilities = self.fetch_capabilities(known, &["side-band-64k", "shallow"])?;
-        let mut request = wants(&[&[head], also].concat(), &capabilities);
-        for cut in self.store.boundary() {
+        let filter = self.filter(known);
+        let mut needed = vec!["side-band-64k", "shallow"];
+        needed.extend(filter.iter().map(|_| "filter"));
+        let capabilities = self.fetch_capabilities(known, &needed)?;
+        let mut request = wants(wanted, &capabilities);
+        for cut in store.boundary() {
             packet::push(&mut request, format!("shallow {cut}\n").as_bytes());
         }
         packet::push(&mut request, format!("deepen {}\n", depth.0).as_bytes());
+        if let Some(filter) = filter {
+            packet::push(&mut request, filter.as_bytes());
+        }
         packet::push_flush(&mut request);
-        if let Some(have) = self.store.head() {
+        if let Some(have) = store.head() {
             packet::push(&mut request, format!("have {have}\n").as_bytes());
         }
         packet::push(&mut request, b"done\n");
         talk.send(request).await?;
-        self.receive(talk).await
+        self.receive(talk, store).await
+    }
+
+    /// Fetches these files, as far as they are not here yet. Tells whether they are here then, as far as the server has
+    /// them: where it does not give single files, everything that was fetched is thrown away instead, and the next look
+    /// brings it again with all files.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn fetch_files(&mut self, files: &[Oid]) -> Result<bool, RemoteError> {
+        let missing: Vec<Oid> = files
+            .iter()
+            .copied()
+            .filter(|file| !self.store.has(*file))
+            .collect();
+        if missing.is_empty() {
+            return Ok(true);
+        }
+        let fetched = self.within_limit(self.fetch_single(&missing)).await;
+        match fetched {
+            Ok(true) => return Ok(true),
+            Ok(false) | Err(RemoteError::Net(NetError::Failed { .. } | NetError::Ended { .. })) => {
+                self.gives_single.set(false);
+            }
+            Err(err) => return Err(err),
+        }
+        if self.files == Files::All {
+            return Ok(true);
+        }
+        self.files = Files::All;
+        match self.store.successor()? {
+            Some(store) => self.store = store,
+            None => self.store.forget()?,
+        }
+        Ok(false)
+    }
+
+    async fn fetch_single(&self, files: &[Oid]) -> Result<bool, RemoteError> {
+        let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
+        let known = advertisement.capabilities();
+        if !self.can_fetch_single(known) {
+            let _ = talk.leave().await;
+            return Ok(false);
+        }
+        let capabilities = self.fetch_capabilities(known, &["side-band-64k"])?;
+        let mut request = wants(files, &capabilities);
+        packet::push_flush(&mut request);
+        packet::push(&mut request, b"done\n");
+        talk.send(request).await?;
+        self.receive_objects(&mut talk, &self.store).await?;
+        Ok(true)
     }
 
     /// Fetches these commits, without those before them, and their folders, without the files in them. So our copy is not the
@@ -75,7 +155,7 @@ impl Remote {
             let needed = ["filter", "allow-reachable-sha1-in-want"];
             let fetch = ["deepen 1\n", "filter blob:none\n"];
             match self.ask_for(commits, &needed, &fetch).await? {
-                Some(mut talk) => self.receive(&mut talk).await.map(|_| true),
+                Some(mut talk) => self.receive(&mut talk, &self.store).await.map(|_| true),
                 None => Ok(false),
             }
         })
@@ -146,7 +226,7 @@ impl Remote {
     }
 
     /// Takes in what follows a request: the cuts in the history, and a pack.
-    async fn receive(&self, talk: &mut Talk) -> Result<Vec<Oid>, RemoteError> {
+    async fn receive(&self, talk: &mut Talk, store: &Store) -> Result<Vec<Oid>, RemoteError> {
         let mut cuts = Vec::new();
         talk.reader.allow("list of cuts", MOST_CUTS);
         loop {
@@ -166,15 +246,19 @@ impl Remote {
                 }
             }
         }
-        self.store
+        self.receive_objects(talk, store).await?;
+        Ok(cuts)
+    }
+
+    async fn receive_objects(&self, talk: &mut Talk, store: &Store) -> Result<(), RemoteError> {
+        store
             .take_pack(
                 async move |write: &mut dyn FnMut(&[u8]) -> Result<(), StoreError>| {
                     self.receive_pack(talk, &mut |bytes| Ok(write(bytes)?))
                         .await
                 },
             )
-            .await?;
-        Ok(cuts)
+            .await
     }
 
     async fn receive_pack(

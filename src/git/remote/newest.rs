@@ -155,8 +155,8 @@ impl Remote {
             }
             sleep(pause).await;
             pause = (pause * 2).min(Duration::from_secs(1));
-            seen = self.list_and_fetch(interest).await?;
-            self.note_fetched(&seen)?;
+            seen = self.list_and_fetch(interest, false).await?;
+            self.note_fetched(&mut seen)?;
         }
         self.note_newest(&seen);
         Ok(seen)

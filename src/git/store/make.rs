@@ -6,8 +6,8 @@ use std::path::Path;
 
 use git2::{ObjectType, Repository, RepositoryInitOptions, Tree};
 
-use super::{State, Store, StoreError, mode_of, named, objects};
-use crate::object::{Edit, Mode, Oid};
+use super::{MOST_MADE, State, Store, StoreError, mode_of, named, objects};
+use crate::object::{Edit, Entry, Mode, Oid};
 
 /// Who commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it cannot be written.
     pub fn make_blob(&self, bytes: &[u8]) -> Result<Oid, StoreError> {
-        self.write(ObjectType::Blob, bytes, &mut Vec::new())
+        let blob = self.write(ObjectType::Blob, bytes, &mut Vec::new())?;
+        self.note_made(&[blob]);
+        Ok(blob)
+    }
+
+    fn note_made(&self, made: &[Oid]) {
+        let mut kept = self.made.borrow_mut();
+        kept.extend(made);
+        let old = kept.len().saturating_sub(MOST_MADE);
+        kept.drain(..old);
     }
 
     /// Makes a commit on top of `parent` that carries out `edits`, and gives the objects that a server needs to have it.
@@ -107,6 +116,7 @@ impl Store {
             )
             .map_err(objects("make a commit"))?;
         let commit = self.write(ObjectType::Commit, &commit, &mut made)?;
+        self.note_made(&made);
 
         Ok((commit, made))
     }
@@ -159,11 +169,12 @@ impl Store {
         for (path, edit) in edits {
             let Some((folder, _)) = path.split_once('/') else {
                 match edit {
-                    Edit::Set { entry, .. } => drop(
+                    Edit::Set { entry, .. } => {
+                        self.check_kind(*entry).map_err(doing())?;
                         builder
                             .insert(path, entry.id, raw(entry.mode))
-                            .map_err(doing())?,
-                    ),
+                            .map_err(doing())?;
+                    }
                     Edit::Write { mode, content, .. } => {
                         let blob = self.write(ObjectType::Blob, content.bytes(), made)?;
                         drop(builder.insert(path, blob, raw(*mode)).map_err(doing())?);
@@ -213,7 +224,23 @@ impl Store {
         Ok(Some(id))
     }
 
-    fn write(
+    /// Fails when an object is here and is of another kind than its entry says. What is not here was left out as a file.
+    fn check_kind(&self, entry: Entry) -> Result<(), git2::Error> {
+        let kind = match entry.mode {
+            Mode::Folder => ObjectType::Tree,
+            Mode::File | Mode::Executable | Mode::Symlink => ObjectType::Blob,
+            Mode::Submodule => return Ok(()),
+        };
+        match self.repository.odb()?.read_header(entry.id) {
+            Ok((_, found)) if found != kind => {
+                let message = format!("{} is a {found}, and is listed as a {kind}", entry.id);
+                Err(git2::Error::from_str(&message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn write(
         &self,
         kind: ObjectType,
         bytes: &[u8],
@@ -267,12 +294,7 @@ pub fn make_repository(
         .initial_head(branch);
     let doing = || objects(format!("make a repository in `{}`", new.path().display()));
     let repository = Repository::init_opts(new.path(), &options).map_err(doing())?;
-    let store = Store {
-        repository,
-        folder: new.path().to_owned(),
-        temporary: None,
-        state: State::default(),
-    };
+    let store = Store::of(repository, new.path().to_owned(), None, State::default());
     let (commit, _) = store.make_first_commit(edits, message, identity)?;
     let reference = format!("refs/heads/{branch}");
     store

@@ -112,7 +112,7 @@ impl Attempt<'_> {
                 Some(State::Damaged(_)) | None => None,
             };
             let fits = entry.is_some_and(|entry| {
-                let content = self.remote.store().small_blob(entry.id, metadata::READABLE);
+                let content = self.remote.store().small_file(entry.id, metadata::READABLE);
                 let content = content.ok().flatten();
                 content.is_some_and(|content| metadata::fits(&content, &want.conditions))
             });

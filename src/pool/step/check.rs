@@ -8,7 +8,7 @@ use crate::concourse::{CheckRequest, Source};
 use crate::ledger;
 use git::FaultError;
 use git::object::Oid;
-use git::{RemoteError, Store};
+use git::{Files, RemoteError, Store};
 
 /// Lists the versions since the request's, oldest first; without one, or where it is gone: the latest.
 ///
@@ -69,6 +69,7 @@ async fn versions(
     log: &mut dyn Write,
 ) -> Result<Vec<Oid>, StepError> {
     let mut remote = ready.remote(&source.branch, store?)?;
+    remote.want_files(Files::None);
     let versions = ask(&mut remote, known, &ready.pace, log, |history, snapshot| {
         if !ledger::is_pool(history, snapshot.commit, &source.pool)? {
             return Ok(None);

@@ -3,11 +3,20 @@
 use std::io::Write;
 use std::path::Path;
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Ready, StepError, Surroundings, ask};
 use crate::concourse::{GetRequest, LOCKS, Response};
 use crate::ledger::{self, Moved};
-use crate::lock::{Holding, LockName};
-use git::{History, HistoryError, Remote, Store};
+use crate::lock::{Holding, LockName, PoolName};
+use git::object::Oid;
+use git::{Files, History, HistoryError, Remote, Store};
+use pace::ride_out;
+use terminal::trying_again;
+
+/// Metadata of no more bytes than that comes with the history. For one that is larger another request is made: it is one
+/// of many that may be as large.
+const SMALL: usize = 1024;
 
 /// What a version turned out to be.
 enum Found {
@@ -42,62 +51,21 @@ pub async fn get(
         ),
     };
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
-    let (version, found) = ask(
-        &mut remote,
-        wanted,
-        &ready.pace,
-        log,
-        |history, snapshot| {
-            let version = wanted.unwrap_or(snapshot.commit);
-            let stands = |history: &History<'_>, moved: &Moved, version| {
-                let still = ledger::still_claimed(history, pool, &moved.lock, version)?;
-                Ok::<bool, HistoryError>(still == Some(true))
-            };
-            if history.since(version)?.is_none() {
-                return Ok((version, Found::NoSuchVersion));
-            }
-            let mut moved = ledger::moved_by(history, pool, version)?;
-            let found = match moved.first() {
-                None => Found::NoLock,
-                Some(first) if !first.is_claim => match first.now {
-                    Some((Holding::Claimed, _)) if !stands(history, first, version)? => {
-                        Found::NoLongerAcquired
-                    }
-                    _ => {
-                        moved.truncate(1);
-                        Found::Locks(moved)
-                    }
-                },
-                // A commit may claim several; those that were released by themselves since are not part of it any more.
-                Some(_) => {
-                    let mut standing = Vec::new();
-                    for claim in moved.into_iter().filter(|moved| moved.is_claim) {
-                        if stands(history, &claim, version)? {
-                            standing.push(claim);
-                        }
-                    }
-                    if standing.is_empty() {
-                        Found::NoLongerAcquired
-                    } else {
-                        Found::Locks(standing)
-                    }
-                }
-            };
-            Ok((version, found))
-        },
-    )
-    .await?;
-
-    let moved = match found {
-        Found::Locks(moved) => moved,
-        Found::NoLock => {
-            return Err(StepError::NoLock {
-                version,
-                pool: pool.clone(),
-            });
+    remote.want_files(Files::Small(SMALL));
+    let (version, moved) = loop {
+        let (version, moved) = find(&mut remote, &ready, pool, wanted, log).await?;
+        let files: Vec<Oid> = moved
+            .iter()
+            .filter_map(|moved| Some(moved.now?.1.id))
+            .collect();
+        let (limit, never) = (ready.pace.fault_limit, CancellationToken::new());
+        let are_here = ride_out(limit, &never, &mut trying_again(log), async || {
+            remote.fetch_files(&files).await
+        })
+        .await?;
+        if are_here {
+            break (version, moved);
         }
-        Found::NoSuchVersion => return Err(StepError::NoSuchVersion(version.to_string())),
-        Found::NoLongerAcquired => return Err(StepError::NoLongerAcquired),
     };
     for (n, lock) in moved.iter().enumerate() {
         if n == 0 {
@@ -110,6 +78,65 @@ pub async fn get(
     }
     let locks: Vec<LockName> = moved.into_iter().map(|moved| moved.lock).collect();
     Ok(Response::new(version, &locks, pool))
+}
+
+/// Finds the locks that a version is about.
+async fn find(
+    remote: &mut Remote,
+    ready: &Ready,
+    pool: &PoolName,
+    wanted: Option<Oid>,
+    log: &mut dyn Write,
+) -> Result<(Oid, Vec<Moved>), StepError> {
+    let (version, found) = ask(remote, wanted, &ready.pace, log, |history, snapshot| {
+        let version = wanted.unwrap_or(snapshot.commit);
+        let stands = |history: &History<'_>, moved: &Moved, version| {
+            let still = ledger::still_claimed(history, pool, &moved.lock, version)?;
+            Ok::<bool, HistoryError>(still == Some(true))
+        };
+        if history.since(version)?.is_none() {
+            return Ok((version, Found::NoSuchVersion));
+        }
+        let mut moved = ledger::moved_by(history, pool, version)?;
+        let found = match moved.first() {
+            None => Found::NoLock,
+            Some(first) if !first.is_claim => match first.now {
+                Some((Holding::Claimed, _)) if !stands(history, first, version)? => {
+                    Found::NoLongerAcquired
+                }
+                _ => {
+                    moved.truncate(1);
+                    Found::Locks(moved)
+                }
+            },
+            // A commit may claim several; those that were released by themselves since are not part of it any more.
+            Some(_) => {
+                let mut standing = Vec::new();
+                for claim in moved.into_iter().filter(|moved| moved.is_claim) {
+                    if stands(history, &claim, version)? {
+                        standing.push(claim);
+                    }
+                }
+                if standing.is_empty() {
+                    Found::NoLongerAcquired
+                } else {
+                    Found::Locks(standing)
+                }
+            }
+        };
+        Ok((version, found))
+    })
+    .await?;
+
+    match found {
+        Found::Locks(moved) => Ok((version, moved)),
+        Found::NoLock => Err(StepError::NoLock {
+            version,
+            pool: pool.clone(),
+        }),
+        Found::NoSuchVersion => Err(StepError::NoSuchVersion(version.to_string())),
+        Found::NoLongerAcquired => Err(StepError::NoLongerAcquired),
+    }
 }
 
 fn write_lock(remote: &Remote, folder: &Path, moved: &Moved) -> Result<(), StepError> {

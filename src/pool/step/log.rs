@@ -10,7 +10,7 @@ use crate::ledger;
 use crate::lock::{LockName, PoolName};
 use crate::message::who;
 use crate::past::{self, Hold};
-use git::Store;
+use git::{Files, Store};
 
 /// Which holds are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub async fn log(
 ) -> Result<Vec<Hold>, StepError> {
     let ready = Ready::new(source, around, log)?;
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    remote.want_files(Files::None);
     let holds = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
         if which == Which::One && !ledger::is_pool(history, snapshot.commit, &source.pool)? {
             return Ok(None);

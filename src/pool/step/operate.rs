@@ -9,9 +9,10 @@ use super::{Ready, StepError, Surroundings};
 use crate::attempt::{Attempt, InLine, Markers, Meter, Outcome};
 use crate::concourse::Source;
 use crate::message::Origin;
+use crate::metadata::READABLE;
 use crate::metrics::{Place, Reporter};
 use crate::operation::Operation;
-use git::{Remote, Store};
+use git::{Files, Remote, Store};
 
 /// What somebody wants done to a pool, and on what terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +65,8 @@ pub async fn operate(
             ready.location, source.branch, source.pool
         ),
     });
-    let remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    remote.want_files(files_for(&operation));
     let place = Place {
         pool: source.pool.clone(),
         branch: source.branch.clone(),
@@ -83,6 +85,14 @@ pub async fn operate(
         ..attempt(source, &ready, remote, origin, around, stop, log)
     };
     Ok(attempt.run(&operation, answer).await?)
+}
+
+/// Locks are moved without their metadata; only who chooses by it has to read it.
+fn files_for(operation: &Operation) -> Files {
+    match operation {
+        Operation::Acquire(want) if !want.conditions.is_empty() => Files::Small(READABLE),
+        _ => Files::None,
+    }
 }
 
 /// What it takes to carry out an operation that does not wait, claims nothing, and is not told to a Pushgateway.

@@ -26,7 +26,7 @@ use crate::operation::{Operation, Right};
 use crate::reap::{self, Rules, Verdict};
 use crate::rules::{Refusal, State};
 use git::object::Oid;
-use git::{HistoryError, Store, StoreError};
+use git::{Files, HistoryError, Store, StoreError};
 
 /// How long asking about all builds may take. Whoever has not been asked about by then is left to the next reaping.
 const LIMIT_OF_ASKING: Duration = Duration::from_secs(300);
@@ -148,6 +148,7 @@ pub async fn reap(
         None => None,
     };
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    remote.want_files(Files::None);
     let looking = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
         if !ledger::is_pool(history, snapshot.commit, pool)? {
             return Ok(None);

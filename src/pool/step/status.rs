@@ -20,7 +20,7 @@ use crate::operation::Want;
 use crate::past;
 use crate::rules::{Damage, Pool, State};
 use git::object::Oid;
-use git::{Depth, HistoryError, Interest, Listing, Remote, Snapshot, Store, StoreError};
+use git::{Depth, Files, HistoryError, Interest, Listing, Remote, Snapshot, Store, StoreError};
 use pace::{Pace, ride_out};
 use terminal::trying_again;
 
@@ -142,6 +142,7 @@ impl Viewer {
     ) -> Result<Viewer, StepError> {
         let ready = Ready::new(source, around, log)?;
         let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+        remote.want_files(Files::None);
         remote.watch(&refs_of_branch(&source.branch));
         Ok(Viewer {
             remote,

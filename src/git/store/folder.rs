@@ -1,0 +1,157 @@
+//! The folder of a store: how one is made, opened, and begun anew.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use git2::Repository;
+use tempfile::TempDir;
+
+use super::state::State;
+use super::{Store, StoreError, objects};
+
+/// More packs than this have piled up in a long wait: each is one more file to look into for every object.
+const MOST_PACKS: u32 = 64;
+
+impl Store {
+    /// Makes an empty store that goes away with the value; `parent` is the folder for temporary files.
+    ///
+    /// # Errors
+    /// [`StoreError`] when `parent` cannot be written to.
+    pub fn temporary(parent: &Path) -> Result<Store, StoreError> {
+        set_up();
+        let folder = tempfile::Builder::new()
+            .prefix("pool-resource-")
+            .tempdir_in(parent)
+            .map_err(|source| StoreError::Folder {
+                folder: parent.to_owned(),
+                source,
+            })?;
+        let repository = init(folder.path())?;
+        let path = folder.path().to_owned();
+        Ok(Store::of(repository, path, Some(folder), State::default()))
+    }
+
+    pub(super) fn of(
+        repository: Repository,
+        folder: PathBuf,
+        temporary: Option<TempDir>,
+        state: State,
+    ) -> Store {
+        Store {
+            repository,
+            folder,
+            temporary,
+            state,
+            packs: Cell::default(),
+            made: RefCell::default(),
+            missed: RefCell::default(),
+        }
+    }
+
+    /// Whether so much was fetched that it is better to begin anew.
+    pub(crate) fn is_full(&self) -> bool {
+        self.packs.get() >= MOST_PACKS
+    }
+
+    /// A temporary store beside this one with nothing in it but what was made here of late. `None` where this one is kept.
+    pub(crate) fn successor(&self) -> Result<Option<Store>, StoreError> {
+        let parent = self.temporary.as_ref().and_then(|own| own.path().parent());
+        let Some(parent) = parent else {
+            return Ok(None);
+        };
+        let next = Store::temporary(parent)?;
+        for id in self.made.borrow().iter() {
+            let doing = || objects(format!("copy the object {id}"));
+            let odb = self.odb()?;
+            let object = odb.read(*id).map_err(doing())?;
+            next.write(object.kind(), object.data(), &mut Vec::new())?;
+        }
+        next.made.replace(self.made.borrow().clone());
+        Ok(Some(next))
+    }
+
+    /// Forgets what was fetched last. What is here stays, and is not relied on.
+    pub(crate) fn forget(&mut self) -> Result<(), StoreError> {
+        self.state = State::default();
+        self.save()
+    }
+
+    /// Opens the store in `folder`, or makes one there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when there is something else, or half of a store: delete it and try again.
+    pub fn kept(folder: &Path) -> Result<Store, StoreError> {
+        set_up();
+        let state = match fs::read_to_string(folder.join("state")) {
+            Ok(text) => State::parse(&text).unwrap_or_default(),
+            Err(err) if err.kind() == std::io::ErrorKind::NotFound => State::default(),
+            Err(source) => {
+                return Err(StoreError::Folder {
+                    folder: folder.to_owned(),
+                    source,
+                });
+            }
+        };
+        let repository = if state.head.is_some() {
+            Repository::open_bare(folder).map_err(objects("open the kept objects"))?
+        } else {
+            init(folder)?
+        };
+        Ok(Store::of(repository, folder.to_owned(), None, state))
+    }
+
+    pub(super) fn save(&self) -> Result<(), StoreError> {
+        if self.temporary.is_some() {
+            return Ok(());
+        }
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(self.state.to_text().as_bytes())?;
+            file.persist(self.folder.join("state"))?;
+            Ok(())
+        };
+        write().map_err(|source| StoreError::Folder {
+            folder: self.folder.clone(),
+            source,
+        })
+    }
+}
+
+/// Has libgit2 work with what is here, be it not the whole of a commit; and close packs that it has not looked into for a
+/// while: it would keep each one open.
+fn set_up() {
+    const MOST_OPEN: usize = 16;
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // A folder can be changed without the files in it.
+        git2::opts::strict_object_creation(false);
+        // SAFETY: a word that libgit2 looks at whenever it opens a pack, set before there is any.
+        #[allow(unsafe_code, reason = "the one way to say so")]
+        let set = unsafe { git2::opts::set_mwindow_file_limit(MOST_OPEN) };
+        // It does not fail; if it did, there would be as many open as ever.
+        drop(set);
+    });
+}
+
+/// Makes an empty repository with no more in it than libgit2 asks for, which makes samples and descriptions besides and reads
+/// and writes its settings four times: a twelfth of all that an acquire does.
+fn init(folder: &Path) -> Result<Repository, StoreError> {
+    let make = || {
+        fs::create_dir_all(folder.join("objects/pack"))?;
+        fs::create_dir_all(folder.join("refs"))?;
+        let config = "[core]\n\trepositoryformatversion = 0\n\tbare = true\n";
+        fs::write(folder.join("config"), config)?;
+        fs::write(folder.join("HEAD"), "ref: refs/heads/main\n")
+    };
+    make().map_err(|source| StoreError::Folder {
+        folder: folder.to_owned(),
+        source,
+    })?;
+    Repository::open_bare(folder).map_err(objects(format!(
+        "make a repository in `{}`",
+        folder.display()
+    )))
+}
