@@ -4,7 +4,7 @@
 //!
 //! - [`Remote`]: what is asked of the other side: a snapshot of the branch, a look at refs, a push.
 //! - [`History`], [`Commits`]: walks over what was fetched.
-//! - [`Store`]: where objects are kept and made. [`object`]: ids, tree entries, edits.
+//! - [`Store`]: where objects are kept and made. [`object`]: ids, tree entries, edits. [`Note`]: a commit without files.
 //! - [`Location`], [`Access`]: where a repository is, and how to get in.
 //! - [`refusal`]: what a server's No means, by its words.
 //! - `link`: the transports (a path, `git://`, HTTP, SSH). `packet`, `advertisement`: the smart protocol's wire.
@@ -48,6 +48,7 @@ mod fuzz;
 mod history;
 mod link;
 mod location;
+mod note;
 pub mod object;
 mod packet;
 pub mod refusal;
@@ -58,6 +59,7 @@ pub use access::{Access, HostKeys, SshAccess};
 pub use commits::Commits;
 pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};
+pub use note::Note;
 pub use remote::{Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
 pub use store::{Commit, Identity, Store, StoreError, make_repository};
 

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 
 pub use error::StoreError;
 use git2::{ObjectType, Odb, Repository, Tree, TreeEntry};
+pub(crate) use make::in_header;
 pub use make::{Identity, make_repository};
 use state::State;
 use tempfile::TempDir;
@@ -276,7 +277,7 @@ impl Store {
 
     /// Makes an empty store that keeps what is written to it in memory; packs go to the disk.
     #[cfg(test)]
-    pub(super) fn in_memory() -> Store {
+    pub(crate) fn in_memory() -> Store {
         let store = Store::temporary(&std::env::temp_dir()).expect("tests have a folder");
         let odb = store.odb().expect("it is new");
         // Before all others.
@@ -306,12 +307,12 @@ impl Store {
         }
     }
 
-    fn odb(&self) -> Result<Odb<'_>, StoreError> {
+    pub(crate) fn odb(&self) -> Result<Odb<'_>, StoreError> {
         self.repository.odb().map_err(objects("open the objects"))
     }
 }
 
-fn objects(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> StoreError {
+pub(crate) fn objects(doing: impl Into<String>) -> impl FnOnce(git2::Error) -> StoreError {
     let doing = doing.into();
     move |source| StoreError::Objects { doing, source }
 }

@@ -151,7 +151,7 @@ impl Remote {
             if together {
                 updates.extend_from_slice(also);
             }
-            let request = self.commands(&known, &updates, pack)?;
+            let request = self.commands(&known, &updates, true, pack)?;
             let was_sent = sent.replace(true);
             if let Err(err) = talk.send(request).await {
                 if self.link.is_stateless() && is_refusal(&err) {
@@ -185,24 +185,39 @@ impl Remote {
         updates: &[RefUpdate],
         pack: &[u8],
     ) -> Result<Option<String>, RemoteError> {
+        let outcomes = self.update_each_ref(updates, true, pack).await?;
+        Ok(outcomes.into_iter().flatten().next())
+    }
+
+    /// Makes, moves or takes away refs besides the branch: all or none of them where they belong `together` and the server
+    /// can do that, else each by itself. Gives for each the server's reason when it does not, or when it was not as expected.
+    ///
+    /// # Errors
+    /// [`RemoteError`]: when it is transient, it may have been done or not.
+    pub async fn update_each_ref(
+        &self,
+        updates: &[RefUpdate],
+        together: bool,
+        pack: &[u8],
+    ) -> Result<Vec<Option<String>>, RemoteError> {
         self.within_limit(async {
+            let refuse = |why: &str| Ok(vec![Some(why.to_owned()); updates.len()]);
             let Some((mut talk, known)) = self.begin_push(None).await? else {
-                return Ok(Some("there is no way to the server".to_owned()));
+                return refuse("there is no way to the server");
             };
-            if !known.can("delete-refs") {
+            let deletes = updates.iter().any(|update| update.new.is_none());
+            if deletes && !known.can("delete-refs") {
                 let _ = talk.leave().await;
-                return Ok(Some("it lets no ref be deleted".to_owned()));
+                return refuse("it lets no ref be deleted");
             }
-            talk.send(self.commands(&known, updates, pack)?).await?;
+            talk.send(self.commands(&known, updates, together, pack)?)
+                .await?;
             let mut report = self.read_report(&mut talk).await?;
-            for update in updates {
-                match report.refs.remove(&update.name) {
-                    Some(None) => {}
-                    Some(reason) => return Ok(reason),
-                    None => return Err(self.report_lacks(&update.name)),
-                }
-            }
-            Ok(None)
+            let outcomes = updates.iter().map(|update| {
+                let outcome = report.refs.remove(&update.name);
+                outcome.ok_or_else(|| self.report_lacks(&update.name))
+            });
+            outcomes.collect()
         })
         .await
     }
@@ -220,11 +235,13 @@ impl Remote {
         .await
     }
 
-    /// The commands of a push, with the objects that they need.
+    /// The commands of a push, as one where the server can do that and they belong `together`, with the objects that they
+    /// need.
     fn commands(
         &self,
         known: &Capabilities,
         updates: &[RefUpdate],
+        together: bool,
         pack: &[u8],
     ) -> Result<Vec<u8>, RemoteError> {
         let mut capabilities = vec!["report-status", "side-band-64k"];
@@ -232,7 +249,7 @@ impl Remote {
             self.require(known, capability)?;
         }
         let mut optional = vec!["quiet"];
-        if updates.len() > 1 {
+        if together && updates.len() > 1 {
             optional.push("atomic");
         }
         if updates.iter().any(|update| update.new.is_none()) {

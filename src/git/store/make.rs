@@ -314,7 +314,7 @@ pub fn make_repository(
 }
 
 /// The text without what would end it, or its line, in the header of a commit; Git leaves the same out.
-fn in_header(text: &str) -> String {
+pub(crate) fn in_header(text: &str) -> String {
     text.replace(|c: char| matches!(c, '<' | '>') || c.is_control(), "")
 }
 
