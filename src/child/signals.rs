@@ -116,8 +116,10 @@ const ENDS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 /// The signals that a command may want, and that would end us.
 const OTHERS: [i32; 5] = [SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH, SIGCONT];
 
-/// Gives what is cancelled by the first signal that asks for an end; more of them change nothing. What was ignored before
-/// goes on to be, as after `nohup`.
+/// Gives what is cancelled by the first signal that asks for an end; more of them change nothing.
+///
+/// After `nohup` SIGHUP goes on to be ignored. The others are heard even where they were: shells ignore some of them for
+/// what they start in the background, and whoever sends one means it.
 ///
 /// # Errors
 /// Those of the operating system.
@@ -125,7 +127,7 @@ pub fn stop_on_signals() -> io::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let ignored = ignored();
     for number in ENDS {
-        if ignored >> (number - 1) & 1 != 0 {
+        if number == SIGHUP && ignored >> (number - 1) & 1 != 0 {
             continue;
         }
         let mut signals = signal(SignalKind::from_raw(number))?;

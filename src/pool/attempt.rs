@@ -29,7 +29,7 @@ pub use news::Usual;
 use others_first::OthersFirst;
 use publish::Published;
 pub use queue::InLine;
-use queue::Queue;
+use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
 use reading::read;
 pub use reading::read_pool;
@@ -40,6 +40,7 @@ use wait::Waiting;
 
 use crate::ledger;
 use crate::line::Need;
+use crate::line::sightings::Said;
 use crate::lock::{LockName, PoolName};
 use crate::marker::Marker;
 use crate::message::{Origin, Verb, listed};
@@ -193,6 +194,7 @@ impl Attempt<'_> {
                 trouble: std::mem::take(&mut self.trouble),
             });
         }
+        let is_alone = pending.is_none();
         let left = match pending {
             Some(pending) => Box::pin(self.undo(pending)).await.err(),
             None => None,
@@ -204,7 +206,7 @@ impl Attempt<'_> {
             }
             Some(_) => {}
         }
-        Box::pin(self.leave_line(&mut queue)).await;
+        Box::pin(self.leave_line(&mut queue, is_alone)).await;
         Box::pin(self.tell(operation, result.as_ref(), queue.as_ref())).await;
         result
     }
@@ -219,7 +221,7 @@ impl Attempt<'_> {
         queue: &mut Option<Queue>,
     ) -> Result<Outcome, AttemptError> {
         self.go_on_unless_stopped().await?;
-        self.leave_line(queue).await;
+        self.leave_line(queue, false).await;
         self.go_on_unless_stopped().await?;
         self.tell(operation, Ok(&outcome), queue.as_ref()).await;
         self.go_on_unless_stopped().await?;
@@ -256,7 +258,11 @@ impl Attempt<'_> {
         // Who does not wait at all needs no place, but lets those go first who have one.
         let settings = self.in_line.clone()?;
         let need = Need::of(operation)?;
-        let queue = Queue::new(self.remote.branch(), &self.pool, need, settings);
+        let patience = Patience {
+            limit: self.patience,
+            retry_delay: self.pace.retry_delay,
+        };
+        let queue = Queue::new(self.remote.branch(), &self.pool, need, settings, patience);
         self.remote.watch(queue.start());
         Some(queue)
     }
@@ -321,7 +327,7 @@ impl Attempt<'_> {
             return Ok(None);
         }
         if let (Some(queue), Some(standing)) = (queue.as_mut(), &standing) {
-            queue.note_standing(standing);
+            queue.note_standing(standing, snapshot.commit);
         }
         match decision {
             Decision::Change(change) => {
@@ -378,6 +384,7 @@ impl Attempt<'_> {
             None => Interest::Head(depth, Vec::new()),
         };
         self.remote.may_begin_anew();
+        let began = Instant::now();
         let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
         let looked = read(
             remote,
@@ -389,7 +396,9 @@ impl Attempt<'_> {
         );
         let (listing, snapshot) = Box::pin(looked).await?;
         if let Some(queue) = queue {
-            queue.observe(&listing, self.remote.store());
+            let store = self.remote.store();
+            let said = |commit| Said::in_store(store, commit);
+            queue.observe(&listing, &said, began.elapsed());
         }
         course.last = snapshot.or(course.last);
         Ok(course.last.map(|snapshot| (listing.head, snapshot)))

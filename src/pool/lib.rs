@@ -80,10 +80,21 @@
 //!
 //! **A place in line is a ref, and only orders those who wait.** The branch alone decides what is granted, so that a
 //! ticket that is lost, doubled, or wrongly taken for dead costs a place for a moment, and never a lock. Tickets are
-//! listed with the branch in one round trip, and written without touching it: waiting leaves no commits and triggers no
-//! checks. Branch and pool are both in a ticket's name, since two branches may have a pool of the same name. What orders
-//! tickets (number, priority) is in the name too, so that a look needs to read nothing else; what a ticket waits for is
-//! read once.
+//! listed with the branch in one round trip, and written without touching it: waiting adds no commits to the branch and
+//! triggers no checks. Branch and pool are both in a ticket's name, since two branches may have a pool of the same name.
+//! What orders tickets (number, priority) is in the name too, so that a look needs to read nothing else; what a ticket
+//! waits for is read once.
+//!
+//! **A ticket is a commit without files, and a sign of life is a commit on top of it.** Many servers allow only
+//! fast-forwards, and some take no refs to anything but commits. Where refs cannot be deleted, a ticket is moved to a
+//! commit that says that it is left. That commit depends only on the one before, so that those who know the ticket know
+//! it again without a fetch. The words with which a server says no are never believed: a look follows, and only what
+//! stays unchanged after two refusals is taken to be forbidden ([`line::ours`]).
+//!
+//! **A free lock is not left to those who do not take it.** Whether the owner of a ticket is alive cannot be known soon:
+//! signs of life are pushes, and a server should get few. But whoever is there takes a lock that is for him, within a look
+//! and a push. So those behind wait just as long, and then take it ([`line::courtesy`]). This keeps the promise that a
+//! ghost costs one look, and makes it possible that long lines renew their tickets seldom ([`line::load`]).
 //!
 //! **One after the other publishes.** A branch takes one push at a time. A waiter that is served together with others
 //! lets those before it push first, and sleeps for about as long as that takes. After a lost race a newcomer takes a

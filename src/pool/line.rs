@@ -1,6 +1,23 @@
 //! Who waits for a pool, in which order, and whose turn it is.
 //!
-//! Pure: tickets and locks in, turns out. Keeping a ticket among the server's refs is [`crate::attempt`]'s business.
+//! Pure: tickets, locks and moments in, turns and what is to be pushed out. Talking to the server is [`crate::attempt`]'s
+//! business.
+//!
+//! # Tickets
+//!
+//! A ticket is a ref with a commit behind it: an empty tree, who waits for what as its message, and the time of the last
+//! sign of life as its date. A sign of life is a commit on top of the one before. Servers take that for a fast-forward,
+//! and let it through where they allow no other change of a ref. Some take no refs at all that point to anything but
+//! commits.
+//!
+//! The line only orders: the branch alone decides what is granted. So nothing here needs to be certain, and each part has
+//! one way to be wrong without harm:
+//!
+//! - [`ours`]: our own ticket. A no is followed by a look, so that a right is taken for missing only if it is.
+//! - [`sightings`]: the tickets of others: alive, dead or left. Whose ticket is taken away by mistake puts it back.
+//! - [`courtesy`]: a free lock is left to those before us for a moment, and never for longer.
+//! - [`removal`]: tickets without an owner go away, or say that they are left.
+//! - [`load`]: looks and signs of life, bounded for the line as a whole.
 //!
 //! # The order
 //!
@@ -22,10 +39,15 @@
 //! Who needs several locks and cannot have all of them yet keeps those that he could use from those behind him. Otherwise
 //! a stream of waiters for a single lock would starve him.
 
+pub mod courtesy;
+pub mod load;
+pub mod ours;
+pub mod removal;
+pub mod sightings;
 mod ticket;
 mod walk;
 
-pub use ticket::{PlaceName, Ticket, TicketText};
+pub use ticket::{PlaceName, Ticket, TicketText, left, says_left};
 pub use walk::{Demand, Takes, walk};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,13 +122,35 @@ pub fn in_order(mut tickets: Vec<Ticket>) -> Vec<Ticket> {
     tickets
 }
 
+/// The line for one who does not wait any longer for those before him: he comes first, but for those who collect several
+/// locks, at whose `served` there is nothing yet.
+pub fn passed(mut line: Vec<Need>, me: usize, served: &[usize]) -> (Vec<Need>, usize) {
+    let mut before: Vec<Need> = line.drain(..me).collect();
+    let mut n = 0;
+    before.retain(|need| {
+        n += 1;
+        count(need) > 1 && !served.contains(&(n - 1))
+    });
+    let me = before.len();
+    before.append(&mut line);
+    (before, me)
+}
+
+/// How many locks somebody needs.
+pub fn count(need: &Need) -> usize {
+    match need {
+        Need::Any(want) => want.count.get(),
+        Need::Lock(_) => 1,
+    }
+}
+
 /// What one in the line is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Whether it is served, and with what.
     pub turn: Turn,
-    /// Which of those before it are served at the same time, by where they are in the line. The branch takes one commit
-    /// at a time, so that it is their turn to publish first.
+    /// Which of those before it are served at the same time, by where they are in the line. If it is served too, it is
+    /// their turn to publish first: the branch takes one commit at a time. If it is not, what is free is for them.
     pub served_before: Vec<usize>,
     /// Its place among those who want the same, from 1.
     pub place: usize,

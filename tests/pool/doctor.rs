@@ -95,6 +95,42 @@ fn tickets_that_a_server_refuses_are_a_warning() {
 }
 
 #[test]
+fn what_a_line_lacks_is_told_and_a_ref_that_cannot_be_taken_away_is_used_again() {
+    let zero = "0000000000000000000000000000000000000000";
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let refs = || remote.git(&["for-each-ref", "--format=%(refname)", "refs/pool-queue"]);
+    let cli = Cli::on(&remote.uri()).env("POOL_NAME", "aws");
+    let is_told = |words: &str| {
+        let (findings, code) = examined(&cli, &[]);
+        assert_eq!(
+            (health(&findings, "line"), code),
+            ("warning".to_owned(), Some(0))
+        );
+        assert!(findings.to_string().contains(words), "{findings:#}");
+    };
+
+    remote.git(&["config", "uploadpack.hideRefs", "refs/pool-queue"]);
+    is_told("are taken, and not listed");
+    remote.git(&["config", "--unset", "uploadpack.hideRefs"]);
+    assert_eq!(refs(), "");
+    remote.hook(
+        "update",
+        &format!("[ $2 = {zero} ] || [ $3 = {zero} ] || exit 1"),
+    );
+    is_told("cannot be moved");
+    assert_eq!(refs(), "");
+    remote.hook("update", &format!("[ $3 != {zero} ] || exit 1"));
+    for _ in 0..2 {
+        is_told("cannot be taken away");
+        assert_eq!(refs(), "refs/pool-queue/main/aws/doctor");
+    }
+    remote.hook("update", "exit 0");
+    let (findings, _) = examined(&cli, &[]);
+    assert_eq!(health(&findings, "line"), "ok");
+    assert_eq!(refs(), "");
+}
+
+#[test]
 fn a_server_without_pushes_or_atomic_ones_is_told() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     let server = HttpServer::start(remote.root());

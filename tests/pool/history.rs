@@ -230,7 +230,17 @@ async fn a_wait_beside_a_busy_pool_does_not_pile_up_what_it_fetches() {
     let temporary = tempfile::tempdir().unwrap();
     let store = git::Store::temporary(temporary.path()).unwrap();
     let mut remote = git::Remote::new(&location, &git::Access::default(), "main", store).unwrap();
-    let made = remote.store().make_blob(b"a ticket").unwrap();
+    let first = remote.snapshot(git::Depth::HEAD).await.unwrap().commit;
+    let content = git::object::Content::new(b"made here".to_vec());
+    let made = content.id();
+    let edit = git::object::Edit::Write {
+        path: "aws/unclaimed/new".to_owned(),
+        mode: git::object::Mode::File,
+        content,
+    };
+    let identity = git::Identity::default();
+    let store = remote.store();
+    store.make_commit(first, &[edit], "x", &identity).unwrap();
     let mut most = 0;
 
     for n in 0..MOVES {
@@ -255,5 +265,5 @@ async fn a_wait_beside_a_busy_pool_does_not_pile_up_what_it_fetches() {
 
     // Two files for each pack, and what was made.
     assert!(most < 2 * 64 + 20, "{most} files");
-    assert_eq!(remote.store().blob(made).unwrap(), b"a ticket");
+    assert_eq!(remote.store().blob(made).unwrap(), b"made here");
 }

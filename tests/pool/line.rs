@@ -1,6 +1,6 @@
 //! The line of those who wait: its order, its tickets, and those who leave it without a word.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -158,15 +158,11 @@ fn a_ticket_whose_owner_was_killed_is_taken_away_after_its_life() {
     wait_for_tickets(&remote, 2);
 
     first.kill();
+    second.wait_for_stderr("shows no sign of life");
+    wait_for_tickets(&remote, 1);
     remote.release_by_hand("aws", "env-1");
 
-    let answer = second.finish();
-    answer.lock();
-    assert!(
-        answer.stderr.contains("shows no sign of life"),
-        "{}",
-        answer.stderr
-    );
+    second.finish().lock();
     assert_eq!(tickets(&remote), [""; 0]);
 }
 
@@ -182,11 +178,10 @@ fn a_waiter_that_is_alive_keeps_its_place_however_long_it_waits() {
     wait_for_tickets(&remote, 1);
     let second = b.start_put(json!({"acquire": true}));
     wait_for_tickets(&remote, 2);
-    let blob = |name: &str| remote.git(&["cat-file", "blob", name]);
     let name = tickets(&remote)[0].clone();
-    let renewed = |n: u32| format!("Pool-Renewed: {n}");
     wait_until("the first has renewed its ticket ten times", || {
-        (10..40).any(|n| blob(&name).contains(&renewed(n)))
+        let renewals = remote.git(&["rev-list", "--count", &name]);
+        renewals.parse::<u32>().unwrap() > 10
     });
 
     remote.release_by_hand("aws", "env-1");
@@ -225,17 +220,39 @@ fn ticket_by_hand(remote: &TestRemote, name: &str, wants: &str) {
 
 /// A ticket that nobody keeps alive, though it says that somebody does so once in a while.
 fn ticket_with_renewal(remote: &TestRemote, name: &str, wants: &str, renewal: &str) {
-    let text = format!(
-        "ops/x/y build 1 waiting for something\n\n{wants}\nPool-Since: 2026-01-01T00:00:00Z\nPool-Renewal: {renewal}\nPool-Renewed: 0\n"
-    );
-    let output = run(
+    remote.git(&["update-ref", name, &forgotten(remote, wants, renewal, 0)]);
+}
+
+/// So many such tickets, whose last signs of life are so many seconds ago.
+fn tickets_of_age(remote: &TestRemote, many: usize, renewal: &str, age: u64) {
+    let commit = forgotten(remote, "Pool-Count: 1", renewal, age);
+    let lines: String = (1..=many)
+        .map(|n| format!("create refs/pool-queue/main/aws/{n:010}.0.0.ghost-{n} {commit}\n"))
+        .collect();
+    let made = run(
         remote.path(),
-        &["hash-object", "-w", "--stdin"],
-        text.as_bytes(),
+        &["update-ref", "--stdin"],
+        lines.as_bytes(),
         &[],
     );
-    let blob = String::from_utf8(output.stdout).unwrap();
-    remote.git(&["update-ref", name, blob.trim()]);
+    assert!(made.status.success());
+}
+
+/// The commit of such a ticket.
+fn forgotten(remote: &TestRemote, wants: &str, renewal: &str, age: u64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let make = |kind: &str, content: &str| {
+        let args = ["hash-object", "-t", kind, "-w", "--stdin"];
+        let output = run(remote.path(), &args, content.as_bytes(), &[]);
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let who = format!("somebody <some@body> {} +0000", now.as_secs() - age);
+    let commit = format!(
+        "tree {}\nauthor {who}\ncommitter {who}\n\n\
+         ops/x/y build 1 waiting for something\n\n{wants}\nPool-Since: 2026-01-01T00:00:00Z\nPool-Renewal: {renewal}\n",
+        make("tree", "")
+    );
+    make("commit", &commit)
 }
 
 #[test]
@@ -285,9 +302,11 @@ fn who_finds_too_little_of_the_history_while_others_are_first_fetches_more() {
 
 #[test]
 fn a_newcomer_lets_those_go_first_who_wait_already() {
-    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    // They collect two locks, of which one is free, so that it is not theirs to take yet.
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    remote.claim_by_hand("aws", "env-2");
     let name = "refs/pool-queue/main/aws/0000000007.0.0.somebody";
-    ticket_by_hand(&remote, name, "Pool-Count: 1");
+    ticket_by_hand(&remote, name, "Pool-Count: 2");
 
     for params in [json!({"acquire": true}), json!({"claim": "env-1"})] {
         let mut params: Value = params;
@@ -297,10 +316,49 @@ fn a_newcomer_lets_those_go_first_who_wait_already() {
             .assert_failed(&["gave up at once: `env-1` is free, for the one before us in line"]);
     }
     // Whoever made it never shows that it is there.
-    let answer = build(&remote, "a").put(json!({"acquire": true}));
+    build(&remote, "a").put(json!({"acquire": true})).lock();
+    assert_eq!(tickets(&remote), [name]);
+}
 
-    answer.lock();
-    assert_eq!(tickets(&remote), [""; 0]);
+#[test]
+fn a_free_lock_is_taken_at_the_second_look_when_those_before_us_do_nothing() {
+    for params in [
+        json!({"acquire": true, "try": true}),
+        json!({"claim": "env-1", "timeout": "30s"}),
+        json!({"acquire": true}),
+    ] {
+        let remote = TestRemote::with_pool("aws", &["env-1"]);
+        tickets_of_age(&remote, 150, "1h", 0);
+        let log = watch_pushes(&remote);
+
+        assert_eq!(build(&remote, "a").put(params.clone()).lock(), "env-1");
+
+        // Nobody knows that they are ghosts, so that they stay.
+        assert_eq!(tickets(&remote).len(), 150, "{params}");
+        let pushes = std::fs::read_to_string(log).unwrap();
+        assert!(pushes.lines().count() <= 3, "{params}: {pushes}");
+    }
+}
+
+#[test]
+fn tickets_whose_last_sign_of_life_is_long_ago_stand_in_nobodys_way_and_go_in_one_push() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    tickets_of_age(&remote, 150, "20s", 301);
+    remote.hook("post-receive", "echo once >> pushes.log");
+    let log = remote.path().join("pushes.log");
+    let pushes = || std::fs::read_to_string(&log).unwrap().lines().count();
+    build(&remote, "a")
+        .put(json!({"acquire": true, "try": true}))
+        .lock();
+    assert_eq!((pushes(), tickets(&remote).len()), (1, 150));
+
+    let running = build(&remote, "b").start_put(json!({"acquire": true}));
+
+    wait_for_tickets(&remote, 1);
+    running.wait_for_stderr("took away 150 tickets below refs/pool-queue/main/aws/");
+    assert_eq!(pushes(), 3, "a claim, a ticket, and what clears the line");
+    remote.release_by_hand("aws", "env-1");
+    running.finish().lock();
 }
 
 #[test]
@@ -411,25 +469,140 @@ fn where_the_server_takes_no_tickets_one_waits_without_a_line() {
     }
 }
 
-#[test]
-fn where_no_ticket_can_be_taken_away_one_waits_without_a_line_too() {
-    let remote = TestRemote::with_pool("aws", &["env-1"]);
-    remote.claim_by_hand("aws", "env-1");
-    ticket_by_hand(
-        &remote,
-        "refs/pool-queue/main/aws/0000000001.0.0.x",
-        "Pool-Count: 1",
-    );
+/// A hook that refuses some changes of tickets.
+fn refuse(remote: &TestRemote, kinds: &[&str]) {
+    let zero = "0000000000000000000000000000000000000000";
+    let checks = kinds.iter().map(|kind| match *kind {
+        "make" => format!("[ $2 = {zero} ] && exit 1"),
+        "delete" => format!("[ $3 = {zero} ] && exit 1"),
+        _ => format!("[ $2 != {zero} ] && [ $3 != {zero} ] && exit 1"),
+    });
+    let checks: Vec<String> = checks.collect();
     remote.hook(
         "update",
-        "case $1.$3 in refs/pool-queue/*.0000*) exit 1;; esac",
+        &format!(
+            "case $1 in refs/heads/*) exit 0;; esac\n{}\nexit 0",
+            checks.join("\n")
+        ),
     );
-    let running = build(&remote, "a").start_put(json!({"acquire": true}));
-    running.wait_for_stderr("was left behind, and cannot be taken away");
+}
 
+#[test]
+fn where_no_ticket_can_be_taken_away_it_says_that_it_is_left_and_nobody_adds_to_it() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    refuse(&remote, &["delete"]);
+    let first = build(&remote, "a").start_put(json!({"acquire": true}));
+    wait_for_tickets(&remote, 1);
+    remote.release_by_hand("aws", "env-1");
+
+    let answer = first.finish();
+
+    answer.lock();
+    let note = "our place in line is marked as left";
+    assert_eq!(answer.stderr.matches(note).count(), 1, "{}", answer.stderr);
+    let name = &tickets(&remote)[0];
+    assert_eq!(
+        remote.git(&["log", "-1", "--format=%B", name]),
+        "nobody waits here any more\n\nPool-Left: true"
+    );
+    // It is in nobody's way.
+    remote.release_by_hand("aws", "env-1");
+    let free = build(&remote, "b").put(json!({"acquire": true, "try": true}));
+    free.lock();
+    let second = build(&remote, "c").start_put(json!({"acquire": true}));
+    second.wait_for_stderr("lets no ref below refs/pool-queue be taken away");
+    second.wait_for_stderr("no lock is free");
+    assert_eq!(tickets(&remote).len(), 1);
+    // Once it can be taken away, there is a line again.
+    refuse(&remote, &[]);
+    let third = build(&remote, "d").start_put(json!({"acquire": true}));
+    wait_until("the left one is gone, and there is a new one", || {
+        let there = tickets(&remote);
+        there.len() == 1 && there[0] != *name
+    });
+    for running in [second, third] {
+        running.signal("TERM");
+        running.finish();
+    }
+    assert_eq!(tickets(&remote), [""; 0]);
+}
+
+#[test]
+fn where_a_ticket_can_neither_be_taken_away_nor_moved_that_is_said_once() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    refuse(&remote, &["delete", "move"]);
+    let running = build(&remote, "a").start_put(json!({"acquire": true}));
+    wait_for_tickets(&remote, 1);
+
+    running.signal("TERM");
+    let answer = running.finish();
+
+    answer.assert_failed(&["stopped by a signal"]);
+    let words = "lets no ref below refs/pool-queue be taken away or moved";
+    assert_eq!(answer.stderr.matches(words).count(), 1, "{}", answer.stderr);
+    remote.release_by_hand("aws", "env-1");
+    build(&remote, "b")
+        .put(json!({"acquire": true, "try": true}))
+        .lock();
+}
+
+#[test]
+fn where_a_ticket_cannot_be_renewed_one_waits_without_a_line() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    refuse(&remote, &["move"]);
+    let running = build(&remote, "a")
+        .set("ticket_renewal", "100ms")
+        .start_put(json!({"acquire": true}));
+
+    running.wait_for_stderr("lets no ref below refs/pool-queue be moved");
+    wait_for_tickets(&remote, 0);
+    remote.release_by_hand("aws", "env-1");
+
+    let answer = running.finish();
+    answer.lock();
+    assert_eq!(
+        answer.stderr.matches("waiting without a line").count(),
+        1,
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn where_tickets_are_taken_and_not_listed_that_is_said_once_and_none_stays() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    remote.git(&["config", "uploadpack.hideRefs", "refs/pool-queue"]);
+    let running = build(&remote, "a").start_put(json!({"acquire": true}));
+    wait_for_tickets(&remote, 1);
+
+    running.wait_for_stderr("takes refs below refs/pool-queue, and does not list them");
+    wait_for_tickets(&remote, 0);
     remote.release_by_hand("aws", "env-1");
 
     running.finish().lock();
+}
+
+#[test]
+fn many_who_are_told_to_stop_at_once_leave_no_ticket() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    let waiting: Vec<Running> = (0..40)
+        .map(|n| build(&remote, &n.to_string()).start_put(json!({"acquire": true})))
+        .collect();
+    wait_for_tickets(&remote, waiting.len());
+
+    for running in &waiting {
+        running.signal("TERM");
+    }
+    for running in waiting {
+        running.finish();
+    }
+
+    assert_eq!(tickets(&remote), [""; 0]);
 }
 
 #[test]
@@ -445,7 +618,7 @@ fn a_ticket_says_who_waits_for_what_and_nothing_that_is_secret() {
     let listed = remote.git(&["ls-remote", "."]);
     let name = tickets(&remote)[0].clone();
 
-    let text = remote.git(&["cat-file", "blob", &name]);
+    let text = remote.git(&["cat-file", "commit", &name]);
 
     assert!(listed.contains(&name));
     for part in [

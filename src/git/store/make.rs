@@ -28,16 +28,6 @@ impl Default for Identity {
 }
 
 impl Store {
-    /// Makes a blob.
-    ///
-    /// # Errors
-    /// [`StoreError`] when it cannot be written.
-    pub fn make_blob(&self, bytes: &[u8]) -> Result<Oid, StoreError> {
-        let blob = self.write(ObjectType::Blob, bytes, &mut Vec::new())?;
-        self.note_made(&[blob]);
-        Ok(blob)
-    }
-
     fn note_made(&self, made: &[Oid]) {
         let mut kept = self.made.borrow_mut();
         kept.extend(made);

@@ -8,7 +8,7 @@ use rand::RngExt;
 use super::queue::Queue;
 use super::{Attempt, AttemptError, Setback, read_pool};
 use crate::ledger::{self, ClaimOfStep, Fate};
-use crate::line::{self, Standing};
+use crate::line::Standing;
 use crate::lock::{ClaimId, LockName, PoolName};
 use crate::metadata;
 use crate::operation::{Condition, Operation, Want};
@@ -39,10 +39,7 @@ impl Attempt<'_> {
             let there = read_pool(&self.remote, snapshot, to)?;
             facts.destination = Some(there.ok_or_else(|| self.no_pool(to))?);
         }
-        let standing = queue.map(|queue| {
-            let (line, me) = queue.line();
-            line::standing(&line, me, &pool, &fits)
-        });
+        let standing = queue.map(|queue| queue.standing(&pool, snapshot.commit, &fits));
         if let Some(standing) = &standing {
             // Alone we take any; which one the line would give does not matter.
             let alone =

@@ -1,26 +1,43 @@
-//! Standing in line: our ticket is taken, kept alive and taken away, and so are those that were left behind.
+//! Standing in line: what the line needs of the server is asked for, within our limits, and people are told.
+
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::abort::{GRACE, LEAVE};
-use super::land::answer_until;
-use super::publish::means_contention;
-use super::queue::{Kept, Queue, REFS};
+use super::queue::{Cleared, Gone, Kept, Queue, REFS, Who};
 use super::{Attempt, AttemptError};
-use crate::line::PlaceName;
+use crate::line::ours::Lacking;
 use git::RemoteError;
 use pace::stopped_for;
 
+/// How long it may take to leave the line when nobody has told us to stop.
+const AT_LEISURE: Duration = Duration::from_secs(15);
+
+/// How long it may take in an abort in which there is nothing to give back: with the rest of it, less than what there is.
+const ALONE: Duration = Duration::from_millis(4500);
+
 impl Attempt<'_> {
-    /// Takes a place in the line, if we have none.
+    /// Takes a place in the line, if we have none. Where tickets stay that cannot be taken away, ours would stay as well,
+    /// so that none is taken.
     pub(super) async fn take_ticket(
         &mut self,
         queue: &mut Option<Queue>,
     ) -> Result<(), AttemptError> {
-        match queue {
-            Some(line) if !line.has_ticket() => self.keep_ticket(queue).await,
-            _ => Ok(()),
+        let Some(line) = queue.as_mut().filter(|line| !line.has_ticket()) else {
+            return Ok(());
+        };
+        let stop = self.stop.clone();
+        let clears = stop.run_until_cancelled(line.clear_left(&mut self.remote));
+        if let Some(Ok(true)) = clears.await {
+            line.go_without();
+            let remote = self.remote.name();
+            self.wait_without_line(&format!(
+                "`{remote}` lets no ref below {REFS} be taken away"
+            ));
+            return Ok(());
         }
+        self.keep_ticket(queue).await
     }
 
     /// Takes a place in the line, or shows that we are there. Where the server takes no tickets we go on without a line.
@@ -29,78 +46,106 @@ impl Attempt<'_> {
         queue: &mut Option<Queue>,
     ) -> Result<(), AttemptError> {
         let Some(line) = queue else { return Ok(()) };
-        let (updates, blob) = line.keep(self.remote.store(), &self.origin)?;
-        let pack = self.remote.store().pack(&[blob])?;
-        let update = self.remote.update_refs(&updates, &pack);
-        let answer = answer_until(stopped_for(GRACE, &self.stop), &self.remote, update).await;
-        let why = match line.kept(answer) {
-            Ok(Kept::Done | Kept::Uncertain) => return Ok(()),
-            Ok(Kept::Refused(reason)) => reason,
-            Err(fault) => terminal::chain(&fault),
+        let who = Who {
+            origin: &self.origin,
+            identity: &self.identity,
         };
-        let remote = self.remote.name();
-        terminal::say(
-            self.log,
-            format_args!(
-                "note: `{remote}` takes no refs below {REFS} ({why}): waiting without a line, so that whoever looks first is served first"
-            ),
-        );
-        *queue = None;
+        let given_up = stopped_for(GRACE, &self.stop);
+        let remote = self.remote.name().to_owned();
+        let why = match line.keep(&mut self.remote, who, given_up).await {
+            Ok(Kept::Done) => return Ok(()),
+            Ok(Kept::Troubled(words)) => {
+                let line = format_args!(
+                    "note: cannot show that we wait in line ({words}); trying again, ever more seldom"
+                );
+                terminal::say(self.log, line);
+                return Ok(());
+            }
+            Ok(Kept::Without(Lacking::Make(words))) => {
+                format!("`{remote}` takes no refs below {REFS} ({words})")
+            }
+            Ok(Kept::Without(Lacking::List)) => {
+                format!("`{remote}` takes refs below {REFS}, and does not list them")
+            }
+            Ok(Kept::Without(Lacking::Move(words))) => {
+                format!("`{remote}` lets no ref below {REFS} be moved ({words})")
+            }
+            Err(fault) => {
+                let why = terminal::chain(&fault);
+                format!("no place in line can be kept at `{remote}` ({why})")
+            }
+        };
+        line.go_without();
+        self.wait_without_line(&why);
+        self.leave_line(queue, false).await;
         Ok(())
     }
 
-    /// Takes away the tickets of those who vanished. Where the server lets none be taken away we go on without a line:
-    /// they would stand in everybody's way for ever.
+    fn wait_without_line(&mut self, why: &str) {
+        let line = format_args!(
+            "note: {why}: waiting without a line, so that whoever looks first is served first"
+        );
+        terminal::say(self.log, line);
+    }
+
+    /// Takes away the tickets of those who vanished.
     pub(super) async fn clear_line(&mut self, queue: &mut Option<Queue>) {
-        for update in queue.as_ref().map(Queue::clearance).unwrap_or_default() {
-            let name = update.name.clone();
-            match self.remote.update_refs(&[update], &[]).await {
-                Ok(None) => {
-                    terminal::say(
-                        self.log,
-                        format_args!(
-                            "note: took away {name}: whoever waited with it shows no sign of life"
-                        ),
-                    );
-                    let place = name.rsplit('/').next().and_then(PlaceName::parse);
-                    if let Some(place) = place {
-                        self.meter.forget(&place.id);
-                    }
-                }
-                Ok(Some(reason)) if !means_contention(&reason) => {
-                    terminal::say(
-                        self.log,
-                        format_args!(
-                            "note: {name} was left behind, and cannot be taken away ({reason}): waiting without a line"
-                        ),
-                    );
-                    *queue = None;
-                    return;
-                }
-                // Whoever is faster does the same.
-                Ok(Some(_)) | Err(_) => {}
-            }
+        let Some(line) = queue else { return };
+        // What fails is tried again later on; nobody waits for it.
+        let Ok(Some(Cleared { gone, .. })) = line.clear(&self.remote).await else {
+            return;
+        };
+        for id in &gone {
+            self.meter.forget(id);
+        }
+        let start = line.start();
+        match gone.len() {
+            0 => {}
+            1 => terminal::say(
+                self.log,
+                format_args!(
+                    "note: took away a ticket below {start}: its owner shows no sign of life"
+                ),
+            ),
+            many => terminal::say(
+                self.log,
+                format_args!(
+                    "note: took away {many} tickets below {start}: their owners show no sign of life"
+                ),
+            ),
         }
     }
 
-    /// Takes our ticket out of the line, and those that were left behind before us.
-    pub(super) async fn leave_line(&mut self, queue: &mut Option<Queue>) {
-        let leave = async {
-            if let Some(queue) = queue {
-                queue.withdraw(&mut self.remote).await?;
+    /// Takes our ticket out of the line. Only an abort is in a hurry; it has more time when we are `alone` with that, and
+    /// there is nothing else to give back.
+    pub(super) async fn leave_line(&mut self, queue: &mut Option<Queue>, is_alone: bool) {
+        let Some(line) = queue else { return };
+        let hurry = if is_alone { ALONE } else { LEAVE };
+        let leaving = timeout(AT_LEISURE, line.leave(&mut self.remote));
+        let left: Result<Gone, String> = tokio::select! {
+            left = leaving => match left {
+                Ok(left) => left.map_err(|err: RemoteError| terminal::chain(&err)),
+                Err(_) => Err(no_answer(AT_LEISURE)),
+            },
+            () = stopped_for(hurry, &self.stop) => Err(no_answer(hurry)),
+        };
+        let remote = self.remote.name();
+        let line = match left {
+            Ok(Gone::Away) => return,
+            Ok(Gone::Left) => format!(
+                "note: `{remote}` lets no ref below {REFS} be taken away: our place in line is marked as left"
+            ),
+            Ok(Gone::Stays(words)) => format!(
+                "warning: our place in line is kept for a while, for nobody: `{remote}` lets no ref below {REFS} be taken away or moved ({words})"
+            ),
+            Err(why) => {
+                format!("warning: our place in line may be kept for a while, for nobody: {why}")
             }
-            self.clear_line(queue).await;
-            Ok::<(), RemoteError>(())
         };
-        let left = timeout(LEAVE, leave).await;
-        let why = match left {
-            Ok(Ok(())) => return,
-            Ok(Err(err)) => terminal::chain(&err),
-            Err(_) => format!("no answer within {}", humantime::format_duration(LEAVE)),
-        };
-        terminal::say(
-            self.log,
-            format_args!("warning: our place in line may be kept for a while, for nobody: {why}"),
-        );
+        terminal::say(self.log, format_args!("{line}"));
     }
+}
+
+fn no_answer(within: Duration) -> String {
+    format!("no answer within {}", humantime::format_duration(within))
 }

@@ -11,7 +11,6 @@ use crate::message;
 use crate::operation::Right;
 use crate::rules::Change;
 use git::object::Oid;
-use git::refusal::{Kind, of_ref};
 use git::{Snapshot, StoreError};
 
 /// What became of one commit of ours.
@@ -160,10 +159,4 @@ impl Attempt<'_> {
             .store()
             .make_commit(parent, &change.edits, &message, &self.identity)
     }
-}
-
-/// Whether a server's reason for a ref means that somebody else was at it at the same moment, or that it may take the
-/// change a little later.
-pub(super) fn means_contention(reason: &str) -> bool {
-    matches!(of_ref(reason), Kind::Raced | Kind::Passing)
 }

@@ -1,48 +1,56 @@
-//! Our ticket in the line of those who wait, and what we see of the tickets of others.
+//! The line for one pool, as one waiter sees it: our ticket, those of others, and whose turn it is.
 //!
-//! A ticket is a ref with a small blob behind it. Its owner changes the blob every so often, to show that it is there;
-//! whoever sees the same blob for [`LIVES`] such periods of its own clock takes the ticket for one of a process that
-//! vanished. That is a guess, and no harm is done if it is wrong: a ticket only orders those who wait, and an owner
-//! whose ticket was taken away puts it back with the number that it had. What is granted is decided by the branch alone.
+//! What is decided is in [`crate::line`], and pure; here it is put together and asked for at the right moments. `interest`
+//! says what to fetch after a look, `pace` when to look again; `keep` and `clear` talk to the server about tickets, through
+//! `register`.
 
-use std::collections::{HashMap, HashSet};
-use std::time::{Duration, SystemTime};
+mod clear;
+mod interest;
+mod keep;
+mod names;
+mod pace;
+mod register;
+#[cfg(test)]
+mod simulated;
 
-use pace::Fault;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant as Moment, SystemTime};
+
 use tokio::time::Instant;
 
-use super::publish::means_contention;
-use crate::line::{Need, PlaceName, STEP, Standing, Ticket, TicketText, in_order};
-use crate::lock::PoolName;
-use crate::message::Origin;
+pub(super) use clear::Cleared;
+pub(super) use keep::{Gone, Kept, Who};
+pub(super) use names::REFS;
+pub(crate) use names::{component, refs_of_branch};
+
+use crate::line::courtesy::Courtesy;
+use crate::line::load::Motion;
+use crate::line::ours::Ours;
+use crate::line::removal::Removal;
+use crate::line::sightings::{Life, Said, Sighting, Sightings};
+use crate::line::{self, Need, PlaceName, Standing, Ticket, in_order, load, passed};
+use crate::lock::{LockName, PoolName};
 use crate::operation::Want;
-use crate::rules::Turn;
+use crate::rules::{Pool, Turn};
 use git::object::Oid;
-use git::{Depth, Interest, Listing, RefUpdate, Remote, RemoteError, Store, StoreError};
-
-/// Where the tickets of all lines are.
-pub(super) const REFS: &str = "refs/pool-queue";
-
-/// After how many periods without a sign of life a ticket counts as left behind.
-const LIVES: u32 = 3;
-
-/// The period of a ticket whose text we do not know.
-const USUAL_RENEWAL: Duration = Duration::from_secs(20);
-
-/// How soon a ticket of ours is put back of which we do not know whether it is there.
-const UNCERTAIN: Duration = Duration::from_secs(1);
-
-/// How many tickets are read at most; those further back are taken to want any lock.
-const MOST_READ: usize = 2000;
+use git::{Listing, RefUpdate};
 
 /// How one waits in line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InLine {
     /// How urgent it is; higher goes first.
     pub priority: i32,
-    /// How often we show that we are there.
+    /// How often we show that we are there, if nobody else waits.
     pub renewal: Duration,
+}
+
+/// How long somebody waits, and how often he looks where few wait.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For how long; `None` for as long as it takes.
+    pub limit: Option<Duration>,
+    /// After which time he looks again.
+    pub retry_delay: Duration,
 }
 
 /// The line for one pool, as one waiter sees it.
@@ -50,14 +58,34 @@ pub(super) struct Queue {
     start: String,
     need: Need,
     settings: InLine,
+    patience: Patience,
+    /// Reads the time, in seconds since 1970.
+    clock: fn() -> u64,
     arrived: Instant,
     since: u64,
-    mine: Option<Mine>,
-    others: HashMap<String, Other>,
+    ours: Option<Ours>,
+    /// Whether we wait without a ticket: no place can be kept here.
+    without: bool,
+    others: Sightings,
     highest: u64,
     /// How many locks there are that we could use, when we looked last.
     usable: usize,
     first: First,
+    /// Where the branch was in the last look.
+    head: Option<Oid>,
+    /// How long that took.
+    look: Duration,
+    /// The commit that we go by, and since when we do.
+    fetched: Option<(Oid, Moment)>,
+    courtesy: Courtesy,
+    /// Whether we have looked again at a lock that is for somebody before us, though our patience was over.
+    looked_again: bool,
+    motion: Motion,
+    removal: Removal,
+    /// When it may be tried again to take away what others left behind, and how often that has failed in a row.
+    clear_after: Option<(Moment, u32)>,
+    /// Whether it has been said that our place cannot be shown for the moment.
+    told_trouble: bool,
 }
 
 /// Whose turn to publish comes before ours, though there is a lock for us.
@@ -68,47 +96,48 @@ enum First {
     All,
 }
 
-struct Mine {
-    place: PlaceName,
-    blob: Oid,
-    renewed: u64,
-    renewed_at: Instant,
-    /// Whether a listing has shown it, or the server has said so.
-    is_there: bool,
-}
-
-struct Other {
-    place: PlaceName,
-    blob: Oid,
-    unchanged_since: Instant,
-    /// `None` as long as it is not known.
-    text: Option<TicketText>,
-}
-
-/// What became of a push of our ticket.
-pub(super) enum Kept {
-    Done,
-    /// Somebody else was at it; the next look tells.
-    Uncertain,
-    /// The server takes no such refs.
-    Refused(String),
-}
-
 impl Queue {
-    pub fn new(branch: &str, pool: &PoolName, need: Need, settings: InLine) -> Queue {
+    pub fn new(
+        branch: &str,
+        pool: &PoolName,
+        need: Need,
+        settings: InLine,
+        patience: Patience,
+    ) -> Queue {
+        Queue::with_clock(branch, pool, need, settings, patience, seconds_since_1970)
+    }
+
+    fn with_clock(
+        branch: &str,
+        pool: &PoolName,
+        need: Need,
+        settings: InLine,
+        patience: Patience,
+        clock: fn() -> u64,
+    ) -> Queue {
         Queue {
             start: format!("{}{}/", refs_of_branch(branch), component(pool.as_str())),
             need,
             settings,
+            patience,
+            clock,
             arrived: Instant::now(),
-            since: SystemTime::now()
-                .duration_since(SystemTime::UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
-            mine: None,
-            others: HashMap::new(),
+            since: clock(),
+            ours: None,
+            without: false,
+            others: Sightings::default(),
             highest: 0,
             usable: usize::MAX,
             first: First::These(HashSet::new()),
+            head: None,
+            look: Duration::ZERO,
+            fetched: None,
+            courtesy: Courtesy::default(),
+            looked_again: false,
+            motion: Motion::default(),
+            removal: Removal::default(),
+            clear_after: None,
+            told_trouble: false,
         }
     }
 
@@ -119,7 +148,7 @@ impl Queue {
 
     /// The id of our ticket; `None` without one.
     pub fn ticket_id(&self) -> Option<&str> {
-        Some(&self.mine.as_ref()?.place.id)
+        Some(&self.ours.as_ref()?.place().id)
     }
 
     /// Since when we wait, in seconds since 1970.
@@ -129,28 +158,98 @@ impl Queue {
 
     /// How many wait, and since when the one who has waited for longest does, in seconds since 1970, as far as is known.
     pub fn census(&self) -> (usize, Option<u64>) {
-        let live = || self.others.values().filter(|other| !other.is_dead());
-        let mine = self.mine.as_ref().map(|_| self.since);
-        let others = live().filter_map(|other| Some(other.text.as_ref()?.since));
-        let length = live().count() + usize::from(mine.is_some());
+        let mine = self.ours.as_ref().map(|_| self.since);
+        let others = self
+            .waiting()
+            .filter_map(|(_, other)| Some(other.text()?.since));
+        let length = self.waiting().count() + usize::from(mine.is_some());
         (length, others.chain(mine).min())
     }
 
-    /// Whether we have a ticket.
+    /// Whether we have a ticket, or can have none.
     pub fn has_ticket(&self) -> bool {
-        self.mine.is_some()
+        self.ours.is_some() || self.without
     }
 
-    /// Notes where we stand in the line that [`Queue::line`] gave.
-    pub fn note_standing(&mut self, standing: &Standing) {
+    /// Takes in what a look showed that took so long. `said` tells what the commits of tickets say.
+    pub fn observe(&mut self, listing: &Listing, said: &dyn Fn(Oid) -> Said, look: Duration) {
+        let now = now();
+        let places = |name: &String| PlaceName::parse(name);
+        let ours: Vec<(PlaceName, Oid)> = listing
+            .watched
+            .iter()
+            .filter_map(|(name, commit)| Some((places(name)?, *commit)))
+            .filter(|(place, _)| self.is_mine(place))
+            .collect();
+        let others = listing
+            .watched
+            .iter()
+            .filter(|(name, _)| places(name).is_some_and(|place| !self.is_mine(&place)))
+            .map(|(name, commit)| (name.as_str(), *commit))
+            .collect::<Vec<_>>();
+        self.others.observe(others, said, now, (self.clock)());
+        let numbers = listing.watched.keys().filter_map(places);
+        self.highest = numbers.map(|place| place.number).max().unwrap_or(0);
+        if let Some(mine) = &mut self.ours {
+            mine.see(&ours, now);
+        }
+        self.head = Some(listing.head);
+        self.look = look;
+        let (line, me) = self.live();
+        let others = line.iter().enumerate().filter(|(n, _)| *n != me);
+        let retry_delay = self.patience.retry_delay;
+        let sleeps = others.map(|(n, ticket)| {
+            let pause = load::pause(n + 1, line.len(), retry_delay);
+            (ticket.place.id.clone(), pause)
+        });
+        self.courtesy.observe(listing.head, sleeps.collect(), now);
+    }
+
+    /// Where we stand in the line, given the pool at this commit. `fits` says whether a lock is as somebody wants it.
+    ///
+    /// One that has seen a lock free for long enough is the first to get it, whoever is before it.
+    pub fn standing(
+        &self,
+        pool: &Pool,
+        commit: Oid,
+        fits: impl Fn(&Want, &LockName) -> bool,
+    ) -> Standing {
+        let (line, me) = self.line();
+        let standing = line::standing(&line, me, pool, &fits);
+        let called = self.called(&standing);
+        // What is known of another commit says nothing of what is free now.
+        if called.is_empty() || self.head != Some(commit) {
+            return standing;
+        }
+        let (measure, now) = (self.measure(), now());
+        if !self.courtesy.left(called, commit, &measure, now).is_zero() {
+            return standing;
+        }
+        let (line, me) = passed(line, me, &standing.served_before);
+        Standing {
+            served_before: Vec::new(),
+            ..line::standing(&line, me, pool, &fits)
+        }
+    }
+
+    /// Notes where we stand, given the pool at this commit.
+    pub fn note_standing(&mut self, standing: &Standing, commit: Oid) {
+        let now = now();
         self.usable = standing.usable;
-        let (tickets, _) = self.live();
+        if self.fetched.is_none_or(|(at, _)| at != commit) {
+            self.fetched = Some((commit, now));
+        }
+        self.motion.note(standing.place, now);
+        if self.head == Some(commit) {
+            let called = self.called(standing);
+            let measure = self.measure();
+            self.courtesy.note_called(called, commit, &measure, now);
+        }
         let first = match standing.turn {
-            Turn::Ours(_) => &standing.served_before[..],
-            Turn::Open | Turn::Theirs { .. } => &[],
+            Turn::Ours(_) => self.ids(&standing.served_before),
+            Turn::Open | Turn::Theirs { .. } => Vec::new(),
         };
-        let first = first.iter().filter_map(|n| tickets.get(*n));
-        self.first = First::These(first.map(|ticket| ticket.place.id.clone()).collect());
+        self.first = First::These(first.into_iter().collect());
     }
 
     /// Notes that somebody was faster than us: let those before us go first, rather than to race them again.
@@ -158,140 +257,64 @@ impl Queue {
         self.first = First::All;
     }
 
-    /// What to fetch after a look. Nothing while it is the turn of others to publish; and nothing when as many as there
-    /// are locks for us want the same before us: then there can be none for us, whatever happened on the branch.
-    pub fn interest(&self, listing: &Listing, depth: Depth) -> Interest {
-        let places: Vec<(PlaceName, Oid)> = listing
-            .watched
-            .iter()
-            .filter_map(|(name, blob)| Some((PlaceName::parse(name)?, *blob)))
-            .filter(|(place, _)| !self.is_mine(place))
-            .collect();
-        // Whoever finds others waiting will probably wait too, and then wants to know for whom.
-        let depth = if places.is_empty() {
-            depth
-        } else {
-            depth.max(Depth::RECENT)
-        };
-        let unknown = |place: &PlaceName| {
-            let known = self.others.get(&place.id);
-            known.is_none_or(|other| other.text.is_none())
-        };
-        if self.mine.is_none() {
-            let unread = places.iter().filter(|(place, _)| unknown(place));
-            return Interest::Head(
-                depth,
-                unread.map(|(_, blob)| *blob).take(MOST_READ).collect(),
-            );
+    /// Those before us who could take what is free.
+    fn called(&self, standing: &Standing) -> Vec<String> {
+        match standing.turn {
+            Turn::Theirs { .. } => self.ids(&standing.served_before),
+            Turn::Open | Turn::Ours(_) => Vec::new(),
         }
-        let blobs: HashMap<&str, Oid> = places
-            .iter()
-            .map(|(place, blob)| (place.id.as_str(), *blob))
-            .collect();
-        let tickets = places.iter().map(|(place, _)| {
-            let known = self.others.get(&place.id);
-            let dead = known.is_some_and(|other| {
-                blobs.get(place.id.as_str()) == Some(&other.blob) && other.is_dead()
-            });
-            (!dead).then(|| self.ticket(place))
-        });
-        let (line, me) = self.with_mine(tickets.flatten().collect());
-        let before = &line[..me];
-        let is_first = |ticket: &Ticket| match &self.first {
-            First::All => true,
-            First::These(these) => these.contains(&ticket.place.id),
-        };
-        if before.iter().any(is_first) {
-            return Interest::Nothing;
-        }
-        let wanted_before: usize = before
-            .iter()
-            .filter(|ticket| ticket.need == self.need && !unknown(&ticket.place))
-            .map(|ticket| count(&ticket.need))
-            .sum();
-        if wanted_before > 0 && wanted_before >= self.usable {
-            return Interest::Nothing;
-        }
-        let unread = before
-            .iter()
-            .filter(|ticket| unknown(&ticket.place))
-            .filter_map(|ticket| blobs.get(ticket.place.id.as_str()).copied());
-        Interest::Head(depth, unread.take(MOST_READ).collect())
     }
 
-    /// Takes in what a look showed.
-    pub fn observe(&mut self, listing: &Listing, store: &Store) {
-        let now = Instant::now();
-        let mut found = HashMap::new();
-        self.highest = 0;
-        let mut ours = None;
-        for (name, blob) in &listing.watched {
-            let Some(place) = PlaceName::parse(name) else {
-                continue;
-            };
-            self.highest = self.highest.max(place.number);
-            if self.is_mine(&place) {
-                ours = Some((place, *blob));
-                continue;
-            }
-            let known = self.others.remove(&place.id);
-            let (unchanged_since, text) = match known {
-                Some(known) if known.place == place && known.blob == *blob => {
-                    (known.unchanged_since, known.text)
-                }
-                Some(known) => (now, known.text),
-                None => (now, None),
-            };
-            let read = || TicketText::parse(&store.small_blob(*blob, 64 * 1024).ok()??);
-            let other = Other {
-                text: text.or_else(read),
-                blob: *blob,
-                unchanged_since,
-                place,
-            };
-            found.insert(other.place.id.clone(), other);
-        }
-        self.others = found;
-        if let Some(mine) = &mut self.mine {
-            mine.is_there = ours.is_some();
-            if let Some((place, blob)) = ours {
-                mine.place = place;
-                mine.blob = blob;
-            }
-        }
+    fn ids(&self, places: &[usize]) -> Vec<String> {
+        let (tickets, _) = self.live();
+        let there = places.iter().filter_map(|n| tickets.get(*n));
+        there.map(|ticket| ticket.place.id.clone()).collect()
     }
 
     /// What all who are there wait for, in order, and where we are among them: with our ticket, or as a newcomer.
-    pub fn line(&self) -> (Vec<Need>, usize) {
+    fn line(&self) -> (Vec<Need>, usize) {
         let (line, me) = self.live();
         (line.into_iter().map(|ticket| ticket.need).collect(), me)
     }
 
-    fn live(&self) -> (Vec<Ticket>, usize) {
-        let live = self.others.values().filter(|other| !other.is_dead());
-        self.with_mine(live.map(|other| self.ticket(&other.place)).collect())
+    /// Those others who may be there.
+    fn waiting(&self) -> impl Iterator<Item = (&str, &Sighting)> {
+        let now = now();
+        let listed = self.others.listed();
+        listed.filter(move |(_, other)| other.life(now) == Life::Alive)
     }
 
-    fn with_mine(&self, mut tickets: Vec<Ticket>) -> (Vec<Ticket>, usize) {
-        let place = match &self.mine {
-            Some(mine) => mine.place.clone(),
+    fn live(&self) -> (Vec<Ticket>, usize) {
+        // A server may have kept the old name of a ticket that got a new one.
+        let mut places: BTreeMap<&str, &PlaceName> = BTreeMap::new();
+        for (_, other) in self.waiting() {
+            let Some(place) = &other.place else { continue };
+            let known = places.entry(&place.id).or_insert(place);
+            if place.raised > known.raised {
+                *known = place;
+            }
+        }
+        self.with_mine(places.into_values().map(|place| self.ticket(place)))
+    }
+
+    fn with_mine(&self, others: impl Iterator<Item = Ticket>) -> (Vec<Ticket>, usize) {
+        let place = match &self.ours {
+            Some(mine) => mine.place().clone(),
             None => self.next_place(),
         };
         let id = place.id.clone();
-        tickets.push(Ticket {
+        let mine = Ticket {
             place,
             need: self.need.clone(),
-        });
-        let line = in_order(tickets);
+        };
+        let line = in_order(others.chain([mine]).collect());
         let me = line.iter().position(|ticket| ticket.place.id == id);
         (line, me.unwrap_or_default())
     }
 
     fn ticket(&self, place: &PlaceName) -> Ticket {
-        let text = self
-            .others
-            .get(&place.id)
-            .and_then(|other| other.text.as_ref());
+        let known = self.others.get(&place.name());
+        let text = known.and_then(Sighting::text);
         Ticket {
             place: place.clone(),
             // One that cannot be read stands in nobody's way for more than a lock.
@@ -300,9 +323,8 @@ impl Queue {
     }
 
     fn is_mine(&self, place: &PlaceName) -> bool {
-        self.mine
-            .as_ref()
-            .is_some_and(|mine| mine.place.id == place.id)
+        let mine = self.ours.as_ref();
+        mine.is_some_and(|mine| mine.place().id == place.id)
     }
 
     fn next_place(&self) -> PlaceName {
@@ -314,231 +336,32 @@ impl Queue {
         }
     }
 
-    /// The text of our ticket.
-    fn text(&self, origin: &Origin, renewed: u64) -> Vec<u8> {
-        let text = TicketText {
-            subject: String::new(),
-            url: None,
-            need: self.need.clone(),
-            since: self.since,
-            renewal: self.settings.renewal,
-        };
-        text.compose(origin, renewed).into_bytes()
-    }
-
-    /// When our ticket is to be renewed next; `None` without one.
-    pub fn renewal_due(&self) -> Option<Instant> {
-        let mine = self.mine.as_ref()?;
-        let pause = if mine.is_there {
-            self.settings.renewal
-        } else {
-            self.settings.renewal.min(UNCERTAIN)
-        };
-        Some(mine.renewed_at + pause)
-    }
-
-    /// The change that takes a ticket, puts ours back, or renews it; and the blob that it needs.
-    pub fn keep(
-        &mut self,
-        store: &Store,
-        origin: &Origin,
-    ) -> Result<(Vec<RefUpdate>, Oid), StoreError> {
-        let mut place = match &self.mine {
-            Some(mine) => mine.place.clone(),
-            None => PlaceName {
-                id: uuid::Uuid::new_v4().to_string(),
-                ..self.next_place()
-            },
-        };
-        let (renewed, old) = match &self.mine {
-            Some(mine) => (
-                mine.renewed + 1,
-                mine.is_there
-                    .then(|| (self.name(&mine.place), Some(mine.blob))),
-            ),
-            None => (0, None),
-        };
-        // As long as nobody is more urgent there is nothing to gain.
-        let overtaken = self
-            .others
-            .values()
-            .any(|other| other.place.priority > place.priority);
-        if overtaken {
-            let steps = self.arrived.elapsed().as_secs() / STEP.as_secs();
-            place.raised = u32::try_from(steps).unwrap_or(u32::MAX);
-        }
-        let blob = store.make_blob(&self.text(origin, renewed))?;
-        let name = self.name(&place);
-        let updates = match old {
-            Some((before, old)) if before == name => vec![RefUpdate {
-                name,
-                old,
-                new: Some(blob),
-            }],
-            old => {
-                let taken_away = old.map(|(name, old)| RefUpdate {
-                    name,
-                    old,
-                    new: None,
-                });
-                let made = RefUpdate {
-                    name,
-                    old: None,
-                    new: Some(blob),
-                };
-                [Some(made), taken_away].into_iter().flatten().collect()
-            }
-        };
-        self.mine = Some(Mine {
-            place,
-            blob,
-            renewed,
-            renewed_at: Instant::now(),
-            is_there: false,
-        });
-        Ok((updates, blob))
-    }
-
-    /// Takes in what became of [`Queue::keep`]'s change.
-    pub fn kept(
-        &mut self,
-        answer: Result<Option<String>, RemoteError>,
-    ) -> Result<Kept, RemoteError> {
-        match answer {
-            Ok(None) => {
-                if let Some(mine) = &mut self.mine {
-                    mine.is_there = true;
-                }
-                Ok(Kept::Done)
-            }
-            Ok(Some(reason)) if means_contention(&reason) => Ok(Kept::Uncertain),
-            Ok(Some(reason)) => {
-                self.mine = None;
-                Ok(Kept::Refused(reason))
-            }
-            Err(fault) if Fault::is_transient(&fault) => Ok(Kept::Uncertain),
-            Err(fault) => Err(fault),
-        }
-    }
-
     /// The change that takes our ticket away, as we know it; `None` without one.
     pub fn withdrawal(&self) -> Option<RefUpdate> {
-        let mine = self.mine.as_ref()?;
+        let mine = self.ours.as_ref()?;
         Some(RefUpdate {
-            name: self.name(&mine.place),
-            old: Some(mine.blob),
+            name: self.name(mine.place()),
+            old: Some(mine.at()?),
             new: None,
         })
     }
 
     /// Our ticket is gone.
     pub fn forget_ticket(&mut self) {
-        self.mine = None;
-    }
-
-    /// The changes that take away the tickets of those who vanished, when there is nobody alive before us who would do
-    /// it. Each is to be made by itself: others may be faster.
-    pub fn clearance(&self) -> Vec<RefUpdate> {
-        let tickets = self.others.values();
-        let (line, me) = self.with_mine(tickets.map(|other| self.ticket(&other.place)).collect());
-        let before = line[..me]
-            .iter()
-            .filter_map(|ticket| self.others.get(&ticket.place.id));
-        let dead: Vec<&Other> = before.take_while(|other| other.is_dead()).collect();
-        dead.into_iter()
-            .map(|other| RefUpdate {
-                name: self.name(&other.place),
-                old: Some(other.blob),
-                new: None,
-            })
-            .collect()
+        self.ours = None;
     }
 
     fn name(&self, place: &PlaceName) -> String {
         format!("{}{}", self.start, place.name())
     }
-
-    /// Has our ticket taken away, whatever state it is in.
-    ///
-    /// # Errors
-    /// [`RemoteError`].
-    pub async fn withdraw(&mut self, remote: &mut Remote) -> Result<(), RemoteError> {
-        while let Some(update) = self.withdrawal() {
-            if remote.update_refs(&[update], &[]).await?.is_none() {
-                self.mine = None;
-                return Ok(());
-            }
-            // It is not as we know it: an answer got lost, or somebody took it for one that was left behind.
-            let (listing, _) = remote.look(false, &|_| Interest::Nothing).await?;
-            self.observe(&listing, remote.store());
-            if self.mine.as_ref().is_some_and(|mine| !mine.is_there) {
-                self.mine = None;
-            }
-        }
-        Ok(())
-    }
 }
 
-impl Other {
-    fn is_dead(&self) -> bool {
-        let renewal = self
-            .text
-            .as_ref()
-            .map_or(USUAL_RENEWAL, |text| text.renewal);
-        self.unchanged_since.elapsed() >= renewal * LIVES
-    }
+/// The moment, as the line has moments. It follows tokio's clock, which a test can wind on.
+fn now() -> Moment {
+    Instant::now().into_std()
 }
 
-fn count(need: &Need) -> usize {
-    match need {
-        Need::Any(want) => want.count.get(),
-        Need::Lock(_) => 1,
-    }
-}
-
-/// What the names of the tickets of all pools on a branch start with; behind it come the pool, as [`component`] has it, a
-/// slash and the place.
-pub(crate) fn refs_of_branch(branch: &str) -> String {
-    format!("{REFS}/{}/", component(branch))
-}
-
-/// A text as one part of a ref's name: Git forbids some characters there, and file systems long names.
-pub(crate) fn component(text: &str) -> String {
-    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
-    const LONGEST: usize = 200;
-    let encoded = utf8_percent_encode(text, KEPT).to_string();
-    if encoded.len() <= LONGEST {
-        return encoded;
-    }
-    let hash = git::object::Content::new(text.as_bytes().to_vec()).id();
-    format!("{}-{hash}", &encoded[..100])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_name_of_a_branch_or_pool_is_one_part_of_a_valid_ref() {
-        let long = "ü/".repeat(100);
-        let names = [
-            "main",
-            "team-a/aws",
-            "a b~^:?*[\\x..y.lock",
-            "@{",
-            ".",
-            &long,
-            &format!("{long}x"),
-        ];
-        let parts: Vec<String> = names.iter().map(|name| component(name)).collect();
-
-        for part in &parts {
-            let name = format!("{REFS}/{part}/x");
-            assert!(git::object::is_ref(&name), "{name}");
-            assert_eq!(name.matches('/').count(), 3);
-            assert!(part.len() <= 200);
-        }
-        let different: std::collections::HashSet<&String> = parts.iter().collect();
-        assert_eq!(different.len(), parts.len());
-    }
+fn seconds_since_1970() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::time::Instant;
 
 use super::news::{Holder, News};
@@ -17,10 +16,6 @@ use terminal::Paint;
 
 /// How many pauses the claim of a lock that does not exist waits for it to be added.
 const PATIENCE_FOR_MISSING: u32 = 3;
-
-/// The pause between two looks for each place in line: the first looks every second or so, those behind it as much more
-/// seldom as it takes longer until it is their turn.
-const PAUSE_PER_PLACE: Duration = Duration::from_secs(1);
 
 /// What one who waits keeps in mind.
 pub(super) struct Waiting {
@@ -62,6 +57,10 @@ impl Attempt<'_> {
             && waited >= patience
         {
             self.remote.forget_push().await;
+            // A lock is free, for somebody who may not be there.
+            if let Some(pause) = queue.as_mut().and_then(Queue::one_more_look) {
+                return self.rest(pause, queue).await;
+            }
             let holders = self.holders(wait.held(), snapshot.depth).await;
             return Err(AttemptError::TimedOut {
                 after: patience,
@@ -125,21 +124,16 @@ impl Attempt<'_> {
     }
 
     /// Pauses until it is time to look again: the sooner the nearer our place in line is to the first, at the latest
-    /// after `retry_delay`, or when what is `left` of our patience is over.
+    /// when what is `left` of our patience is over.
     async fn pause(
         &mut self,
         left: Option<Duration>,
         place: Option<usize>,
         queue: &mut Option<Queue>,
     ) -> Result<(), AttemptError> {
-        let longest = self.pace.retry_delay;
-        let pause = match (place, queue.is_some()) {
-            (Some(place), true) => {
-                let place = u32::try_from(place).unwrap_or(u32::MAX);
-                let pause = PAUSE_PER_PLACE.saturating_mul(place).min(longest);
-                pause.mul_f64(rand::rng().random_range(0.75..=1.0))
-            }
-            _ => longest,
+        let pause = match queue {
+            Some(queue) => queue.pause(place),
+            None => self.pace.retry_delay,
         };
         self.rest(pause.min(left.unwrap_or(Duration::MAX)), queue)
             .await

@@ -58,7 +58,7 @@ pub struct Source {
     pub retry_delay: Duration,
     /// Whether those who wait are served in the order of their arrival.
     pub in_line: bool,
-    /// How often one who waits in line shows that it is there; within a tenth of a second and a minute.
+    /// How often one who waits in line shows that it is there; within a tenth of a second and an hour.
     pub ticket_renewal: Duration,
     /// How long a connection may take to be made; never zero.
     pub connect_timeout: Duration,
@@ -161,7 +161,7 @@ impl Source {
             ticket_renewal: source
                 .duration("ticket_renewal")?
                 .unwrap_or(DEFAULT_TICKET_RENEWAL)
-                .clamp(Duration::from_millis(100), Duration::from_secs(60)),
+                .clamp(Duration::from_millis(100), Duration::from_secs(3600)),
             connect_timeout: source
                 .duration("connect_timeout")?
                 .unwrap_or(DEFAULT_CONNECT_TIMEOUT),

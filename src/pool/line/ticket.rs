@@ -1,12 +1,15 @@
-//! A ticket as it is seen among a server's refs: its place in its name, what it stands for in its blob.
+//! A ticket as it is seen among a server's refs: its place in its name, what it stands for in its commit.
 
 use std::num::NonZeroUsize;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::{Need, PRIORITY_LIMIT};
 use crate::lock::LockName;
 use crate::message::{self, Origin};
 use crate::operation::{Condition, Want};
+use git::object::Oid;
+use git::{Identity, Note};
 
 /// What one waiter's place in the order depends on. It is the last part of the name of the ticket's ref.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,7 +66,7 @@ impl PlaceName {
     }
 }
 
-/// What the blob of a ticket says.
+/// What the commit of a ticket says. The commit's own date tells when that was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TicketText {
     /// Its first line, for people: who waits for what.
@@ -74,8 +77,28 @@ pub struct TicketText {
     pub need: Need,
     /// Since when, as its own clock has it, in seconds since 1970.
     pub since: u64,
-    /// The time after which its owner changes the blob, to show that it is there.
+    /// The time within which its owner renews it, to show that it is there.
     pub renewal: Duration,
+}
+
+/// What the commit of a ticket says with which nobody waits any more, where the server lets no ref be taken away.
+const LEFT: &str = "nobody waits here any more\n\nPool-Left: true\n";
+
+/// The commit that says of the ticket at `commit` that it is left. It is the same one whoever makes it: so those who know
+/// the ticket know it again without reading it.
+pub fn left(commit: Oid) -> Note<'static> {
+    static IDENTITY: LazyLock<Identity> = LazyLock::new(Identity::default);
+    Note {
+        after: Some(commit),
+        message: LEFT,
+        identity: &IDENTITY,
+        time: 0,
+    }
+}
+
+/// Whether the message of a ticket's commit says that it is left.
+pub fn says_left(message: &[u8]) -> bool {
+    message == LEFT.as_bytes()
 }
 
 const LOCK: &str = "Pool-Waits-For";
@@ -84,15 +107,14 @@ const MATCH: &str = "Pool-Match";
 const AMONG: &str = "Pool-Among";
 const SINCE: &str = "Pool-Since";
 const RENEWAL: &str = "Pool-Renewal";
-const TURN: &str = "Pool-Renewed";
 
 /// The renewals are within this, whatever a ticket says.
 const RENEWALS: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(100)..=Duration::from_secs(60);
+    Duration::from_millis(100)..=Duration::from_secs(86_400);
 
 impl TicketText {
-    /// Writes the text, with how often it was renewed, by which each is another one.
-    pub fn compose(&self, origin: &Origin, renewed: u64) -> String {
+    /// Writes the text.
+    pub fn compose(&self, origin: &Origin) -> String {
         let mut trailers = Vec::new();
         let waits_for = match &self.need {
             Need::Lock(lock) => {
@@ -119,7 +141,6 @@ impl TicketText {
             RENEWAL,
             humantime::format_duration(self.renewal).to_string(),
         ));
-        trailers.push((TURN, renewed.to_string()));
         message::text(origin, &format!("waiting for {waits_for}"), &trailers)
     }
 

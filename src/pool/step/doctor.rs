@@ -131,7 +131,7 @@ async fn examine(
     clock(&remote, &snapshot, findings);
     pools(&remote, &snapshot, source, settings, findings);
     rights(
-        &remote,
+        &mut remote,
         &snapshot,
         source,
         settings,

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::far::Far;
@@ -14,7 +13,8 @@ use super::{Ready, StepError, Surroundings};
 use crate::attempt::{self, Usual, component, refs_of_branch};
 use crate::concourse::Source;
 use crate::ledger::{self, Claims, Held, Older};
-use crate::line::{Need, PlaceName, Ticket, TicketText, in_order};
+use crate::line::sightings::{Life, Said, Sighting, Sightings};
+use crate::line::{Need, PlaceName, Ticket, in_order};
 use crate::lock::{Holding, LockName, PoolName};
 use crate::operation::Want;
 use crate::past;
@@ -29,9 +29,6 @@ const MOST_TICKETS: usize = 2000;
 
 /// How many commits are asked at most for how long holds take. It is a figure to go by, not a statistic.
 const RECENT_PAST: usize = 1000;
-
-/// After how many periods without a sign of life a ticket counts as left behind, as with those who wait.
-const LIVES: u32 = 3;
 
 /// Which pools are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,8 +98,7 @@ pub struct Waiter {
     pub since: Option<u64>,
     /// How urgent it is.
     pub priority: i32,
-    /// For how long it has shown no sign of life, when that is long enough for it to be taken for gone. One look can never
-    /// tell.
+    /// For how long it has shown no sign of life, when that is long enough for it to be taken for gone.
     pub silent: Option<Duration>,
 }
 
@@ -119,14 +115,8 @@ pub struct Viewer {
     temporary: PathBuf,
     /// The claims that stood at this commit.
     claims: Option<(Oid, Claims)>,
-    /// What each ticket pointed to, since when, and what it says.
-    tickets: HashMap<String, Known>,
-}
-
-struct Known {
-    blob: Oid,
-    unchanged_since: Instant,
-    text: Option<TicketText>,
+    /// The tickets of all lines, by the parts of their names after the branch.
+    tickets: Sightings,
 }
 
 impl Viewer {
@@ -154,7 +144,7 @@ impl Viewer {
             far: None,
             temporary: around.temporary.clone(),
             claims: None,
-            tickets: HashMap::new(),
+            tickets: Sightings::default(),
         })
     }
 
@@ -177,7 +167,7 @@ impl Viewer {
                 self.read(snapshot, log).await?
             }
         };
-        let overview = self.with_lines(fresh, &listing);
+        let overview = self.with_lines(fresh);
         self.seen = Some((listing, overview.clone()));
         Ok(overview)
     }
@@ -190,11 +180,13 @@ impl Viewer {
         let known_head = self.seen.as_ref().map(|(listing, _)| listing.head);
         let tickets = &self.tickets;
         let interest = |listing: &Listing| {
+            let now = Instant::now();
             let unread = listing.watched.iter().filter(|(name, _)| {
-                let known = tickets.get(*name);
-                known.is_none_or(|known| known.text.is_none())
+                let known = tickets.get(name);
+                known.is_none_or(|known| known.is_unknown() || known.is_doubtful(now))
             });
-            let unread: Vec<Oid> = unread.map(|(_, blob)| *blob).take(MOST_TICKETS).collect();
+            let unread = unread.map(|(_, commit)| *commit).take(MOST_TICKETS);
+            let unread: Vec<Oid> = unread.collect();
             if known_head == Some(listing.head) && unread.is_empty() {
                 Interest::Nothing
             } else {
@@ -344,44 +336,36 @@ impl Viewer {
 
     /// Takes in what a listing says of the tickets.
     fn note_tickets(&mut self, listing: &Listing) {
-        let now = Instant::now();
         let store = self.remote.store();
-        let mut found = HashMap::new();
-        for (name, blob) in &listing.watched {
-            let known = self.tickets.remove(name);
-            let read = || TicketText::parse(&store.small_blob(*blob, 64 * 1024).ok()??);
-            let known = match known {
-                Some(known) if known.blob == *blob => known,
-                Some(known) => Known {
-                    blob: *blob,
-                    unchanged_since: now,
-                    text: known.text,
-                },
-                None => Known {
-                    blob: *blob,
-                    unchanged_since: now,
-                    text: None,
-                },
-            };
-            let text = known.text.or_else(read);
-            found.insert(name.clone(), Known { text, ..known });
-        }
-        self.tickets = found;
+        let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let listed = listing.watched.iter();
+        self.tickets.observe(
+            listed.map(|(name, commit)| (name.as_str(), *commit)),
+            &|commit| Said::in_store(store, commit),
+            Instant::now(),
+            clock.map_or(0, |clock| clock.as_secs()),
+        );
     }
 
     /// Puts those who wait into the pools that they wait for.
-    fn with_lines(&self, mut overview: Overview, listing: &Listing) -> Overview {
+    fn with_lines(&self, mut overview: Overview) -> Overview {
+        let now = Instant::now();
         for pool in &mut overview.pools {
             let start = format!("{}/", component(pool.name.as_str()));
-            let mut known: HashMap<String, &Known> = HashMap::new();
+            let mut known: HashMap<String, &Sighting> = HashMap::new();
             let mut tickets = Vec::new();
-            for name in listing.watched.keys() {
-                let place = name.strip_prefix(&start).and_then(PlaceName::parse);
-                let (Some(place), Some(ticket)) = (place, self.tickets.get(name)) else {
+            for (name, ticket) in self.tickets.listed() {
+                let is_here = name
+                    .strip_prefix(&start)
+                    .is_some_and(|rest| !rest.contains('/'));
+                let Some(place) = ticket.place.clone().filter(|_| is_here) else {
                     continue;
                 };
+                if ticket.life(now) == Life::Left {
+                    continue;
+                }
                 known.insert(place.id.clone(), ticket);
-                let need = ticket.text.as_ref().map(|text| text.need.clone());
+                let need = ticket.text().map(|text| text.need.clone());
                 tickets.push(Ticket {
                     place,
                     need: need.unwrap_or_else(|| Need::Any(Want::default())),
@@ -389,7 +373,7 @@ impl Viewer {
             }
             let line = in_order(tickets).into_iter().filter_map(|ticket| {
                 let known = known.get(&ticket.place.id)?;
-                Some(known.waiter(&ticket.place))
+                Some(waiter(known, &ticket.place, now))
             });
             pool.line = line.collect();
         }
@@ -428,25 +412,22 @@ fn at_the_head(err: HistoryError) -> StepError {
     }
 }
 
-impl Known {
-    fn waiter(&self, place: &PlaceName) -> Waiter {
-        let text = self.text.as_ref();
-        let renewal = text.map_or(Duration::from_secs(20), |text| text.renewal);
-        let silent = self.unchanged_since.elapsed();
-        let who = text.map(|text| {
-            let subject = text.subject.as_str();
-            let who = subject.rsplit_once("waiting for ");
-            who.map_or(subject, |(who, _)| who).trim().to_owned()
-        });
-        Waiter {
-            who: who
-                .filter(|who| !who.is_empty())
-                .map_or("somebody".to_owned(), |who| terminal::one_line(&who)),
-            url: text.and_then(|text| text.url.clone()),
-            need: text.map(|text| text.need.clone()),
-            since: text.map(|text| text.since),
-            priority: place.priority,
-            silent: (silent >= renewal.saturating_mul(LIVES)).then_some(silent),
-        }
+fn waiter(ticket: &Sighting, place: &PlaceName, now: Instant) -> Waiter {
+    let text = ticket.text();
+    let who = text.map(|text| {
+        let subject = text.subject.as_str();
+        let who = subject.rsplit_once("waiting for ");
+        who.map_or(subject, |(who, _)| who).trim().to_owned()
+    });
+    let is_dead = ticket.life(now) == Life::Dead;
+    Waiter {
+        who: who
+            .filter(|who| !who.is_empty())
+            .map_or("somebody".to_owned(), |who| terminal::one_line(&who)),
+        url: text.and_then(|text| text.url.clone()),
+        need: text.map(|text| text.need.clone()),
+        since: text.map(|text| text.since),
+        priority: place.priority,
+        silent: is_dead.then(|| ticket.silence(now)),
     }
 }
