@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use support::git::run;
+use support::server::gitolite::Gitolite;
 use support::server::http::HttpServer;
 use support::step::Running;
 use support::{Answer, Step, TestRemote, wait_until};
@@ -584,6 +585,57 @@ fn where_tickets_are_taken_and_not_listed_that_is_said_once_and_none_stays() {
     remote.release_by_hand("aws", "env-1");
 
     running.finish().lock();
+}
+
+#[test]
+fn at_gitolite_there_is_a_line_as_far_as_its_rules_go() {
+    for (rules, notes, left) in [
+        (&["RW+ = ci"][..], &[][..], 0),
+        // Refs may be made and moved forward, and that is all.
+        (&["RW = ci"], &["our place in line is marked as left"], 1),
+        (&["RW main = ci"], &["takes no refs below"], 0),
+    ] {
+        let remote = TestRemote::with_pool("aws", &["env-1"]);
+        remote.claim_by_hand("aws", "env-1");
+        let server = Gitolite::start(&remote, rules);
+        let at = |name: &str| {
+            build(&remote, name)
+                .set("uri", server.uri())
+                .set("private_key", server.private_key())
+                .set("ticket_renewal", "300ms")
+        };
+        let running = at("a").start_put(json!({"acquire": true}));
+        running.wait_for_stderr("no lock is free");
+        if !rules[0].contains("main") {
+            wait_until("it has renewed its ticket", || {
+                let name = tickets(&remote).first().cloned();
+                name.is_some_and(|name| {
+                    remote
+                        .git(&["rev-list", "--count", &name])
+                        .parse::<u32>()
+                        .unwrap()
+                        > 2
+                })
+            });
+        }
+
+        remote.release_by_hand("aws", "env-1");
+
+        let answer = running.finish();
+        answer.lock();
+        for words in notes {
+            assert_eq!(answer.stderr.matches(words).count(), 1, "{}", answer.stderr);
+        }
+        assert_eq!(
+            answer.stderr.matches("note: ").count(),
+            notes.len(),
+            "{}",
+            answer.stderr
+        );
+        assert_eq!(tickets(&remote).len(), left, "{rules:?}");
+        remote.release_by_hand("aws", "env-1");
+        at("b").put(json!({"acquire": true, "try": true})).lock();
+    }
 }
 
 #[test]

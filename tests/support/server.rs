@@ -6,6 +6,7 @@ pub mod authority;
 pub mod daemon;
 pub mod faulty;
 pub mod gate;
+pub mod gitolite;
 pub mod havoc;
 pub mod http;
 pub mod prometheus;
