@@ -12,5 +12,7 @@ mod invariants;
 mod pages;
 /// Manifests and sources, read.
 mod plan;
+/// The release and the image: one static program, built in one way.
+mod release;
 /// Every file of every suite is run.
 mod suites;
