@@ -101,6 +101,13 @@ impl Remote {
         self.newest.borrow_mut().is(commit);
     }
 
+    /// Notes where the side that takes pushes has the branch.
+    pub(super) fn note_head_for_pushes(&self, head: Oid) {
+        let mut newest = self.newest.borrow_mut();
+        newest.is(head);
+        newest.settled = Some(head);
+    }
+
     /// Whether what was seen is older than what we know.
     fn is_behind(&self, seen: &Seen) -> bool {
         let complete = seen
@@ -173,9 +180,7 @@ impl Remote {
             let _ = talk.leave().await;
             let head = advertisement.get(&self.reference());
             if let Some(head) = head {
-                let mut newest = self.newest.borrow_mut();
-                newest.is(head);
-                newest.settled = Some(head);
+                self.note_head_for_pushes(head);
             }
             Ok(head)
         })

@@ -112,7 +112,12 @@ impl Remote {
             Some(Prepared::Coming(_)) | None => {}
         }
         let (talk, advertisement) = self.open(Service::ReceivePack).await?;
-        if expected.is_some() && advertisement.get(&self.reference()) != expected {
+        let head = advertisement.get(&self.reference());
+        if expected.is_some() && head != expected {
+            // So the next look waits for a view that has it, instead of going by an old one again.
+            if let Some(head) = head {
+                self.note_head_for_pushes(head);
+            }
             let _ = talk.leave().await;
             return Ok(None);
         }
