@@ -3,6 +3,7 @@
 //! All retrying, waiting and giving up is here and below, for every operation.
 
 mod abort;
+mod back;
 mod error;
 mod facts;
 mod in_line;

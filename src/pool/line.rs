@@ -160,6 +160,17 @@ pub struct Standing {
     pub usable: usize,
 }
 
+impl Standing {
+    /// The turn to go by. Who is alone takes any lock; which one the line would give does not matter.
+    pub fn turn_to_go_by(&self) -> Turn {
+        let is_alone = self.place == 1 && self.waiting == 1 && self.served_before.is_empty();
+        match is_alone {
+            true => Turn::Open,
+            false => self.turn.clone(),
+        }
+    }
+}
+
 /// Where the one at `me` of a line stands, given the pool.
 ///
 /// `fits` says whether a lock's metadata is as somebody wants it.

@@ -12,7 +12,7 @@ use crate::line::Standing;
 use crate::lock::{ClaimId, LockName, PoolName};
 use crate::metadata;
 use crate::operation::{Condition, Operation, Want};
-use crate::rules::{Decision, Facts, Pool, Since, State, Turn, decide};
+use crate::rules::{Decision, Facts, Pool, Since, State, decide};
 use git::object::Oid;
 use git::{History, HistoryError, Snapshot};
 
@@ -41,14 +41,7 @@ impl Attempt<'_> {
         }
         let standing = queue.map(|queue| queue.standing(&pool, snapshot.commit, &fits));
         if let Some(standing) = &standing {
-            // Alone we take any; which one the line would give does not matter.
-            let alone =
-                standing.place == 1 && standing.waiting == 1 && standing.served_before.is_empty();
-            facts.turn = if alone {
-                Turn::Open
-            } else {
-                standing.turn.clone()
-            };
+            facts.turn = standing.turn_to_go_by();
         }
         let draw = rand::rng().random();
         let decision = decide(&pool, operation, &facts, draw);

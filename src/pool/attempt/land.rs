@@ -144,11 +144,9 @@ impl Attempt<'_> {
             async |remote| remote.head_for_pushes().await,
         )
         .await?;
-        let head = match head {
-            Some(head) if head == ours => return Ok(Seen::Ours),
-            Some(head) if head == base => return Ok(Seen::Unmoved),
-            Some(head) => head,
-            None => return Ok(Seen::Rewound),
+        let head = match Seen::at(head, base, ours) {
+            Ok(seen) => return Ok(seen),
+            Err(head) => head,
         };
         let mut depth = Depth::RECENT;
         loop {
@@ -165,15 +163,10 @@ impl Attempt<'_> {
             .await?;
             let Some(snapshot) = snapshot else { continue };
             let history = self.remote.history(&snapshot);
-            let asked = history.has_after(base, ours).and_then(|is_there| {
-                Ok(match is_there {
-                    true => Some(Seen::Ours),
-                    false if snapshot.commit == base => None,
-                    false if history.since(base)?.is_some() => Some(Seen::MovedOn),
-                    false if history.since(head)?.is_some() => Some(Seen::Rewound),
-                    false => None,
-                })
-            });
+            let has = |commit| Ok(history.since(commit)?.is_some());
+            let asked = history
+                .has_after(base, ours)
+                .and_then(|has_ours| Seen::behind(snapshot.commit, base, head, has_ours, has));
             match asked {
                 Ok(Some(seen)) => return Ok(seen),
                 Ok(None) => {}
@@ -183,7 +176,7 @@ impl Attempt<'_> {
                     continue;
                 }
             }
-            // What gives the history is behind what takes pushes: it shows `base` still, or not even that.
+            // What gives the history is behind what takes pushes.
             pause_unless_stopped(BETWEEN_LOOKS, &self.stop).await?;
         }
     }

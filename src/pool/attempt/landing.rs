@@ -8,13 +8,14 @@
 //! After everything but a clear yes the branch is looked at, on the side of the server that takes pushes. Words decide
 //! only what no look can tell.
 
+use git::object::Oid;
 use git::refusal::{Kind, is_rule, of_ref};
 
 /// How often a push is tried again when the server could not lock the branch, though nobody moved it.
 const PATIENCE_FOR_BUSY: u32 = 8;
 
 /// What was heard of a push.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Heard {
     /// The branch is at our commit.
     Accepted,
@@ -32,7 +33,7 @@ pub(super) enum Heard {
 }
 
 /// A server's No, in its words.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct No {
     /// Its reason for the branch, one line.
     pub reason: String,
@@ -41,7 +42,7 @@ pub(super) struct No {
 }
 
 /// Where the branch is, as the side shows that takes pushes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Seen {
     /// At our commit, or past it.
     Ours,
@@ -53,8 +54,48 @@ pub(super) enum Seen {
     Rewound,
 }
 
+impl Seen {
+    /// What the head tells of `ours`, which was made on `base`, as the side shows that takes pushes.
+    ///
+    /// # Errors
+    /// The head, when its history has to be read.
+    pub fn at(head: Option<Oid>, base: Oid, ours: Oid) -> Result<Seen, Oid> {
+        match head {
+            Some(head) if head == ours => Ok(Seen::Ours),
+            Some(head) if head == base => Ok(Seen::Unmoved),
+            Some(head) => Err(head),
+            None => Ok(Seen::Rewound),
+        }
+    }
+
+    /// What the history tells that is read then. `None` when the view that gives it is behind: it shows `base` still, or
+    /// not even that. `head` is what the other side has shown, and `has` tells what is in the history.
+    ///
+    /// # Errors
+    /// Those of `has`.
+    pub fn behind<E>(
+        view: Oid,
+        base: Oid,
+        head: Oid,
+        has_ours: bool,
+        has: impl Fn(Oid) -> Result<bool, E>,
+    ) -> Result<Option<Seen>, E> {
+        Ok(if has_ours {
+            Some(Seen::Ours)
+        } else if view == base {
+            None
+        } else if has(base)? {
+            Some(Seen::MovedOn)
+        } else if has(head)? {
+            Some(Seen::Rewound)
+        } else {
+            None
+        })
+    }
+}
+
 /// What is to be done next.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Next {
     /// Push the commit.
     Push,
@@ -74,7 +115,7 @@ pub(super) enum Next {
 
 /// What became of a commit.
 #[must_use = "a lost race looks like success unless it is read"]
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Landing {
     /// It is on the branch.
     Landed,
@@ -92,8 +133,19 @@ pub(super) enum Landing {
     },
 }
 
+impl Landing {
+    /// Whether the commit is on the branch, or may get there yet.
+    pub fn may_be_there(&self) -> bool {
+        match self {
+            Landing::Landed => true,
+            Landing::Superseded { .. } => false,
+            Landing::Declined { may_land, .. } => *may_land,
+        }
+    }
+}
+
 /// One commit on its way.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Flight {
     /// Whether a push of it got no answer.
     unanswered: bool,

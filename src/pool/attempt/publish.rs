@@ -78,11 +78,7 @@ impl Attempt<'_> {
             left: None,
         };
         let may_land = match &landed {
-            Ok(Landed { landing, .. }) => match landing {
-                Landing::Landed => true,
-                Landing::Superseded { .. } => false,
-                Landing::Declined { may_land, .. } => *may_land,
-            },
+            Ok(Landed { landing, .. }) => landing.may_be_there(),
             Err(_) => sent.get(),
         };
         *pending = (may_land && is_claim).then(claim);

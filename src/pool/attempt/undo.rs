@@ -6,16 +6,17 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::abort::{self, GRACE};
+use super::back::{Back, Left, end_at_once, giving_back};
 use super::land::{Landed, Parcel};
-use super::landing::{Landing, Seen};
+use super::landing::Landing;
 use super::publish::Published;
 use super::{Attempt, AttemptError, Outcome, Pending, Queue, deeper, read_pool};
 use crate::ledger::{ClaimOfStep, Fate};
 use crate::lock::{ClaimId, LockName};
 use crate::marker::{Marked, Marker};
-use crate::message::{Verb, listed};
-use crate::operation::{Operation, Right};
-use crate::rules::{Decision, Facts, Refusal, claim_anew, decide};
+use crate::message::listed;
+use crate::operation::Operation;
+use crate::rules::{Refusal, claim_anew};
 use git::object::Oid;
 use git::{Depth, HistoryError, Snapshot, StoreError};
 use pace::{pauses, stopped_for};
@@ -79,22 +80,11 @@ impl Attempt<'_> {
             let taken = store.take_pack::<StoreError>(async |write| write(pack));
             taken.await?;
         }
-        let claim = Some(ClaimId(commit));
-        let back = match (verb, &locks[..]) {
-            (Verb::AddingClaimed, [lock]) => Operation::Remove {
-                lock: lock.clone(),
-                claim,
-            },
-            _ => Operation::Release {
-                locks,
-                right: Right::of(claim),
-                reason: None,
-            },
-        };
+        let back = giving_back(verb, &locks, ClaimId(commit));
         let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
         loop {
-            match self.whereabouts(base, commit).await? {
-                Seen::Ours => {
+            match Back::given(self.whereabouts(base, commit).await?) {
+                Back::Release => {
                     return match Box::pin(self.carry_out(&back, &mut None, &mut None)).await {
                         Ok(outcome) => Ok(Some(outcome.commit)),
                         // Somebody else was faster, and the lock may be in other hands now: it is not our claim.
@@ -102,12 +92,9 @@ impl Attempt<'_> {
                         Err(err) => Err(err),
                     };
                 }
-                // The branch is not where our push expects it, and never will be again.
-                Seen::MovedOn | Seen::Rewound => return Ok(None),
-                Seen::Unmoved => {}
+                Back::Over => return Ok(None),
+                Back::PushWithEnd => {}
             }
-            // Our push may still be on its way. It cannot land any more once the branch has left `base`: so the claim is
-            // pushed together with its end, in one step.
             let here = Snapshot {
                 commit,
                 depth: Depth::HEAD,
@@ -116,16 +103,7 @@ impl Attempt<'_> {
                 HistoryError::Store(err) => err,
                 HistoryError::Truncated => StoreError::Hole(commit),
             })?;
-            let stand = back.claim_to_prove().map(|(locks, _)| {
-                let stands = |lock: &LockName| (lock.clone(), Fate::Stands { last_sign: commit });
-                locks.iter().map(stands).collect()
-            });
-            let facts = Facts {
-                fates: stand,
-                ..Facts::default()
-            };
-            let decision = pool.map(|pool| decide(&pool, &back, &facts, 0));
-            let Some(Decision::Change(change)) = decision else {
+            let Some(change) = pool.and_then(|pool| end_at_once(&pool, &back)) else {
                 return Ok(None);
             };
             let (end, more) = self.make_commit(commit, &change)?;
@@ -171,15 +149,15 @@ impl Attempt<'_> {
             };
             // From here on it is ours to give back, even if we are told to stop before we know what became of it: no
             // run after this one would.
-            let is_ours = !marked.ending && adopted.is_none();
+            let is_ours = Left::may_be_adopted(marked.ending, adopted.is_some());
             let mut left_marker = Some(marker);
             if is_ours {
                 *pending = Some(claim.clone());
                 self.marker = left_marker.take();
             }
             let standing = self.standing(&marked).await?;
-            // All that was asked for, or nothing: what is left of a claim is told to nobody.
-            if is_ours && standing.len() == marked.locks.len() {
+            let becomes = Left::given(is_ours, &marked.locks, &standing);
+            if becomes == Left::Adopt {
                 let Marked { locks, commit, .. } = marked;
                 terminal::say(
                     self.log,
@@ -196,7 +174,7 @@ impl Attempt<'_> {
                 left_marker = self.marker.take();
             }
             let Some(marker) = left_marker else { continue };
-            if !standing.is_empty() {
+            if becomes == Left::GiveBack {
                 marker.note_end();
                 let names = listed(&standing);
                 let left = Pending {
