@@ -72,6 +72,14 @@ pub enum NetError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The server sends more than it may.
+    #[error("`{remote}` sends more than {most} bytes")]
+    TooLong {
+        /// Who.
+        remote: String,
+        /// How much it may send.
+        most: usize,
+    },
     /// The settings for a transport do not hold together.
     #[error("{0}")]
     Setting(String),
@@ -85,7 +93,10 @@ impl Fault for NetError {
             | NetError::Silent { .. }
             | NetError::Failed { .. }
             | NetError::Busy { .. } => true,
-            NetError::Proxy { .. } | NetError::Certificate { .. } | NetError::Setting(_) => false,
+            NetError::Proxy { .. }
+            | NetError::Certificate { .. }
+            | NetError::TooLong { .. }
+            | NetError::Setting(_) => false,
         }
     }
 

@@ -66,10 +66,43 @@ impl Client {
         url: &Url,
         remote: &str,
     ) -> Result<Response, NetError> {
-        let err = match request.send().await {
-            Ok(response) => return Ok(response),
-            Err(err) => err,
-        };
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(err) => Err(self.failed(err, url, remote).await),
+        }
+    }
+
+    /// Reads the body of an answer from `url`, of which `most` bytes are allowed.
+    ///
+    /// # Errors
+    /// [`NetError`]; [`NetError::TooLong`] as soon as there are more bytes.
+    pub async fn body(
+        &self,
+        mut response: Response,
+        url: &Url,
+        remote: &str,
+        most: usize,
+    ) -> Result<Vec<u8>, NetError> {
+        let mut body = Vec::new();
+        loop {
+            match response.chunk().await {
+                Ok(Some(piece)) if body.len() + piece.len() <= most => {
+                    body.extend_from_slice(&piece);
+                }
+                Ok(Some(_)) => {
+                    return Err(NetError::TooLong {
+                        remote: remote.to_owned(),
+                        most,
+                    });
+                }
+                Ok(None) => return Ok(body),
+                Err(err) => return Err(self.failed(err, url, remote).await),
+            }
+        }
+    }
+
+    /// What an error of the library means.
+    async fn failed(&self, err: Error, url: &Url, remote: &str) -> NetError {
         let Route { limits, proxy, .. } = &self.route;
         let reached = match proxy {
             Some(proxy) => format!("{remote} through the proxy {}:{}", proxy.host, proxy.port),
@@ -81,10 +114,10 @@ impl Client {
             } else {
                 limits.silence
             };
-            return Err(NetError::Silent {
+            return NetError::Silent {
                 remote: reached,
                 after,
-            });
+            };
         }
         // The URL is in the message already, and without what we have taken out of it.
         let err = err.without_url();
@@ -95,18 +128,20 @@ impl Client {
             // The client does not say what the proxy answered. Ask it once more, and look.
             let host = url.host_str().unwrap_or_default();
             let port = url.port_or_known_default().unwrap_or(443);
-            connect(&reached, host, port, Some(proxy), *limits).await?;
+            if let Err(err) = connect(&reached, host, port, Some(proxy), *limits).await {
+                return err;
+            }
         }
         if told.contains("certificate") {
-            return Err(NetError::Certificate {
+            return NetError::Certificate {
                 remote: remote.to_owned(),
                 source: err.into(),
-            });
+            };
         }
-        Err(NetError::Unreachable {
+        NetError::Unreachable {
             remote: reached,
             source: err.into(),
-        })
+        }
     }
 
     /// The library's client for URLs of this scheme.

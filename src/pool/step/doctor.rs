@@ -269,7 +269,9 @@ fn advice(err: &RemoteError) -> (&'static str, &'static str) {
             "check host and port, the network, and whether the server is up",
         ),
         RemoteError::Refused { .. } => ("server", "ask whoever runs it"),
-        RemoteError::Protocol { .. } => ("server", "check `uri`: is that a Git server?"),
+        RemoteError::Protocol { .. } | RemoteError::Net(NetError::TooLong { .. }) => {
+            ("server", "check `uri`: is that a Git server?")
+        }
     }
 }
 
