@@ -298,6 +298,10 @@ pub struct ReapArgs {
     /// Who you are there
     #[arg(long, value_name = "USER", requires = "concourse_url")]
     pub concourse_username: Option<String>,
+    /// The GitLab that knows what has become of the jobs that made claims; with POOL_GITLAB_TOKEN or POOL_GITLAB_JOB_TOKEN
+    /// in the environment
+    #[arg(long, value_name = "URL")]
+    pub gitlab_url: Option<String>,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -79,7 +79,7 @@ pub fn is_not_now(err: &Error) -> bool {
 
 /// Puts together what a command works with. With `soon` it is one whose answer somebody waits for, and that can as well be
 /// asked again: it does not bear with faults for minutes, if nothing else is set.
-fn context(place: &PlaceArgs, soon: bool) -> Result<Context> {
+pub fn context(place: &PlaceArgs, soon: bool) -> Result<Context> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let origin = holder::origin(place.holder.as_deref(), &env);
     let fault_timeout = soon.then_some("20s");

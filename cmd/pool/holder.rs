@@ -1,6 +1,6 @@
 //! Who we are, as others see it in commits and in the line.
 
-use pool::maker::Maker;
+use pool::maker::{Maker, job};
 use pool::message::{self, Origin, Verb};
 
 /// Who acts: what was `given`, else what the environment says of a CI's build, else user and machine.
@@ -14,7 +14,18 @@ pub fn origin(given: Option<&str>, env: &impl Fn(&str) -> Option<String>) -> Ori
             (format!("{user}@{}", machine()), None)
         });
     let given = given.filter(|given| !given.trim().is_empty());
-    made_plain(given.unwrap_or(who), url)
+    let mut origin = made_plain(given.unwrap_or(who), url);
+    origin.build_id = numbers(env);
+    origin
+}
+
+/// The numbers of a job of GitLab, by which it can be asked about.
+fn numbers(env: &Env<'_>) -> Option<String> {
+    job::numbers(
+        &env("CI_PROJECT_ID")?,
+        &env("CI_PIPELINE_ID")?,
+        &env("CI_JOB_ID")?,
+    )
 }
 
 type Env<'a> = dyn Fn(&str) -> Option<String> + 'a;

@@ -15,7 +15,7 @@ mod source;
 
 pub use build::Build;
 pub use params::{Folder, LOCKS, Params};
-pub use reap::{Login, Reap, Server};
+pub use reap::{GitlabServer, Login, Reap, Server};
 pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
 
 use std::io::{self, Read, Write};

@@ -24,6 +24,8 @@
 //!   |
 //! step                 one function for each step of Concourse and each command; what is kept between checks
 //!   |
+//! evidence             who can say whether the maker of a claim is alive: Concourse, GitLab
+//!   |
 //! attempt              the loop: read, decide, publish, wait, undo
 //! concourse            the resource protocol: requests, answers, the build's environment; a client for the API
 //!   |
@@ -34,7 +36,7 @@
 //!   |
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! past                 who held what, from when to when: all pools of a branch in one walk back
-//! maker                who made a claim, as its commit tells, and what a Concourse can say of such a build
+//! maker                who made a claim, as its commit tells, and what a CI system can say of such a build
 //! marker               what a run leaves on disk for a run after it, in case it is killed
 //! metadata             what a lock's metadata says, where it is JSON or YAML
 //! metrics              what is measured, in which group, and how it is pushed
@@ -44,7 +46,7 @@
 //! lock                 values: names of locks and pools, claims
 //! ```
 //!
-//! Below this crate: `git` (a branch as a compare-and-swap register), `net` (HTTP, TLS, proxies, secrets), `terminal`
+//! Below this crate: `git` (a branch as a compare-and-swap register), `gitlab` (GitLab's API), `net` (HTTP, TLS, proxies, secrets), `terminal`
 //! (what people read), `pace` (pauses and limits). Above it: the programs in `cmd`.
 //!
 //! # Invariants
@@ -119,6 +121,7 @@
 
 pub mod attempt;
 pub mod concourse;
+pub mod evidence;
 pub mod ledger;
 pub mod line;
 pub mod lock;

@@ -1,8 +1,10 @@
-//! Who made a claim, as its commit tells, and what a Concourse can say of such a build.
+//! Who made a claim, as its commit tells, and what a CI system can say of such a build or job.
 //!
-//! Values only: asking is [`concourse`](crate::concourse)'s business, and what follows from the answer is
+//! Values only: asking is [`evidence`](crate::evidence)'s business, and what follows from the answer is
 //! [`reap`](crate::reap)'s. A message may come from anyone, so that nothing here is believed further than one may ask
 //! with it: two lines of a message that name different builds name none.
+
+pub mod job;
 
 use std::fmt;
 use std::time::SystemTime;
@@ -11,6 +13,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use crate::message::{self, BuildRef};
+use job::Job;
 use terminal::one_line;
 
 /// What a line of the body starts with that gives the build's page.
@@ -21,6 +24,8 @@ const BUILD_URL: &str = "Build URL:";
 pub enum Maker {
     /// A build of a Concourse.
     Build(Build),
+    /// A job of a GitLab.
+    Job(Job),
     /// Somebody else, or it cannot be told which build; says why.
     Unknown(String),
 }
@@ -118,7 +123,11 @@ impl Maker {
             .map(|subject| (subject.build, subject.one_off))
             .unwrap_or_default();
         match (job, one_off, page.as_ref().map(|page| &page.build)) {
-            (None, None, None) => Maker::Unknown("its commit names no build".to_owned()),
+            (None, None, None) => match link(message).and_then(|link| Job::read(message, &link)) {
+                Some(Ok(job)) => Maker::Job(job),
+                Some(Err(why)) => Maker::Unknown(why.to_owned()),
+                None => Maker::Unknown("its commit names no build".to_owned()),
+            },
             (Some(job), _, None) => named(job),
             (Some(job), _, Some(Page::Job(build))) if folded(&job) == folded(build) => {
                 // Here the names are apart, whatever is in them.
@@ -156,19 +165,20 @@ impl fmt::Display for Build {
     }
 }
 
-/// What Concourse says of the build that made a claim.
+/// What a CI system says of the build or job that made a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// It has the build.
+    /// It has the build or job.
     Found {
         /// What has become of it.
         status: Status,
         /// When it began, if it has.
         began: Option<SystemTime>,
-        /// When it ended, if it has and is known by its names alone: another build may have had them before.
+        /// When it ended, if that is known and tells whether it is the one that made the claim: of a build that is known by
+        /// its names alone, and of a job of GitLab.
         ended: Option<SystemTime>,
     },
-    /// It has no such build.
+    /// It has no such build or job.
     Missing {
         /// The builds of the team that run and have its number: one of them may be it, under a new name.
         running: Vec<Running>,
@@ -190,7 +200,31 @@ pub enum Status {
     Ended(&'static str),
 }
 
+/// The statuses of GitLab's jobs that are going on, and of those that are over.
+///
+/// Source: GitLab, `app/models/concerns/ci/has_status.rb`.
+const GITLAB_ALIVE: [&str; 9] = [
+    "created",
+    "waiting_for_resource",
+    "waiting_for_callback",
+    "preparing",
+    "pending",
+    "running",
+    "canceling",
+    "manual",
+    "scheduled",
+];
+const GITLAB_ENDED: [&str; 4] = ["success", "failed", "canceled", "skipped"];
+
 impl Status {
+    /// The status of a job that GitLab calls by this word; `None` when we know of none.
+    pub fn of_gitlab(word: &str) -> Option<Status> {
+        let alive = GITLAB_ALIVE.iter().find(|known| **known == word);
+        let ended = GITLAB_ENDED.iter().find(|known| **known == word);
+        let alive = alive.map(|known| Status::Alive(known));
+        alive.or_else(|| ended.map(|known| Status::Ended(known)))
+    }
+
     /// The status that Concourse calls by this word; `None` when we know of none.
     ///
     /// Source: Concourse, `atc.BuildStatus`.
@@ -238,11 +272,16 @@ enum Page {
 
 /// The link in the first line of the body that gives one, if it leads to a build's page.
 fn page(message: &[u8]) -> Option<Link> {
+    read_link(&link(message)?)
+}
+
+/// The link in the first line of the body that gives one.
+fn link(message: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(message);
     let mut lines = text.lines().skip_while(|line| line.trim().is_empty());
     lines.next()?;
     let link = lines.find_map(|line| line.strip_prefix(BUILD_URL))?;
-    read_link(link.trim())
+    Some(link.trim().to_owned())
 }
 
 /// Takes the URL of a build's page apart: `HOME/teams/T/pipelines/P/jobs/J/builds/N?vars.x=1` or `HOME/builds/ID`.

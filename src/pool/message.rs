@@ -25,7 +25,7 @@ pub const CLAIM: &str = "Pool-Claim";
 /// and the name that the step gave itself.
 pub const STEP: &str = "Pool-Step";
 /// The trailer of a claim with the id of the build that made it, by which its Concourse has it whatever becomes of its
-/// names. A one-off build has it in the subject.
+/// names. A one-off build has it in the subject. Of a job of GitLab the numbers of its project, its pipeline and its own.
 pub const BUILD: &str = "Pool-Build";
 /// The trailer with the end of a claim's lease, as RFC 3339 has a time in UTC.
 pub const LEASE: &str = "Pool-Lease";
@@ -49,7 +49,7 @@ pub struct Origin {
     pub prefix: String,
     /// The build's page.
     pub url: Option<String>,
-    /// The id of the build of a job.
+    /// The id of the build of a job; see [`BUILD`].
     pub build_id: Option<String>,
     /// The instance vars of the build's pipeline, as JSON.
     pub instance_vars: Option<String>,

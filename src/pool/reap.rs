@@ -5,10 +5,12 @@
 //!
 //! 1. Its build is alive: it is kept, whatever its lease and its age are.
 //! 2. Its build has ended: it is freed.
-//! 3. Its build ought to be known to a Concourse that cannot be heard (down, in trouble, does not let us in): it is
+//! 3. Its build ought to be known to a CI system that cannot be heard (down, in trouble, does not let us in): it is
 //!    kept, for the build may well be alive. Another run will know.
-//! 4. There is nobody to ask (no build, another Concourse, none in the settings), or the answer settles nothing: its
+//! 4. There is nobody to ask (no build, another CI system, none in the settings), or the answer settles nothing: its
 //!    lease decides, over or not; without one its age, if `stale_after` is set; else it is kept.
+//!
+//! What is said of a build holds for a job of GitLab as well. Its number is never used again, and it has no other name.
 //!
 //! **A build that is not found** may be gone with its pipeline, and may as well live on in a pipeline or job that was
 //! renamed, or in one that was taken out of the configuration while it ran: Concourse answers "not found" to all of
@@ -27,7 +29,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::maker::{Build, Heard, Maker, Running, Status};
+use crate::maker::{Heard, Maker, Running, Status};
 use terminal::one_line;
 
 /// By how much the clock of a claim's maker may differ from that of its Concourse before they are taken to speak of
@@ -46,7 +48,7 @@ pub struct Claim<'a> {
     pub lease_end: Option<SystemTime>,
     /// Who made it.
     pub maker: &'a Maker,
-    /// What Concourse says of that build; [`Heard::Unknown`] where the maker is none.
+    /// What its CI system says of it; [`Heard::Unknown`] where the maker is none.
     pub heard: &'a Heard,
 }
 
@@ -79,8 +81,9 @@ impl Verdict {
 
 /// Decides about one claim.
 pub fn judge(claim: &Claim<'_>, rules: &Rules) -> Verdict {
-    let build = match claim.maker {
-        Maker::Build(build) => build,
+    let (build, system) = match claim.maker {
+        Maker::Build(build) => (build.to_string(), "Concourse"),
+        Maker::Job(job) => (job.to_string(), "GitLab"),
         Maker::Unknown(why) => return by_time(claim, rules, &one_line(why)),
     };
     match claim.heard {
@@ -105,9 +108,11 @@ pub fn judge(claim: &Claim<'_>, rules: &Rules) -> Verdict {
             }
             Verdict::Free(format!("`{build}` has ended ({status})"))
         }
-        Heard::Missing { running, complete } => missing(claim, rules, build, running, *complete),
+        Heard::Missing { running, complete } => {
+            missing(claim, rules, (&build, system), running, *complete)
+        }
         Heard::Unheard(why) => Verdict::Keep(format!(
-            "`{build}` may be alive, which Concourse cannot tell now: {}",
+            "`{build}` may be alive, which {system} cannot tell now: {}",
             one_line(why)
         )),
         Heard::Unknown(why) => {
@@ -120,11 +125,11 @@ pub fn judge(claim: &Claim<'_>, rules: &Rules) -> Verdict {
     }
 }
 
-/// A build that Concourse does not have under the name or id that it had.
+/// A build that its CI system does not have under the name or id that it had.
 fn missing(
     claim: &Claim<'_>,
     rules: &Rules,
-    build: &Build,
+    (build, system): (&str, &str),
     running: &[Running],
     complete: bool,
 ) -> Verdict {
@@ -150,10 +155,10 @@ fn missing(
     }
     if complete {
         return Verdict::Free(format!(
-            "`{build}` is gone: Concourse has it no more, under whatever name"
+            "`{build}` is gone: {system} has it no more, under whatever name"
         ));
     }
-    let doubt = format!("Concourse has no `{build}`, which may have another name now");
+    let doubt = format!("{system} has no `{build}`, which may have another name now");
     by_time(claim, rules, &doubt)
 }
 

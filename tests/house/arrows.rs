@@ -19,13 +19,14 @@ const FLOORS: [&[&str]; 7] = [
 const ACROSS: [(&str, &str); 2] = [("guard", "pool"), ("pipelines", "pool")];
 
 /// The modules of `pool`, likewise.
-const FLOORS_OF_POOL: [&[&str]; 8] = [
+const FLOORS_OF_POOL: [&[&str]; 9] = [
     &["lock"],
     &["message", "operation"],
     &["ledger", "maker", "marker", "metadata", "metrics", "past"],
     &["reap", "rules"],
     &["line"],
     &["attempt", "concourse"],
+    &["evidence"],
     &["step"],
     &["show"],
 ];

@@ -74,6 +74,11 @@ fn git_knows_nothing_of_locks() {
 }
 
 #[test]
+fn gitlab_knows_nothing_of_those_who_ask() {
+    assert_absent("src/gitlab", &["guard::", "pool::", "LockName", "Method::POST"]);
+}
+
+#[test]
 fn only_child_starts_processes() {
     for name in crates() {
         if name != "child" {

@@ -49,7 +49,7 @@ fn made() -> SystemTime {
 async fn ask(client: &mut Atc, message: &str) -> Heard {
     match Maker::read(message.as_bytes()) {
         Maker::Build(build) => client.ask(&build, made()).await,
-        Maker::Unknown(why) => panic!("{message}: {why}"),
+        other => panic!("{message}: {other:?}"),
     }
 }
 

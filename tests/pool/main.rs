@@ -25,6 +25,8 @@ mod faults;
 mod fuzz;
 /// The get step.
 mod get;
+/// What GitLab says of the job that made a claim.
+mod gitlab;
 /// Long histories: no more of them is fetched than a question needs.
 mod history;
 /// Which SSH servers are trusted.

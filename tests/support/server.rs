@@ -7,6 +7,7 @@ pub mod daemon;
 pub mod faulty;
 pub mod gate;
 pub mod gitolite;
+pub mod gitlab;
 pub mod havoc;
 pub mod http;
 pub mod prometheus;

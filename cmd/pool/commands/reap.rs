@@ -4,8 +4,9 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use gitlab::Token;
 use net::Secret;
-use pool::concourse::{Login, Reap, Server};
+use pool::concourse::{GitlabServer, Login, Reap, Server};
 use pool::step;
 
 use super::Context;
@@ -17,6 +18,7 @@ pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
     let settings = Reap {
         stale_after: args.stale_after,
         concourse: server(args)?,
+        gitlab: gitlab_server(args)?,
         dry_run: args.dry_run,
     };
     let stop = child::stop_on_signals().context("cannot listen for signals")?;
@@ -35,12 +37,35 @@ pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
     })
 }
 
+fn env(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The GitLab that can be asked.
+fn gitlab_server(args: &ReapArgs) -> Result<Option<GitlabServer>> {
+    let Some(url) = &args.gitlab_url else {
+        return Ok(None);
+    };
+    let token = match (env("POOL_GITLAB_TOKEN"), env("POOL_GITLAB_JOB_TOKEN")) {
+        (Some(token), None) => Token::private(&token).context("POOL_GITLAB_TOKEN is no token")?,
+        (None, Some(token)) => Token::job(&token).context("POOL_GITLAB_JOB_TOKEN is no token")?,
+        (Some(_), Some(_)) => {
+            bail!("both POOL_GITLAB_TOKEN and POOL_GITLAB_JOB_TOKEN are set; one is enough")
+        }
+        (None, None) => bail!(
+            "--gitlab-url needs POOL_GITLAB_TOKEN or POOL_GITLAB_JOB_TOKEN in the environment"
+        ),
+    };
+    let server = GitlabServer::at(url, token);
+    let server = server.context("--gitlab-url must be an http or https URL without credentials")?;
+    Ok(Some(server))
+}
+
 /// The Concourse that can be asked.
 fn server(args: &ReapArgs) -> Result<Option<Server>> {
     let Some(url) = &args.concourse_url else {
         return Ok(None);
     };
-    let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let url = Server::parse_url(url)
         .context("--concourse-url must be an http or https URL without credentials")?;
     let login = match (

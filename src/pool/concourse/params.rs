@@ -56,7 +56,7 @@ pub enum Params {
     /// `check_unclaimed: FOLDER`.
     CheckUnclaimed(Folder),
     /// `reap: {...}`.
-    Reap(Reap),
+    Reap(Box<Reap>),
 }
 
 /// A folder among the inputs of a put step: a relative path that does not lead out of them.
@@ -97,7 +97,7 @@ impl Params {
             "update" => Ok(Params::Update(folder()?)),
             "check" => Ok(Params::Check(folder()?)),
             "check_unclaimed" => Ok(Params::CheckUnclaimed(folder()?)),
-            "reap" => Ok(Params::Reap(Reap::read(params)?)),
+            "reap" => Ok(Params::Reap(Box::new(Reap::read(params)?))),
             _ => Err(RequestError::NoOperation),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gitlab::{ApiUrl, Token};
 use url::Url;
 
 use super::keys::Keys;
@@ -16,8 +17,21 @@ pub struct Reap {
     pub stale_after: Option<Duration>,
     /// The Concourse that knows what has become of the builds that made claims.
     pub concourse: Option<Server>,
+    /// The GitLab that knows what has become of the jobs that made claims.
+    pub gitlab: Option<GitlabServer>,
     /// Whether to say what would be done, and do nothing.
     pub dry_run: bool,
+}
+
+/// A GitLab, and who we are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitlabServer {
+    /// Where its API is.
+    pub api: ApiUrl,
+    /// Where its pages are.
+    pub home: Url,
+    /// Who we are.
+    pub token: Token,
 }
 
 /// A Concourse, and who we are there.
@@ -50,7 +64,28 @@ impl Reap {
         Ok(Reap {
             stale_after: reap.duration("stale_after")?,
             concourse: server(&reap)?,
+            gitlab: gitlab_server(&reap)?,
             dry_run: reap.flag("dry_run")?,
+        })
+    }
+}
+
+impl GitlabServer {
+    /// A GitLab, by the URL of its pages or of its API; `None` when it is none, or has more in it than a place.
+    pub fn at(url: &str, token: Token) -> Option<GitlabServer> {
+        let given = ApiUrl::parse(url).ok()?;
+        let path = given.url().path().trim_end_matches('/').to_owned();
+        let Some(root) = path.strip_suffix("/api/v4") else {
+            let api = ApiUrl::of_home(url).ok()?;
+            let home = given.url().clone();
+            return Some(GitlabServer { api, home, token });
+        };
+        let mut home = given.url().clone();
+        home.set_path(root);
+        Some(GitlabServer {
+            api: given,
+            home,
+            token,
         })
     }
 }
@@ -79,6 +114,41 @@ impl Login {
         let sendable = !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_graphic());
         sendable.then(|| Login::Token(Secret::new(bare.to_owned())))
     }
+}
+
+fn gitlab_server(reap: &Keys<'_>) -> Result<Option<GitlabServer>, RequestError> {
+    if reap.set("gitlab").is_none() {
+        return Ok(None);
+    }
+    let keys = reap.object("gitlab")?;
+    let (url, token) = (keys.text("url")?, keys.text("token")?);
+    let job_token = keys.text("job_token")?;
+    let mut missing = Vec::new();
+    if url.is_none() {
+        missing.push("params.reap.gitlab.url".to_owned());
+    }
+    let (key, token) = match (token, job_token) {
+        (Some(token), None) => ("token", Token::private(token)),
+        (None, Some(token)) => ("job_token", Token::job(token)),
+        (None, None) => {
+            missing.push("params.reap.gitlab.token, or job_token".to_owned());
+            return Err(RequestError::Missing(missing));
+        }
+        (Some(_), Some(_)) => {
+            return Err(keys.wrong("token", "given alone, or else job_token", "both"));
+        }
+    };
+    if !missing.is_empty() {
+        return Err(RequestError::Missing(missing));
+    }
+    let token = token.map_err(|_| keys.wrong(key, "a token on one line", "something else"))?;
+    let server = GitlabServer::at(url.unwrap_or_default(), token);
+    let server = server.ok_or_else(|| {
+        let expected =
+            "the http or https URL of a GitLab, without user, password, query and fragment";
+        keys.wrong("url", expected, "something else")
+    })?;
+    Ok(Some(server))
 }
 
 fn server(reap: &Keys<'_>) -> Result<Option<Server>, RequestError> {
@@ -163,6 +233,7 @@ mod tests {
         let least = Reap {
             stale_after: None,
             concourse: None,
+            gitlab: None,
             dry_run: false,
         };
 
@@ -180,6 +251,7 @@ mod tests {
         let reap = json!({
             "stale_after": "24h",
             "concourse": {"url": "https://ci.example.com/", "username": "reaper", "password": "s3cret"},
+            "gitlab": {"url": "https://gitlab.example.com", "token": "abc"},
             "dry_run": true,
         });
 
@@ -194,6 +266,10 @@ mod tests {
                         password: Secret::new("s3cret".into())
                     },
                 }),
+                gitlab: GitlabServer::at(
+                    "https://gitlab.example.com",
+                    Token::private("abc").unwrap()
+                ),
                 dry_run: true,
             }
         );
@@ -288,6 +364,52 @@ mod tests {
             );
             assert!(!found.contains(marker), "{found}");
         }
+    }
+
+    #[test]
+    fn a_gitlab_is_given_by_its_pages_or_its_api_and_one_token() {
+        let given = |gitlab: Value| read(json!({ "gitlab": gitlab }));
+        for (url, home, api) in [
+            ("https://h", "https://h/", "https://h/api/v4"),
+            ("https://h/git/", "https://h/git/", "https://h/git/api/v4"),
+            (
+                "https://h/git/api/v4/",
+                "https://h/git",
+                "https://h/git/api/v4/",
+            ),
+        ] {
+            let server = given(json!({"url": url, "job_token": "t"}))
+                .unwrap()
+                .gitlab
+                .unwrap();
+            assert_eq!(server.home.as_str(), home);
+            assert_eq!(server.api.url().as_str(), api);
+            assert_eq!(server.token, Token::job("t").unwrap());
+        }
+        let at = "invalid payload (missing params.reap.gitlab";
+        for (gitlab, expected) in [
+            (json!({}), format!("{at}.url)\n{at}.token, or job_token)")),
+            (json!({"token": "MARKER"}), format!("{at}.url)")),
+            (
+                json!({"url": "https://h", "token": "MARKER", "job_token": "MARKER"}),
+                "`params.reap.gitlab.token` must be given alone, or else job_token, found both".to_owned(),
+            ),
+            (
+                json!({"url": "https://h", "job_token": "MARKER MARKER"}),
+                "`params.reap.gitlab.job_token` must be a token on one line, found something else".to_owned(),
+            ),
+            (
+                json!({"url": "https://u:MARKER@h", "token": "x"}),
+                "`params.reap.gitlab.url` must be the http or https URL of a GitLab, without user, password, query and fragment, found something else".to_owned(),
+            ),
+        ] {
+            assert_eq!(given(gitlab).unwrap_err().to_string(), expected);
+        }
+        let shown = format!(
+            "{:?}",
+            given(json!({"url": "https://h", "token": "MARKER"}))
+        );
+        assert!(!shown.contains("MARKER"), "{shown}");
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn what_contradicts_itself_or_names_no_build_is_unknown() {
             "names no build",
         ),
         (
-            "claiming: x\n\nBuild URL: https://gitlab.example.com/ops/web/-/jobs/7",
+            "claiming: x\n\nBuild URL: https://gitlab.example.com/ops/web/-/pipelines/7",
             "names no build",
         ),
         (
@@ -344,4 +344,64 @@ proptest! {
             prop_assert!(!build.to_string().contains(char::is_control));
         }
     }
+}
+
+#[test]
+fn a_job_of_gitlab_is_known_by_its_page_and_its_numbers() {
+    let message = |url: &str, numbers: &str| {
+        format!(
+            "GitLab ops/web deploy #7 claiming: env-1\n\nBuild URL: {url}\n\nPool-Build: {numbers}\n"
+        )
+    };
+    let read = |url: &str, numbers: &str| Maker::read(message(url, numbers).as_bytes());
+    let page = "https://u:p@gitlab.example/git/ops/web/-/jobs/7?x#y";
+
+    let Maker::Job(job) = read(page, "gitlab:42/99/7") else {
+        panic!("no job");
+    };
+
+    assert_eq!(
+        job.page.as_str(),
+        "https://gitlab.example/git/ops/web/-/jobs/7"
+    );
+    assert_eq!((job.id, job.of), (7, Some((42, 99))));
+    assert_eq!(job.to_string(), "GitLab git/ops/web job #7");
+    for (home, expected) in [
+        ("https://gitlab.example/git", Some("ops/web")),
+        ("https://gitlab.example/git/", Some("ops/web")),
+        ("https://gitlab.example", Some("git/ops/web")),
+        ("https://gitlab.example/gi", None),
+        ("http://gitlab.example/git", None),
+        ("https://gitlab.example:8443/git", None),
+        ("https://other.example/git", None),
+    ] {
+        let found = job.project_below(&Url::parse(home).unwrap());
+        assert_eq!(found.as_deref(), expected, "{home}");
+    }
+    assert!(matches!(
+        read(page, "4711"),
+        Maker::Job(Job { of: None, .. })
+    ));
+    for (url, numbers) in [
+        (page, "gitlab:42/99/8"),
+        (page, "gitlab:42/7"),
+        ("https://gitlab.example/-/jobs/7", "gitlab:42/99/7"),
+        ("https://gitlab.example/ops/web/-/jobs/x", "gitlab:42/99/7"),
+        (
+            "https://gitlab.example/ops/web/-/pipelines/7",
+            "gitlab:42/99/7",
+        ),
+        ("ftp://gitlab.example/ops/web/-/jobs/7", "gitlab:42/99/7"),
+        ("", "gitlab:42/99/7"),
+    ] {
+        assert!(
+            matches!(read(url, numbers), Maker::Unknown(_)),
+            "{url} {numbers}"
+        );
+    }
+    assert_eq!(
+        job::numbers("42", "99", "7").as_deref(),
+        Some("gitlab:42/99/7")
+    );
+    assert_eq!(job::numbers("ops/web", "99", "7"), None);
 }

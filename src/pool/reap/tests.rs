@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::maker::{AsWell, InstanceVars, Which};
+use crate::maker::{AsWell, Build, InstanceVars, Which};
 use crate::message::BuildRef;
 
 const MINUTE: u64 = 60;

@@ -1,6 +1,6 @@
 //! Reaping a pool: the claims are given back that nobody will give back any more.
 //!
-//! Look at the claims, ask the Concourse of the settings about the builds that made them, let the rules judge
+//! Look at the claims, ask the CI systems of the settings about the builds that made them, let the rules judge
 //! ([`crate::reap`]), and end each claim that is stale by a commit of its own, which says on what evidence. Whatever
 //! happens in between is left alone: a claim is ended only while it stands and its holder has not been heard of since
 //! the look ([`Right::Stale`]). A lock that cannot be judged is kept, and one that cannot be freed keeps no other from it.
@@ -17,6 +17,7 @@ use super::{Ready, StepError, Surroundings, ask};
 use crate::attempt::{AttemptError, Meter, Outcome, read_pool};
 use crate::concourse::atc::{Atc, DEFAULT_LIMIT};
 use crate::concourse::{Reap, Source};
+use crate::evidence::{self, Gitlab, Witness};
 use crate::ledger::{self, Held};
 use crate::lock::LockName;
 use crate::maker::{Heard, Maker};
@@ -140,13 +141,15 @@ pub async fn reap(
 ) -> Result<Reaping, StepError> {
     let mut ready = Ready::new(source, around, log)?;
     let pool = &source.pool;
-    let mut atc = match &settings.concourse {
-        Some(server) => {
-            let client = ready.http_client(source, around, &server.url)?;
-            Some(Atc::new(client, server, DEFAULT_LIMIT))
-        }
-        None => None,
-    };
+    let mut witnesses: Vec<Box<dyn Witness>> = Vec::new();
+    if let Some(server) = &settings.concourse {
+        let client = ready.http_client(source, around, &server.url)?;
+        witnesses.push(Box::new(Atc::new(client, server, DEFAULT_LIMIT)));
+    }
+    if let Some(server) = &settings.gitlab {
+        let client = ready.http_client(source, around, server.api.url())?;
+        witnesses.push(Box::new(Gitlab::new(client, server, DEFAULT_LIMIT)));
+    }
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     remote.want_files(Files::None);
     let looking = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
@@ -181,7 +184,7 @@ pub async fn reap(
         for (lock, held) in claims {
             let verdict = match state.as_ref().and_then(|pool| pool.state(&lock)) {
                 Some(State::Damaged(damage)) => Verdict::Keep(format!("it is damaged: {damage}")),
-                _ => judge(&held, settings, atc.as_mut(), until).await,
+                _ => judge(&held, settings, &mut witnesses, until).await,
             };
             judged.push((lock, held, verdict));
         }
@@ -262,20 +265,19 @@ pub async fn reap(
 }
 
 /// What to do with a claim, as far as can be learnt until then.
-async fn judge(held: &Held, settings: &Reap, atc: Option<&mut Atc>, until: Instant) -> Verdict {
+async fn judge(
+    held: &Held,
+    settings: &Reap,
+    witnesses: &mut [Box<dyn Witness>],
+    until: Instant,
+) -> Verdict {
     let maker = Maker::read(&held.message);
-    let heard = match (&maker, atc) {
-        (Maker::Unknown(why), _) => Heard::Unknown(why.clone()),
-        (Maker::Build(_), None) => Heard::Unknown("there is no Concourse to ask".to_owned()),
-        (Maker::Build(build), Some(atc)) => {
-            match timeout_at(until, atc.ask(build, held.made)).await {
-                Ok(heard) => heard,
-                Err(_) => Heard::Unheard(format!(
-                    "asking about all builds takes longer than {}",
-                    humantime::format_duration(LIMIT_OF_ASKING)
-                )),
-            }
-        }
+    let heard = match timeout_at(until, evidence::ask(witnesses, &maker, held.made)).await {
+        Ok(heard) => heard,
+        Err(_) => Heard::Unheard(format!(
+            "asking about all builds takes longer than {}",
+            humantime::format_duration(LIMIT_OF_ASKING)
+        )),
     };
     let claim = reap::Claim {
         made: held.made,
