@@ -74,8 +74,28 @@ fn git_knows_nothing_of_locks() {
 }
 
 #[test]
+fn the_rules_of_the_guard_do_no_io_and_read_no_clock() {
+    let outside = [
+        "std::fs", "std::env", "std::net", "tokio", "::now()", "net::",
+    ];
+    for name in ["lock", "pattern", "rule", "turn"] {
+        let path = format!("src/guard/{name}.rs");
+        let all = sources("src/guard");
+        let found = all
+            .iter()
+            .find(|(found, _)| found == std::path::Path::new(&path));
+        for word in outside {
+            assert!(!found.unwrap().1.contains(word), "{path} has `{word}`");
+        }
+    }
+}
+
+#[test]
 fn gitlab_knows_nothing_of_those_who_ask() {
-    assert_absent("src/gitlab", &["guard::", "pool::", "LockName", "Method::POST"]);
+    assert_absent(
+        "src/gitlab",
+        &["guard::", "pool::", "LockName", "Method::POST"],
+    );
 }
 
 #[test]
@@ -98,7 +118,7 @@ fn only_the_programs_read_the_environment_or_end_the_process() {
 
 #[test]
 fn only_where_the_wire_begins_can_anything_be_serialized() {
-    for name in ["pace", "terminal", "net", "child", "git"] {
+    for name in ["pace", "terminal", "net", "child", "git", "guard"] {
         assert_absent(&format!("src/{name}"), &["Serialize", "Deserialize"]);
     }
     for (path, code) in sources("src/pool") {
