@@ -7,7 +7,7 @@ FROM ${BUILDER} AS builder
 WORKDIR /build
 COPY . .
 # All programs in one, which is four of them in a third of the size; see cmd/all. The archive of ci/release has the same.
-RUN cargo build --locked --config ci/static.toml --profile image --features all --bin all
+RUN cargo build --locked --config ci/static.toml --profile image --no-default-features --features all --bin all
 # The whole root of the image, so that the last stage is a single layer.
 RUN set -eu; \
     root=/image; \

@@ -5,8 +5,7 @@ use std::fs;
 use crate::plan::{files, folders, manifest, root, sources};
 
 /// How the program is built, of which the archive and the image are made.
-const BUILD: &str =
-    "cargo build --locked --config ci/static.toml --profile image --features all --bin all";
+const BUILD: &str = "cargo build --locked --config ci/static.toml --profile image --no-default-features --features all --bin all";
 
 fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
