@@ -229,6 +229,51 @@ fn a_run_that_is_aborted_before_it_knows_what_another_has_left_gives_that_back()
 }
 
 #[test]
+fn a_run_that_is_aborted_before_it_gives_back_what_another_was_giving_back_does_so() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.hook("post-receive", HOLD);
+    let server = HttpServer::start(remote.root());
+    let silent = Arc::new(AtomicBool::new(false));
+    let is_silent = silent.clone();
+    let relay = Unsteady::start(server.port(), move |_| {
+        if is_silent.load(Ordering::SeqCst) {
+            Harm::StallAfter(0)
+        } else {
+            Harm::None
+        }
+    });
+    let uri = format!("http://127.0.0.1:{}/git/locks.git", relay.port());
+    let step = Step::on(&remote, "aws").set("uri", uri).in_build();
+    let first = step.start_put(json!({"claim": "env-1"}));
+    wait_until("the claim has landed", || {
+        remote.path().join("held").exists()
+    });
+    // The release is held, and never lands.
+    remote.hook(
+        "pre-receive",
+        "mkdir held-too 2>/dev/null || exit 0\n\
+         while [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done\n\
+         exit 1",
+    );
+    first.signal("TERM");
+    wait_until("it gives back", || remote.path().join("held-too").exists());
+    first.kill();
+    silent.store(true, Ordering::SeqCst);
+    let connections = relay.connections();
+    let again = step.start_put(json!({"claim": "env-1"}));
+    wait_until("it has asked", || relay.connections() > connections);
+
+    silent.store(false, Ordering::SeqCst);
+    again.signal("TERM");
+    let again = again.finish();
+    let_go_on(&remote);
+
+    again.assert_failed(&["stopped by a signal"]);
+    assert_eq!(remote.list("aws/claimed"), [""; 0], "{}", again.stderr);
+    assert!(!step.temporary().join("pool-resource").exists());
+}
+
+#[test]
 fn another_build_in_the_same_container_takes_nothing_over() {
     let (remote, step) = killed_in("post-receive", &json!({"acquire": true}));
     let claim = remote.head();

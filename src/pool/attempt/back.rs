@@ -74,9 +74,10 @@ pub(super) enum Left {
 }
 
 impl Left {
-    /// Whether the claim can be taken over, as far as its marker tells. Otherwise what stands of it is given back.
-    pub fn may_be_adopted(is_ending: bool, has_adopted: bool) -> bool {
-        !is_ending && !has_adopted
+    /// Whether the claim can be taken over, as far as its marker tells. Otherwise what stands of it is given back. Of
+    /// several only the last can be: so there is never more than one at a time that may have to be given back.
+    pub fn may_be_adopted(is_ending: bool, is_last: bool) -> bool {
+        !is_ending && is_last
     }
 
     /// What becomes of it: all that was asked for, or nothing. What is left of a claim is told to nobody.

@@ -137,8 +137,11 @@ impl Attempt<'_> {
         let Some(place) = self.markers.clone() else {
             return Ok(None);
         };
-        let mut adopted = None;
-        for (marker, marked) in Marker::left_in(&place.folder, &place.request) {
+        let mut left = Marker::left_in(&place.folder, &place.request);
+        left.sort_by_key(|(_, marked)| !marked.ending);
+        let last = left.len().saturating_sub(1);
+        for (n, (marker, marked)) in left.into_iter().enumerate() {
+            // From here on it is ours to give back, whatever comes in between: no run after this one would.
             let claim = Pending {
                 locks: marked.locks.clone(),
                 verb: marked.verb,
@@ -147,55 +150,50 @@ impl Attempt<'_> {
                 objects: marked.objects.clone(),
                 left: Some(marked.pack.clone()),
             };
-            // From here on it is ours to give back, even if we are told to stop before we know what became of it: no
-            // run after this one would.
-            let is_ours = Left::may_be_adopted(marked.ending, adopted.is_some());
-            let mut left_marker = Some(marker);
-            if is_ours {
-                *pending = Some(claim.clone());
-                self.marker = left_marker.take();
-            }
+            *pending = Some(claim.clone());
+            self.marker = Some(marker);
             let standing = self.standing(&marked).await?;
-            let becomes = Left::given(is_ours, &marked.locks, &standing);
-            if becomes == Left::Adopt {
-                let Marked { locks, commit, .. } = marked;
-                terminal::say(
-                    self.log,
-                    format_args!(
-                        "an earlier run of this step has claimed `{}` with the commit {commit}, and ended without telling: taking it over",
-                        listed(&locks)
-                    ),
-                );
-                adopted = Some(Outcome::new(commit, locks));
-                continue;
-            }
-            if is_ours {
-                *pending = None;
-                left_marker = self.marker.take();
-            }
-            let Some(marker) = left_marker else { continue };
-            if becomes == Left::GiveBack {
-                marker.note_end();
-                let names = listed(&standing);
-                let left = Pending {
-                    locks: standing,
-                    ..claim
-                };
-                let stop = self.stop.clone();
-                let by = tokio::select! {
-                    by = self.take_back(left) => by?,
-                    () = stopped_for(GRACE, &stop) => return Err(AttemptError::Stopped),
-                };
-                if let Some(by) = by {
-                    let line = format_args!(
-                        "gave `{names}` back for an earlier run of this step with the commit {by}"
+            let may_be_adopted = Left::may_be_adopted(marked.ending, n == last);
+            match Left::given(may_be_adopted, &marked.locks, &standing) {
+                Left::Adopt => {
+                    let Marked { locks, commit, .. } = marked;
+                    terminal::say(
+                        self.log,
+                        format_args!(
+                            "an earlier run of this step has claimed `{}` with the commit {commit}, and ended without telling: taking it over",
+                            listed(&locks)
+                        ),
                     );
-                    terminal::say(self.log, line);
+                    return Ok(Some(Outcome::new(commit, locks)));
                 }
+                Left::GiveBack => {
+                    if let Some(marker) = &self.marker {
+                        marker.note_end();
+                    }
+                    let names = listed(&standing);
+                    let left = Pending {
+                        locks: standing,
+                        ..claim
+                    };
+                    *pending = Some(left.clone());
+                    let stop = self.stop.clone();
+                    let by = tokio::select! {
+                        by = self.take_back(left) => by?,
+                        () = stopped_for(GRACE, &stop) => return Err(AttemptError::Stopped),
+                    };
+                    if let Some(by) = by {
+                        let line = format_args!(
+                            "gave `{names}` back for an earlier run of this step with the commit {by}"
+                        );
+                        terminal::say(self.log, line);
+                    }
+                }
+                Left::Forget => {}
             }
-            marker.clear();
+            *pending = None;
+            self.unmark();
         }
-        Ok(adopted)
+        Ok(None)
     }
 
     /// Takes over a claim that another run of the same step made, in whatever container, and that stands; `None` when the
