@@ -10,6 +10,8 @@ mod in_line;
 mod land;
 mod landing;
 mod meter;
+#[cfg(test)]
+mod model;
 mod news;
 mod others_first;
 mod publish;

@@ -1,0 +1,120 @@
+//! How a worker goes on after what it has done, and how its run ends.
+
+use super::branch::names;
+use super::world::{At, Claim, Goal, Landing, Mark, Parcel, World};
+use crate::attempt::back::Left;
+use crate::attempt::landing::Flight;
+use crate::rules::Change;
+
+pub(super) fn make(next: &mut World, parent: u8, who: usize, change: &Change) -> u8 {
+    let by = u8::try_from(who).unwrap_or_default();
+    next.branch.make(parent, by, change)
+}
+
+/// A commit of ours sets out.
+pub(super) fn fly(next: &mut World, who: usize, what: Parcel, base: u8, commit: u8) {
+    let (flight, then) = Flight::new(false);
+    next.workers[who].at = At::Land(Box::new(Landing {
+        what,
+        base,
+        commit,
+        flight,
+        next: then,
+        head: None,
+        is_sent: false,
+    }));
+}
+
+pub(super) fn claim_it(next: &mut World, who: usize, base: u8, commit: u8, locks: u8) {
+    let claim = Claim {
+        base,
+        commit,
+        locks,
+    };
+    let w = &mut next.workers[who];
+    w.pending = None;
+    w.marker = Some(Mark {
+        claim,
+        is_ending: false,
+        is_ours: true,
+    });
+    fly(next, who, Parcel::Claim(claim), base, commit);
+}
+
+/// What was asked for has been done: the line is left, and then it is told.
+pub(super) fn conclude(next: &mut World, who: usize, claim: Claim) {
+    leave_line(next, who);
+    next.workers[who].at = At::Tell(claim);
+}
+
+fn leave_line(next: &mut World, who: usize) {
+    let is_mine = |(owner, is_dead): &(u8, bool)| usize::from(*owner) == who && !is_dead;
+    next.line.retain(|ticket| !is_mine(ticket));
+}
+
+/// What an earlier run left is adopted, given back, or forgotten.
+pub(super) fn becomes(next: &mut World, who: usize, claim: Claim, standing: u8) {
+    let w = &mut next.workers[who];
+    let Some(mark) = &mut w.marker else { return };
+    let may_be_adopted = Left::may_be_adopted(mark.is_ending, true);
+    match Left::given(may_be_adopted, &names(claim.locks), &names(standing)) {
+        Left::Adopt => conclude(next, who, claim),
+        Left::Forget => {
+            w.pending = None;
+            w.marker = None;
+            w.at = At::Look(Goal::Ask);
+        }
+        Left::GiveBack => {
+            mark.is_ending = true;
+            let left = Claim {
+                locks: standing,
+                ..claim
+            };
+            w.pending = Some(left);
+            let goal = Goal::Left(left);
+            w.at = At::Where { goal, head: None };
+        }
+    }
+}
+
+/// The run comes to no good end: what may be claimed for nobody is given back.
+pub(super) fn fails(next: &mut World, who: usize) {
+    let w = &mut next.workers[who];
+    if let At::Land(landing) = &w.at
+        && let Parcel::Claim(claim) = landing.what
+    {
+        w.pending = landing.is_sent.then_some(claim);
+    }
+    give_up(next, who);
+}
+
+pub(super) fn give_up(next: &mut World, who: usize) {
+    leave_line(next, who);
+    let w = &mut next.workers[who];
+    if let Some(claim) = w.pending.take() {
+        if let Some(mark) = &mut w.marker {
+            mark.is_ending = true;
+        }
+        let goal = Goal::Undo(claim);
+        w.at = At::Where { goal, head: None };
+        return;
+    }
+    w.marker = w.marker.take().filter(|mark| !mark.is_ours);
+    w.at = At::Ended { said: false };
+}
+
+/// A claim has ended.
+pub(super) fn done(next: &mut World, who: usize, goal: Goal) {
+    let w = &mut next.workers[who];
+    match goal {
+        Goal::Undo(_) | Goal::Left(_) => {
+            w.pending = None;
+            w.marker = None;
+        }
+        Goal::Release(_) | Goal::Ask => {}
+    }
+    w.at = match goal {
+        Goal::Left(_) => At::Look(Goal::Ask),
+        _ => At::Ended { said: false },
+    };
+}
