@@ -4,6 +4,7 @@
 //! ```text
 //! pipeline ID REF STATUS    adds a pipeline
 //! history ID N              adds N pipelines that are over, from this id on
+//! plan PIPELINE NAME        adds a job of this name that no runner has taken yet; answers with its id
 //! start PIPELINE NAME       a runner takes a job of this name; answers with the job's id
 //! job ID STATUS             makes something else become of a job
 //! end PIPELINE STATUS       makes something else become of a pipeline
@@ -27,6 +28,10 @@ fn main() {
                 for id in number(1)..number(1) + number(2) {
                     gitlab.pipeline(id, "main", "success");
                 }
+            }
+            ["plan", _, name] => {
+                println!("{}", gitlab.job(number(1), name, "created"));
+                continue;
             }
             ["start", _, name] => {
                 println!("{}", gitlab.start_job(number(1), name));
