@@ -476,8 +476,13 @@ fn a_race_with_the_holder_or_with_others_is_lost_gracefully() {
         assert_eq!(site.claimed(), [""; 0]);
 
         let (site, answer) = meanwhile(request, |site| {
-            site.remote.release_by_hand("aws", "a");
-            site.remote.claim_by_hand("aws", "a");
+            // At once: a push that is begun meanwhile must not see the lock free.
+            let remote = &site.remote;
+            let (free, held) = ("aws/unclaimed/a", "aws/claimed/a");
+            let head = remote.head();
+            let freed = remote.commit_on(&[&head], "unclaiming: a", &[Hand::Move(held, free)]);
+            let claim = remote.commit_on(&[&freed], "claiming: a", &[Hand::Move(free, held)]);
+            remote.git(&["update-ref", "refs/heads/main", &claim]);
         });
         assert_line(&answer, &["left `a` alone", "someone else holds it now"]);
         assert_eq!(told(&answer, "freed"), "z");
