@@ -12,7 +12,7 @@ pub enum DurationError {
     #[error("a number in it has no unit; units are h, m, s, ms, us and ns")]
     NoUnit,
     /// A unit that there is not.
-    #[error("`{0}` is not a unit; units are h, m, s, ms, us and ns")]
+    #[error("`{}` is not a unit; units are h, m, s, ms, us and ns", .0.escape_debug())]
     UnknownUnit(String),
     /// Less than nothing.
     #[error("it is negative")]
@@ -303,5 +303,13 @@ mod tests {
         ] {
             assert_eq!(length(Duration::from_secs(seconds)), shown);
         }
+    }
+
+    #[test]
+    fn a_unit_with_a_control_character_is_told_without_it() {
+        let told = parse("1\u{7f}s").map_err(|err| err.to_string());
+        let told = told.err().unwrap_or_default();
+
+        assert!(told.starts_with("`\\u{7f}s` is not a unit"), "{told}");
     }
 }

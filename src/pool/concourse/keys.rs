@@ -80,7 +80,7 @@ impl<'a> Keys<'a> {
             Ok(time) => Ok(Some(time).filter(|time| !time.is_zero())),
             Err(reason) => Err(RequestError::Duration {
                 key: self.path_of(key),
-                found: value.to_string(),
+                found: terminal::one_line(&value.to_string()),
                 reason,
             }),
         }

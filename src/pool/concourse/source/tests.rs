@@ -402,3 +402,16 @@ fn no_secret_is_ever_shown() {
         assert!(!format!("{err} {err:?}").contains(MARKER), "{err:?}");
     }
 }
+
+#[test]
+fn a_duration_with_a_control_character_is_refused_without_showing_it() {
+    let request = json!({"source": {
+        "uri": "/x", "branch": "main", "pool": "aws", "retry_delay": "1\u{7f}s"
+    }});
+
+    let err = crate::concourse::CheckRequest::read(request.to_string().as_bytes()).unwrap_err();
+
+    let told = terminal::chain(&err);
+    assert!(!told.contains(char::is_control), "{told:?}");
+    assert!(told.contains("\\u{7f}s"), "{told}");
+}
