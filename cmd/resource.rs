@@ -10,6 +10,7 @@ use pool::concourse::Build;
 use pool::step::Surroundings;
 use terminal::Paint;
 use terminal::chain;
+use tokio_util::sync::CancellationToken;
 
 /// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
 #[allow(dead_code, reason = "`pool` has exit codes of its own")]
@@ -51,6 +52,12 @@ pub fn say_error(text: &str) {
     for line in text.lines() {
         tell!("error: {line}");
     }
+}
+
+/// Gives what is cancelled by the first signal that asks for an end.
+#[allow(dead_code, reason = "a step that changes nothing can simply be killed")]
+pub fn stop_on_signals() -> Result<CancellationToken> {
+    child::stop_on_signals().context("cannot listen for signals")
 }
 
 /// Reads what a step has to know from the environment.

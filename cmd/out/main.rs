@@ -3,7 +3,6 @@
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use pool::concourse::PutRequest;
 use pool::step;
 
@@ -15,7 +14,7 @@ pub(crate) fn main() -> ExitCode {
         let sources = resource::folder("out")?;
         let request = PutRequest::read(io::stdin().lock())?;
         // From here on a signal is an abort that leaves nothing behind; before, nothing has been done.
-        let stop = child::stop_on_signals().context("cannot listen for signals")?;
+        let stop = resource::stop_on_signals()?;
         let around = resource::surroundings();
         step::put(
             &request,

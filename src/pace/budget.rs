@@ -12,7 +12,6 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 #[derive(Debug)]
 pub struct Budget {
     began: Instant,
-    limit: Option<Duration>,
     stop: CancellationToken,
     over: CancellationToken,
     /// Ends the clock with the work.
@@ -38,7 +37,6 @@ impl Budget {
         });
         Budget {
             began: Instant::now(),
-            limit,
             stop,
             over,
             _clock: clock,
@@ -63,11 +61,6 @@ impl Budget {
     /// How much time has passed.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
-    }
-
-    /// The limit.
-    pub fn limit(&self) -> Option<Duration> {
-        self.limit
     }
 }
 

@@ -34,7 +34,6 @@ use publish::Published;
 pub use queue::InLine;
 use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
-use reading::read;
 pub use reading::read_pool;
 pub(crate) use reading::{deeper, snapshot};
 use tokio::time::Instant;
@@ -170,7 +169,7 @@ impl Attempt<'_> {
         answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
         let limit = self.patience;
-        let limit = limit.map(|patience| (patience + MORE_THAN_PATIENCE).max(ONE_TRY));
+        let limit = limit.map(|patience| patience.saturating_add(MORE_THAN_PATIENCE).max(ONE_TRY));
         let budget = Budget::new(self.stop.clone(), limit);
         self.stop = budget.over().clone();
         let mut queue = self.queue_for(operation);
@@ -204,10 +203,19 @@ impl Attempt<'_> {
         };
         match left {
             None => self.unmark(),
-            Some((locks, commit)) if matches!(result, Err(AttemptError::Stopped)) => {
-                result = Err(AttemptError::StoppedHolding { locks, commit });
-            }
-            Some(_) => {}
+            Some((locks, commit)) => match result {
+                Err(AttemptError::Stopped) => {
+                    result = Err(AttemptError::StoppedHolding { locks, commit });
+                }
+                Err(AttemptError::OutOfTime { after, .. }) => {
+                    result = Err(AttemptError::OutOfTimeHolding {
+                        after,
+                        locks,
+                        commit,
+                    });
+                }
+                _ => {}
+            },
         }
         Box::pin(self.leave_line(&mut queue, is_alone)).await;
         Box::pin(self.tell(operation, result.as_ref(), queue.as_ref())).await;
@@ -388,15 +396,7 @@ impl Attempt<'_> {
         };
         self.remote.may_begin_anew();
         let began = Instant::now();
-        let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
-        let looked = read(
-            remote,
-            limit,
-            &self.stop,
-            self.log,
-            &mut self.trouble,
-            async |remote| remote.look(push_follows, &interest).await,
-        );
+        let looked = self.read(async |remote| remote.look(push_follows, &interest).await);
         let (listing, snapshot) = Box::pin(looked).await?;
         if let Some(queue) = queue {
             let store = self.remote.store();
@@ -413,16 +413,8 @@ impl Attempt<'_> {
         if missed.is_empty() {
             return Ok(false);
         }
-        let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
-        read(
-            remote,
-            limit,
-            &self.stop,
-            self.log,
-            &mut self.trouble,
-            async |remote| remote.fetch_files(&missed).await,
-        )
-        .await?;
+        self.read(async |remote| remote.fetch_files(&missed).await)
+            .await?;
         course.fetch_anyway = true;
         Ok(true)
     }

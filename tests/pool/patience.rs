@@ -8,7 +8,7 @@ use support::server::faulty::Faulty;
 use support::server::free_port;
 use support::server::gate::{Gate, Request};
 use support::server::http::HttpServer;
-use support::{Step, TestRemote, wait_until};
+use support::{Pool, Step, TestRemote, wait_until};
 
 /// A pool whose only lock is held by build 12 of ops/web/deploy.
 fn held() -> (TestRemote, String) {
@@ -262,4 +262,45 @@ fn a_rule_that_forbids_our_commits_is_told_though_the_branch_moves_before_each_p
     ]);
     let pushes = std::fs::read_to_string(remote.path().join("pushes")).unwrap();
     assert_eq!(pushes.lines().count(), 1);
+}
+
+#[test]
+fn a_claim_that_may_stand_when_the_time_is_over_is_no_lock_that_is_held() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    // The first push lands and gets no answer, and every later one is refused.
+    remote.hook(
+        "pre-receive",
+        "[ -e held ] || exit 0\necho no more pushes today; exit 1",
+    );
+    remote.hook(
+        "post-receive",
+        "mkdir held 2>/dev/null || exit 0\nwhile [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done",
+    );
+
+    let answer = Pool::on(&remote, "aws").run(&["acquire", "--timeout", "1s"]);
+
+    std::fs::write(remote.path().join("go-on"), "").unwrap();
+    let claim = remote.head();
+    assert_eq!(answer.code, Some(2), "{}", answer.stderr);
+    let expected = format!("and `env-1` may still be claimed, by the commit {claim}");
+    assert!(
+        answer.stderr.contains("error: gave up after"),
+        "{}",
+        answer.stderr
+    );
+    assert!(answer.stderr.contains(&expected), "{}", answer.stderr);
+}
+
+#[test]
+fn the_longest_timeout_is_one_too() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    let longest = format!("{}s", u64::MAX);
+
+    let running = Pool::on(&remote, "aws").start(&["acquire", "--timeout", &longest]);
+    running.wait_for_stderr("no lock is free");
+    remote.release_by_hand("aws", "env-1");
+
+    let answer = running.finish();
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
 }

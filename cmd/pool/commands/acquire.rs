@@ -11,7 +11,7 @@ use pool::step::Order;
 
 use super::Context;
 use crate::args::{AcquireArgs, ClaimArgs, WantArgs};
-use crate::output;
+use crate::{output, resource};
 
 /// Claims any free locks that will do.
 pub async fn acquire(context: &Context, args: &AcquireArgs) -> Result<ExitCode> {
@@ -36,7 +36,7 @@ pub async fn claim(context: &Context, args: &ClaimArgs) -> Result<ExitCode> {
 }
 
 async fn take(context: &Context, order: Order) -> Result<ExitCode> {
-    let stop = child::stop_on_signals().context("cannot listen for signals")?;
+    let stop = resource::stop_on_signals()?;
     let pool = context.source.pool.as_str();
     let answer =
         async |outcome: &Outcome| super::say(&output::claimed(outcome, pool, context.json)?);

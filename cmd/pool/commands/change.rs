@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use git::object::Content;
 use pool::attempt::Outcome;
 use pool::lock::Holding;
@@ -12,7 +12,7 @@ use pool::step::{self, Order};
 
 use super::{Context, release};
 use crate::args::{AddArgs, MoveArgs, RemoveArgs, UpdateArgs};
-use crate::output;
+use crate::{output, resource};
 
 /// Puts a new lock into the pool.
 pub async fn add(context: &Context, args: &AddArgs) -> Result<ExitCode> {
@@ -74,7 +74,7 @@ pub async fn move_to(context: &Context, args: &MoveArgs) -> Result<ExitCode> {
 }
 
 async fn change(context: &Context, order: Order, done: &str) -> Result<ExitCode> {
-    let stop = child::stop_on_signals().context("cannot listen for signals")?;
+    let stop = resource::stop_on_signals()?;
     let pool = context.source.pool.as_str();
     let answer = async |outcome: &Outcome| {
         super::say(&output::changed(

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::{InitArgs, PlaceArgs};
-use crate::output;
+use crate::{output, resource};
 
 /// One of the pools in a file.
 #[derive(Deserialize)]
@@ -57,7 +57,7 @@ pub async fn init(place: &PlaceArgs, args: &InitArgs) -> Result<ExitCode> {
             pool.entry(lock).or_insert_with(nothing);
         }
     }
-    let stop = child::stop_on_signals().context("cannot listen for signals")?;
+    let stop = resource::stop_on_signals()?;
     let (origin, around) = (&context.origin, &context.around);
     let log = &mut io::stderr();
     let made = step::init(&context.source, &plan, origin, around, stop, log).await?;

@@ -11,7 +11,7 @@ use pool::step;
 
 use super::Context;
 use crate::args::ReapArgs;
-use crate::output;
+use crate::{output, resource};
 
 /// Frees the locks that nobody will give back any more.
 pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
@@ -21,7 +21,7 @@ pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
         gitlab: gitlab_server(args)?,
         dry_run: args.dry_run,
     };
-    let stop = child::stop_on_signals().context("cannot listen for signals")?;
+    let stop = resource::stop_on_signals()?;
     let (origin, around) = (context.origin.clone(), &context.around);
     let log = &mut io::stderr();
     let reaping = step::reap(&context.source, &settings, origin, around, stop, log).await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use git::object::Oid;
 use pool::attempt::{AttemptError, Outcome};
 use pool::ledger::Held;
@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::args::{ReleaseArgs, UnlockArgs};
-use crate::output;
+use crate::{output, resource};
 
 /// Frees locks that are ours, by the claim that is shown, or because we are called what their holder is called.
 pub async fn release(context: &Context, args: &ReleaseArgs) -> Result<ExitCode> {
-    let stop = child::stop_on_signals().context("cannot listen for signals")?;
+    let stop = resource::stop_on_signals()?;
     let mut locks = super::locks(&args.locks)?;
     let mut by_claim: Vec<(ClaimId, Vec<LockName>)> = Vec::new();
     if let Some(id) = &args.claim {
@@ -70,7 +70,7 @@ const RENEWALS: usize = 10;
 
 /// Frees a lock whoever holds it, and says why.
 pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<ExitCode> {
-    let stop = child::stop_on_signals().context("cannot listen for signals")?;
+    let stop = resource::stop_on_signals()?;
     let lock = super::lock(&args.lock)?;
     if args.reason.trim().is_empty() {
         bail!("`--reason` must say why");

@@ -5,7 +5,7 @@
 //! have pushed, or that somebody shows who has it from us. It is looked for again, and never believed, unless the side
 //! that takes pushes shows the very same: then the branch was rewound.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -22,13 +22,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The first pause between two looks at a view that is behind; the next ones are twice as long, up to a second.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 
+/// How many of the commits are kept at which the branch was before: those that a view may still show.
+const MOST_OLDER: usize = 1000;
+
 /// What is known of where the branch has been.
 #[derive(Debug, Default)]
 pub(super) struct Newest {
     /// The newest commit that we know of.
     known: Option<Oid>,
-    /// Where it was before, or must have been.
-    older: HashSet<Oid>,
+    /// Where it was before, or must have been, the last at the end: of late, since a wait may go on for days.
+    older: VecDeque<Oid>,
     /// Where the side that takes pushes had it last, or what we took for that.
     settled: Option<Oid>,
 }
@@ -39,16 +42,23 @@ impl Newest {
         if let Some(before) = self.known.replace(commit)
             && before != commit
         {
-            self.older.insert(before);
+            self.note_older(before);
         }
-        self.older.remove(&commit);
+        self.older.retain(|older| *older != commit);
+    }
+
+    fn note_older(&mut self, commit: Oid) {
+        if self.older.len() >= MOST_OLDER {
+            self.older.pop_front();
+        }
+        self.older.push_back(commit);
     }
 
     /// Notes that the branch was rewound to this commit.
     fn was_rewound_to(&mut self, commit: Oid) {
         *self = Newest {
             known: Some(commit),
-            older: HashSet::new(),
+            older: VecDeque::new(),
             settled: Some(commit),
         };
     }
@@ -71,11 +81,6 @@ impl Newest {
 }
 
 impl Remote {
-    /// Notes that the branch has been at this commit: somebody shows it who can have it from there only.
-    pub fn has_been_at(&self, commit: Oid) {
-        self.newest.borrow_mut().known.get_or_insert(commit);
-    }
-
     /// Takes in that the whole history of a head lacks a commit that somebody shows; says whether it is worth another
     /// look. It is not once the side that takes pushes has shown that head too, or nobody can tell.
     pub fn doubts(&self, head: Oid, lacks: Oid) -> bool {
@@ -83,7 +88,7 @@ impl Remote {
         if newest.settled == Some(head) {
             return false;
         }
-        newest.older.insert(head);
+        newest.note_older(head);
         newest.known = Some(lacks);
         true
     }
@@ -244,5 +249,17 @@ mod tests {
         assert!(!newest.is_newer_than(id(9), |_, _| None));
         newest.was_rewound_to(id(5));
         assert!(!newest.is_newer_than(id(5), |_, _| None));
+    }
+
+    #[test]
+    fn a_wait_for_days_keeps_no_more_than_what_a_view_may_still_show() {
+        let mut newest = Newest::default();
+        let at = |n: usize| crate::object::blob_id(n.to_string().as_bytes());
+        for n in 0..3 * MOST_OLDER {
+            newest.is(at(n));
+        }
+
+        assert_eq!(newest.older.len(), MOST_OLDER);
+        assert!(newest.is_newer_than(at(3 * MOST_OLDER - 2), |_, _| None));
     }
 }

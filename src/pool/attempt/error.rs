@@ -78,6 +78,16 @@ pub enum AttemptError {
         /// What kept it.
         trouble: String,
     },
+    /// Its time was over, and what was claimed could not be given back.
+    #[error("gave up after {}, and {locks} may still be claimed, by the commit {commit}", humantime::format_duration(whole_seconds(*.after)))]
+    OutOfTimeHolding {
+        /// How long it took.
+        after: Duration,
+        /// The locks.
+        locks: String,
+        /// The claim.
+        commit: Oid,
+    },
     /// Nobody takes the answer, so that nobody would know of the claim.
     #[error("cannot write the answer")]
     Unanswered(#[source] io::Error),

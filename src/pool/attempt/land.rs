@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::abort::GRACE;
 use super::landing::{Flight, Heard, Landing, Next, No, Seen};
 use super::reading::retried;
-use super::{Attempt, AttemptError, deeper, read};
+use super::{Attempt, AttemptError, deeper};
 use git::FaultError;
 use git::object::Oid;
-use git::{Depth, Interest, Listing, PushAnswer, RefUpdate, Remote, RemoteError};
+use git::{Depth, PushAnswer, RefUpdate, Remote, RemoteError};
 use net::NetError;
 use pace::{Fault, Faults, pause_unless_stopped, pauses};
 use tokio::time::sleep;
@@ -134,34 +134,16 @@ impl Attempt<'_> {
     /// The side that takes pushes is asked; only where its head is neither of the two, the history is read, from the side
     /// that gives it, as soon as that is not behind.
     pub(super) async fn whereabouts(&mut self, base: Oid, ours: Oid) -> Result<Seen, FaultError> {
-        let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
-        let head = read(
-            remote,
-            limit,
-            &self.stop,
-            self.log,
-            &mut self.trouble,
-            async |remote| remote.head_for_pushes().await,
-        )
-        .await?;
+        let head = self
+            .read(async |remote| remote.head_for_pushes().await)
+            .await?;
         let head = match Seen::at(head, base, ours) {
             Ok(seen) => return Ok(seen),
             Err(head) => head,
         };
         let mut depth = Depth::RECENT;
         loop {
-            let interest = |_: &Listing| Interest::Head(depth, Vec::new());
-            let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
-            let (_, snapshot) = read(
-                remote,
-                limit,
-                &self.stop,
-                self.log,
-                &mut self.trouble,
-                async |remote| remote.look(false, &interest).await,
-            )
-            .await?;
-            let Some(snapshot) = snapshot else { continue };
+            let snapshot = self.snapshot(depth).await?;
             let history = self.remote.history(&snapshot);
             let has = |commit| Ok(history.since(commit)?.is_some());
             let asked = history
@@ -186,7 +168,7 @@ impl Attempt<'_> {
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// The answer of the server; or that there is none, once it has been `given_up`.
-pub(super) async fn answer_until<T>(
+async fn answer_until<T>(
     given_up: impl Future<Output = ()>,
     remote: &Remote,
     answer: impl Future<Output = Result<T, RemoteError>>,

@@ -15,16 +15,18 @@ use pace::ride_out;
 use terminal::trying_again;
 
 impl Attempt<'_> {
+    /// Does `work`, which changes nothing, as [`snapshot`] does, and notes what is wrong meanwhile.
+    pub(super) async fn read<T>(
+        &mut self,
+        work: impl AsyncFn(&mut Remote) -> Result<T, RemoteError>,
+    ) -> Result<T, FaultError> {
+        let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
+        read(remote, limit, &self.stop, self.log, &mut self.trouble, work).await
+    }
+
     /// As [`snapshot`].
     pub(super) async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, FaultError> {
-        snapshot(
-            &mut self.remote,
-            depth,
-            self.pace.fault_limit,
-            &self.stop,
-            self.log,
-        )
-        .await
+        self.read(async |remote| remote.snapshot(depth).await).await
     }
 }
 
@@ -58,7 +60,7 @@ pub(super) fn retried<'a>(
 }
 
 /// Does `work`, which changes nothing, as [`snapshot`] does. `trouble` becomes what is wrong meanwhile.
-pub(super) async fn read<T>(
+async fn read<T>(
     remote: &mut Remote,
     fault_limit: Duration,
     stop: &CancellationToken,

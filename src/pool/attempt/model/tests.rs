@@ -8,7 +8,7 @@ use super::world::{Mishaps, Plan, Step};
 use crate::lock::LockName;
 use crate::operation::{Operation, Want};
 
-/// So much more may go wrong in each world. With 1 it takes minutes and gigabytes.
+/// So much more may go wrong in each world. With 1 it takes very much longer, and more memory.
 const MORE: &str = "POOL_MODEL_MORE";
 
 fn acquire(count: usize) -> Operation {
