@@ -346,3 +346,23 @@ fn a_session_that_goes_away_ends_a_step_as_an_abort_does() {
         assert_eq!(remote.list("aws/claimed"), [""; 0], "{signal}");
     }
 }
+
+#[test]
+fn a_step_that_was_started_with_nohup_outlives_its_session() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    let step = Step::on(&remote, "aws");
+    let request = json!({"source": step.source(), "params": {"acquire": true}}).to_string();
+    let running = step.start_under(
+        &["env", "--default-signal", "--ignore-signal=HUP"],
+        "out",
+        &[step.folder().into_os_string()],
+        request.as_bytes(),
+    );
+    running.wait_for_stderr("no lock is free");
+
+    running.signal("HUP");
+    remote.release_by_hand("aws", "env-1");
+
+    assert_eq!(running.finish().lock(), "env-1");
+}

@@ -310,6 +310,35 @@ fn a_signal_reaches_the_command_once() {
 }
 
 #[test]
+fn a_signal_that_is_for_the_command_ends_neither_a_wait_nor_the_run() {
+    for signal in ["USR1", "USR2", "ALRM", "WINCH", "CONT"] {
+        let scene = Scene::new();
+        let heard = scene.pool.home().join("heard");
+        let script = format!(
+            "trap 'echo x >> {}' {signal}; echo begun >&2; while [ ! -e \"$DONE\" ]; do sleep 0.02; done; exit 0",
+            heard.display()
+        );
+        scene.remote.claim_by_hand("aws", "env-1");
+        let running = scene
+            .pool
+            .start(&["run", "env-1", "--", "sh", "-c", &script]);
+        running.wait_for_stderr("env-1 is held since");
+
+        running.signal(signal);
+        scene.remote.release_by_hand("aws", "env-1");
+        running.wait_for_stderr("begun");
+        assert!(!heard.exists(), "{signal}");
+        running.signal(signal);
+        wait_until("the command hears the signal", || heard.exists());
+        scene.end();
+
+        assert_eq!(running.finish().code, Some(0), "{signal}");
+        assert_eq!(fs::read_to_string(&heard).unwrap(), "x\n", "{signal}");
+        assert_eq!(scene.free().len(), 3);
+    }
+}
+
+#[test]
 fn a_signal_that_was_ignored_before_goes_on_to_be() {
     let scene = Scene::new();
     let holder = scene.start(&["env-1"]);
