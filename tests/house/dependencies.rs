@@ -1,6 +1,6 @@
 //! What each crate brings into the programs, and which Rust that needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 
@@ -26,6 +26,10 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("clap_mangen", &["cmd"]),
     ("toml", &["cmd"]),
 ];
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
 
 /// What a package uses, by where its sources are.
 fn packages() -> Vec<(String, String, toml::Table)> {
@@ -108,6 +112,38 @@ fn versions_are_said_once_in_the_workspace() {
     }
 }
 
+/// `ci/supply` asks `cargo deny`, which is not there for every change.
+#[test]
+fn no_library_is_there_twice_but_for_those_that_are_named() {
+    let lock: toml::Table = text("Cargo.lock").parse().unwrap();
+    let mut versions: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for package in lock["package"].as_array().unwrap() {
+        let of = |key: &str| package[key].as_str().unwrap();
+        versions.entry(of("name")).or_default().push(of("version"));
+    }
+    let rules: toml::Table = text("ci/deny.toml").parse().unwrap();
+    let named: Vec<&str> = rules["bans"]["skip"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|skipped| skipped["crate"].as_str().unwrap())
+        .collect();
+    let is_named = |name: &str, version: &str| {
+        named.iter().any(|skipped| {
+            skipped.split_once('@').is_some_and(|(of, start)| {
+                of == name && (version == start || version.starts_with(&format!("{start}.")))
+            })
+        })
+    };
+    for (name, mut versions) in versions {
+        versions.retain(|version| !is_named(name, version));
+        assert!(
+            versions.len() <= 1,
+            "`{name}` is there as {versions:?}: take one of them, or name it in ci/deny.toml with the reason"
+        );
+    }
+}
+
 /// That our own code needs no newer one is clippy's business (`incompatible_msrv`).
 #[test]
 fn no_dependency_needs_a_newer_rust_than_we_say() {
@@ -143,7 +179,7 @@ fn no_dependency_needs_a_newer_rust_than_we_say() {
 
 #[test]
 fn the_pipeline_builds_with_the_oldest_rust_that_we_say() {
-    let pipeline = fs::read_to_string(root().join("ci/pipeline.yml")).unwrap();
+    let pipeline = text("ci/pipeline.yml");
     let tag = concat!("tag: ", env!("CARGO_PKG_RUST_VERSION"), "-bookworm}");
     assert!(pipeline.contains(tag), "{tag}");
 }
