@@ -13,7 +13,6 @@ use terminal::chain;
 use tokio_util::sync::CancellationToken;
 
 /// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
-#[allow(dead_code, reason = "`pool` has exit codes of its own")]
 pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
     match block_on(step) {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +43,6 @@ macro_rules! tell {
         terminal::say(&mut std::io::stderr(), format_args!($($text)*))
     };
 }
-#[allow(unused_imports, reason = "`pool` has more to tell")]
 pub(crate) use tell;
 
 /// Tells people of an error.
@@ -55,7 +53,6 @@ pub fn say_error(text: &str) {
 }
 
 /// Gives what is cancelled by the first signal that asks for an end.
-#[allow(dead_code, reason = "a step that changes nothing can simply be killed")]
 pub fn stop_on_signals() -> Result<CancellationToken> {
     child::stop_on_signals().context("cannot listen for signals")
 }
@@ -97,7 +94,6 @@ pub fn surroundings() -> Surroundings {
 }
 
 /// The folder that Concourse gives as the only argument.
-#[allow(dead_code, reason = "only `in` and `out` have one")]
 pub fn folder(program: &str) -> Result<PathBuf> {
     env::args_os()
         .nth(1)

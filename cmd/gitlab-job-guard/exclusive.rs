@@ -23,12 +23,12 @@ use pool::step::{self, Plan, StepError};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Args, Command, OnLost, PlaceArgs, RunArgs, WaitArgs, WantArgs};
-use crate::commands::{self, Context};
-use crate::exit::Exit;
-use crate::flags::Flags;
-use crate::news::Log;
-use crate::terms::{self, TermsError};
+use super::exit::Exit;
+use super::flags::Flags;
+use super::news::Log;
+use super::terms::{self, TermsError};
+use crate::pool::args::{Args, Command, OnLost, PlaceArgs, RunArgs, WaitArgs, WantArgs};
+use crate::pool::commands::{self, Context};
 
 /// For how long a claim is good whose command cannot renew it.
 const LEASE: Duration = Duration::from_secs(15 * 60);

@@ -12,7 +12,7 @@ use pace::duration::whole_seconds;
 use serde_json::{Value, json};
 use terminal::{chain, one_line};
 
-use crate::flags::Flags;
+use super::flags::Flags;
 
 /// Where lines go, and in which form.
 pub struct Log {

@@ -10,7 +10,7 @@ use guard::turn::SETTLE;
 use guard::wait::Terms;
 use net::{Limits, NetError, Proxies, Route, Trust};
 
-use crate::flags::Flags;
+use super::flags::Flags;
 
 /// How long to wait for GitLab.
 const LIMITS: Limits = Limits {

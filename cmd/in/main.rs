@@ -1,28 +1,5 @@
 //! `/opt/resource/in DESTINATION`: the lock that a version is about.
 
-use std::io;
-use std::process::ExitCode;
-
-use anyhow::Context;
-use pool::concourse::GetRequest;
-use pool::step;
-
-#[path = "../resource.rs"]
-mod resource;
-
-pub(crate) fn main() -> ExitCode {
-    resource::run(async {
-        let destination = resource::folder("in")?;
-        let request = GetRequest::read(io::stdin().lock())?;
-        let response = step::get(
-            &request,
-            &destination,
-            &resource::surroundings(),
-            &mut io::stderr(),
-        )
-        .await?;
-        response
-            .write(io::stdout().lock())
-            .context("cannot write the answer")
-    })
+fn main() -> std::process::ExitCode {
+    programs::get::main()
 }

@@ -12,13 +12,7 @@ use anyhow::{Context, Result};
 use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use clap_mangen::Man;
-
-#[allow(
-    dead_code,
-    reason = "it tells what can be said, and reads nothing of it"
-)]
-#[path = "../pool/args.rs"]
-mod args;
+use programs::pool::args::Args;
 
 fn main() -> ExitCode {
     match run() {
@@ -48,7 +42,7 @@ fn write(folder: &Path) -> io::Result<()> {
     let pages = folder.join("man/man1");
     fs::create_dir_all(&pages)?;
     // `pool help` is not a command with a page of its own.
-    let mut program = args::Args::command().disable_help_subcommand(true);
+    let mut program = Args::command().disable_help_subcommand(true);
     program.build();
     let source = format!("pool {}", env!("CARGO_PKG_VERSION"));
     for command in program.get_subcommands().chain([&program]) {
@@ -57,7 +51,7 @@ fn write(folder: &Path) -> io::Result<()> {
     let scripts = folder.join("completions");
     fs::create_dir_all(&scripts)?;
     for shell in Shell::value_variants() {
-        clap_complete::generate_to(*shell, &mut args::Args::command(), "pool", &scripts)?;
+        clap_complete::generate_to(*shell, &mut Args::command(), "pool", &scripts)?;
     }
     Ok(())
 }

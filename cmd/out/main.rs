@@ -1,30 +1,5 @@
 //! `/opt/resource/out SOURCES`: one operation on the pool.
 
-use std::io;
-use std::process::ExitCode;
-
-use pool::concourse::PutRequest;
-use pool::step;
-
-#[path = "../resource.rs"]
-mod resource;
-
-pub(crate) fn main() -> ExitCode {
-    resource::run(async {
-        let sources = resource::folder("out")?;
-        let request = PutRequest::read(io::stdin().lock())?;
-        // From here on a signal is an abort that leaves nothing behind; before, nothing has been done.
-        let stop = resource::stop_on_signals()?;
-        let around = resource::surroundings();
-        step::put(
-            &request,
-            &sources,
-            &around,
-            stop,
-            tokio::io::stdout(),
-            &mut io::stderr(),
-        )
-        .await?;
-        Ok(())
-    })
+fn main() -> std::process::ExitCode {
+    programs::out::main()
 }

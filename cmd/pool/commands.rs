@@ -26,8 +26,9 @@ use pool::operation::Operation;
 use pool::step::{self, Order, Plan, StepError, Surroundings, Which};
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{Args, Command, PlaceArgs, WaitArgs};
-use crate::{holder, resource, settings};
+use crate::pool::args::{Args, Command, PlaceArgs, WaitArgs};
+use crate::pool::{holder, settings};
+use crate::resource;
 
 /// What every command works with.
 pub struct Context {

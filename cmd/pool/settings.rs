@@ -9,7 +9,7 @@ use pool::message::Origin;
 use pool::step::init_local;
 use serde_json::{Map, Value};
 
-use crate::args::PlaceArgs;
+use crate::pool::args::PlaceArgs;
 
 /// The keys of a source that are one text each: the environment has them as `POOL_` and the key in capitals.
 const TEXTS: [&str; 17] = [

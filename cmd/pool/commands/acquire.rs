@@ -10,8 +10,9 @@ use pool::operation::{Condition, Operation, Want};
 use pool::step::Order;
 
 use super::Context;
-use crate::args::{AcquireArgs, ClaimArgs, WantArgs};
-use crate::{output, resource};
+use crate::pool::args::{AcquireArgs, ClaimArgs, WantArgs};
+use crate::pool::output;
+use crate::resource;
 
 /// Claims any free locks that will do.
 pub async fn acquire(context: &Context, args: &AcquireArgs) -> Result<ExitCode> {

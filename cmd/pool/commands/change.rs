@@ -11,8 +11,9 @@ use pool::operation::Operation;
 use pool::step::{self, Order};
 
 use super::{Context, release};
-use crate::args::{AddArgs, MoveArgs, RemoveArgs, UpdateArgs};
-use crate::{output, resource};
+use crate::pool::args::{AddArgs, MoveArgs, RemoveArgs, UpdateArgs};
+use crate::pool::output;
+use crate::resource;
 
 /// Puts a new lock into the pool.
 pub async fn add(context: &Context, args: &AddArgs) -> Result<ExitCode> {

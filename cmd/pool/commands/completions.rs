@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::args::{Args, CompletionsArgs};
+use crate::pool::args::{Args, CompletionsArgs};
 
 /// Prints a script for a shell.
 pub fn completions(args: &CompletionsArgs) -> Result<ExitCode> {

@@ -8,8 +8,8 @@ use pool::step::{Finding, Health, Settings, Which, doctor as examine};
 
 use super::status::{print, style};
 use super::{Context, of_one_or_all};
-use crate::args::{DoctorArgs, PlaceArgs};
-use crate::output;
+use crate::pool::args::{DoctorArgs, PlaceArgs};
+use crate::pool::output;
 
 /// Looks whether everything is in order.
 pub async fn doctor(place: &PlaceArgs, args: &DoctorArgs) -> Result<ExitCode> {

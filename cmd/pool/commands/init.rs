@@ -12,8 +12,9 @@ use pool::step::{self, Plan};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::args::{InitArgs, PlaceArgs};
-use crate::{output, resource};
+use crate::pool::args::{InitArgs, PlaceArgs};
+use crate::pool::output;
+use crate::resource;
 
 /// One of the pools in a file.
 #[derive(Deserialize)]

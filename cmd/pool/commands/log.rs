@@ -11,8 +11,8 @@ use pool::{show, step};
 
 use super::Context;
 use super::status::{print, style};
-use crate::args::LogArgs;
-use crate::output;
+use crate::pool::args::LogArgs;
+use crate::pool::output;
 
 /// How many are shown when nothing else is said.
 const USUAL_NUMBER: usize = 20;

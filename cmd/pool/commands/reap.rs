@@ -10,8 +10,9 @@ use pool::concourse::{GitlabServer, Login, Reap, Server};
 use pool::step;
 
 use super::Context;
-use crate::args::ReapArgs;
-use crate::{output, resource};
+use crate::pool::args::ReapArgs;
+use crate::pool::output;
+use crate::resource;
 
 /// Frees the locks that nobody will give back any more.
 pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {

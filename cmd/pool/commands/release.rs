@@ -16,8 +16,9 @@ use pool::step::{self, StepError};
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
-use crate::args::{ReleaseArgs, UnlockArgs};
-use crate::{output, resource};
+use crate::pool::args::{ReleaseArgs, UnlockArgs};
+use crate::pool::output;
+use crate::resource;
 
 /// Frees locks that are ours, by the claim that is shown, or because we are called what their holder is called.
 pub async fn release(context: &Context, args: &ReleaseArgs) -> Result<ExitCode> {

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, acquire};
-use crate::args::{OnLost, RunArgs};
+use crate::pool::args::{OnLost, RunArgs};
 use crate::resource::tell;
 use hold::{Lost, hold, kept, make_sure};
 use progress::Progress;
@@ -92,14 +92,14 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
     let end = match worked {
         Ok(end) => end,
         Err(err) => {
-            crate::say_error(err.as_ref());
+            crate::pool::say_error(err.as_ref());
             End::NotStarted(2)
         }
     };
     match given_back {
         Ok(taken_away) => claim.lost.extend(taken_away),
         Err(err) => {
-            crate::say_error(&err);
+            crate::pool::say_error(&err);
             tell!(
                 "error: the command ended with {}, and {} could not be given back: the claim may still stand; `pool release --claim {}` ends it, and `pool reap` once its lease of {} is over",
                 end.code(),

@@ -14,8 +14,8 @@ use terminal::Paint;
 use terminal::table::{Style, USUAL_WIDTH};
 
 use super::Context;
-use crate::args::StatusArgs;
-use crate::output;
+use crate::pool::args::StatusArgs;
+use crate::pool::output;
 
 /// How often a watch looks.
 const EVERY: Duration = Duration::from_secs(2);

@@ -1,0 +1,34 @@
+//! The programs: arguments, environment, streams, signals and exit codes. What they do is in the libraries below `src`.
+//!
+//! Each is a module with a `main`, in a folder of the program's name. Its `main.rs` there calls that and no more, so that
+//! one program can be all of them: see [`called`].
+//!
+//! `resource` is what they have in common.
+
+pub mod check;
+#[path = "in/mod.rs"]
+pub mod get;
+#[cfg(feature = "guard")]
+#[path = "gitlab-job-guard/mod.rs"]
+pub mod gitlab_job_guard;
+pub mod out;
+pub mod pool;
+mod resource;
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs the program by whose name we were called; `pool` for any other name.
+pub fn called() -> ExitCode {
+    let called = env::args_os().next().unwrap_or_default();
+    match Path::new(&called).file_name().and_then(OsStr::to_str) {
+        Some("check") => check::main(),
+        Some("in") => get::main(),
+        Some("out") => out::main(),
+        #[cfg(feature = "guard")]
+        Some("gitlab-job-guard") => gitlab_job_guard::main(),
+        _ => pool::main(),
+    }
+}
