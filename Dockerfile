@@ -1,12 +1,13 @@
-# The image of the resource: docker build -t pool-resource .
-#
-# From nothing, with the static program and the little that it reads: no shell, no package manager, no C library, no git.
+# Two images:
+#   docker build --target pool -t pool-resource .   the resource, for Concourse: from nothing, with the static program and the
+#                                                   little that it reads; no shell, no package manager, no C library, no git
+#   docker build --target tools -t ci-tools .       all programs, for jobs of a CI: that, and the shell and tools of busybox
 
 ARG BUILDER=rust:1.95.0-slim-bookworm
 FROM ${BUILDER} AS builder
 WORKDIR /build
 COPY . .
-# All programs in one, which is four of them in a third of the size; see cmd/all. The archive of ci/release has the same.
+# All programs in one, which is four of them in a third of the size; see cmd/all. The archives of ci/release have the same.
 RUN cargo build --locked --config ci/static.toml --profile image --no-default-features --features all --bin all
 # The whole root of the image, so that the last stage is a single layer.
 RUN set -eu; \
@@ -18,7 +19,7 @@ RUN set -eu; \
     printf '%s\n' 'root:x:0:0:root:/root:/sbin/nologin' 'nobody:x:65534:65534:nobody:/:/sbin/nologin' > $root/etc/passwd; \
     printf '%s\n' 'root:x:0:' 'nogroup:x:65534:' > $root/etc/group; \
     cp LICENSE $root/usr/share/licenses/pool-resource; \
-    ci/licences > $root/usr/share/licenses/crates; \
+    ci/licences pool > $root/usr/share/licenses/crates; \
     # The C library is in the program.
     for package in libc6 libgcc-s1 ca-certificates; do \
       cp -L /usr/share/doc/$package/copyright $root/usr/share/licenses/$package; \
@@ -28,6 +29,40 @@ RUN set -eu; \
     # For TMPDIR: writable for every user, also where the rest is read-only.
     mkdir -m 1777 $root/tmp
 
+FROM builder AS tools-builder
+RUN cargo build --locked --config ci/static.toml --profile image --features all --bin all
+RUN set -eu; \
+    root=/image; \
+    cp "target/$(rustc --print host-tuple)/image/all" $root/usr/local/bin/pool; \
+    # By a link it is another program.
+    for name in gitlab-job-guard; do ln -s pool $root/usr/local/bin/$name; done; \
+    ci/licences tools > $root/usr/share/licenses/crates; \
+    # The base may have it.
+    type busybox > /dev/null || { apt-get -q update && apt-get -q -y install --no-install-recommends busybox-static; }; \
+    mkdir $root/bin; \
+    cp "$(command -v busybox)" $root/bin/busybox; \
+    for name in $(busybox --list); do [ "$name" = busybox ] || ln -s busybox "$root/bin/$name"; done; \
+    cp -L /usr/share/doc/busybox-static/copyright $root/usr/share/licenses/busybox; \
+    cp -L /usr/share/common-licenses/GPL-2 $root/usr/share/licenses/; \
+    # Where scripts begin, and where jobs look for what they call.
+    mkdir -p $root/usr/bin; ln -s /bin/env $root/usr/bin/env; \
+    sed -i 's,/sbin/nologin,/bin/sh,' $root/etc/passwd
+
+FROM scratch AS tools
+ARG SOURCE=
+ARG VERSION=
+ARG REVISION=
+LABEL org.opencontainers.image.title="ci-tools" \
+      org.opencontainers.image.description="Coordination for CI with nothing but a Git server: locks, one pipeline at a time" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="Apache-2.0 AND GPL-2.0-only"
+COPY --from=tools-builder /image/ /
+ENV PATH=/usr/local/bin:/usr/bin:/bin
+CMD ["sh"]
+
+# Last, so that it is what is built if no target is said.
 FROM scratch AS pool
 ARG SOURCE=
 ARG VERSION=

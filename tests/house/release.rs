@@ -4,19 +4,50 @@ use std::fs;
 
 use crate::plan::{files, folders, manifest, root, sources};
 
-/// How the program is built, of which the archive and the image are made.
-const BUILD: &str = "cargo build --locked --config ci/static.toml --profile image --no-default-features --features all --bin all";
+/// How the programs are built, of which the archives and the images are made: that of the lock pool, and that with all.
+const BUILDS: [&str; 2] = [
+    "cargo build --locked --config ci/static.toml --profile image --no-default-features --features all --bin all",
+    "cargo build --locked --config ci/static.toml --profile image --features all --bin all",
+];
 
 fn text(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
 #[test]
-fn the_release_and_the_image_have_the_same_program() {
+fn the_release_and_the_images_have_the_same_programs() {
     for path in ["ci/release", "Dockerfile"] {
-        assert!(text(path).contains(BUILD), "{path} does not say `{BUILD}`");
+        for build in BUILDS {
+            assert!(text(path).contains(build), "{path} does not say `{build}`");
+        }
     }
     assert!(manifest("")["profile"].get("image").is_some());
+}
+
+/// Every program of another system than the lock pool, by what it needs to be built.
+#[test]
+fn every_sibling_is_among_the_tools() {
+    let manifest = manifest("");
+    let siblings: Vec<&str> = manifest["bin"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|bin| {
+            let needs = bin.get("required-features").map(|needs| &needs[0]);
+            needs.is_some_and(|needs| !["all", "manual"].contains(&needs.as_str().unwrap()))
+        })
+        .map(|bin| bin["name"].as_str().unwrap())
+        .collect();
+    let links = format!("for name in {}; do ln -s pool ", siblings.join(" "));
+
+    assert!(!siblings.is_empty());
+    for path in ["ci/release", "Dockerfile"] {
+        assert!(text(path).contains(&links), "{path} does not say `{links}`");
+    }
+    for name in siblings {
+        let call = format!("Some(\"{name}\") =>");
+        assert!(text("cmd/lib.rs").contains(&call), "cmd/lib.rs: {call}");
+    }
 }
 
 #[test]
