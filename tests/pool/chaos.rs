@@ -1,5 +1,6 @@
-//! Many workers on a few locks, a network that loses and delays, a server that is restarted, processes that are killed;
-//! and afterwards a checker that reads in the history what has become of it.
+//! Many workers on a few locks; a network that loses and delays, views that are behind, a server that is restarted;
+//! processes that are killed, leases that are renewed or not, and somebody who reaps. Afterwards a checker reads in the
+//! history what has become of it.
 //!
 //! `POOL_CHAOS_SECONDS` says how long it goes on, `POOL_CHAOS_SEED` with which dice. The dice decide what is done to
 //! whom; which of two processes is faster they do not, so that the same seed makes a similar run and not the same.
@@ -24,7 +25,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use checker::violations;
-use story::{Ending, POOL, Story};
+use story::{Ending, POOL, Said, Story, Verb};
 use support::git::run;
 use support::server::havoc::{Havoc, Mischief};
 use support::server::http::HttpServer;
@@ -33,6 +34,9 @@ use support::{TestRemote, wait_until};
 use worker::{Diary, Stage, Worker};
 
 const LOCKS: [&str; 3] = ["env-1", "env-2", "env-3"];
+
+/// One more, for which commands ask.
+const FOR_COMMANDS: &str = "env-4";
 
 /// The number in a variable of the environment.
 fn number(name: &str) -> Option<u64> {
@@ -128,7 +132,7 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
     let seed = number("POOL_CHAOS_SEED").unwrap_or_else(rand::random);
     let time = Duration::from_secs(number("POOL_CHAOS_SECONDS").unwrap_or(40));
     eprintln!("the seed is {seed}: run it again with POOL_CHAOS_SEED={seed}");
-    let remote = TestRemote::with_pool(POOL, &LOCKS);
+    let remote = TestRemote::with_pool(POOL, &[&LOCKS[..], &[FOR_COMMANDS]].concat());
     let start = remote.head();
     let mut seeds = StdRng::seed_from_u64(seed);
     // What is read comes from a replica, which is behind by some time.
@@ -140,6 +144,7 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
     let stage = Stage {
         remote: &remote,
         over: AtomicBool::new(false),
+        all_left: AtomicBool::new(false),
         abandoned: Mutex::default(),
         admitted: Mutex::default(),
         head: Mutex::new((start.clone(), Instant::now())),
@@ -152,7 +157,7 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
 
     let restart_seed = seeds.random();
     let (mut diaries, restarts) = std::thread::scope(|scope| {
-        let workers: Vec<_> = relays
+        let mut workers: Vec<_> = relays
             .iter()
             .zip(dangers)
             .enumerate()
@@ -160,11 +165,14 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
                 let name = format!("w{n}");
                 let worker = Worker::new(&name, &stage, relay, danger, seeds.random());
                 scope.spawn(move || match n {
-                    0 => worker.keep_a_lock("own"),
+                    0 => worker.reap_again_and_again(),
+                    1 => worker.keep_a_lock("own"),
+                    2 | 3 => worker.run_commands(FOR_COMMANDS),
                     _ => worker.acquire_again_and_again(&LOCKS),
                 })
             })
             .collect();
+        let reaper = workers.remove(0);
         let restarting = scope.spawn(|| restart(server, &port, &stage, restart_seed));
         let mut operator = Worker::operator(&stage);
         let started = Instant::now();
@@ -178,12 +186,19 @@ fn whatever_happens_on_the_way_every_lock_has_one_holder_and_none_is_left_behind
             std::thread::sleep(Duration::from_millis(200));
         }
         stage.over.store(true, Ordering::SeqCst);
+        wait_until("no request of theirs is on its way", || {
+            relays[1..].iter().all(Havoc::is_idle)
+        });
+        // What they left without a lease, the operator ends; whatever has one, the reaper.
+        close(&remote);
+        operator.clean_up();
+        stage.all_left.store(true, Ordering::SeqCst);
+        let reaped = reaper.join().unwrap();
         wait_until("no request is on its way", || {
             relays.iter().all(Havoc::is_idle)
         });
         close(&remote);
-        operator.clean_up();
-        let mut diaries = vec![operator.into_diary()];
+        let mut diaries = vec![operator.into_diary(), reaped];
         diaries.extend(workers.into_iter().map(|worker| worker.join().unwrap()));
         (diaries, restarting.join().unwrap())
     });
@@ -236,9 +251,18 @@ fn summary(story: &Story, diaries: &[Diary], relays: &[Havoc], restarts: usize) 
         let runs = story.runs.iter();
         runs.filter(|run| is(&run.ending)).count()
     };
+    let commits = |is: &dyn Fn(&Said) -> bool| {
+        let said = story
+            .commits
+            .iter()
+            .filter_map(|commit| commit.said.as_ref());
+        said.filter(|said| is(said)).count()
+    };
+    let renewals = commits(&|said| said.verb == Verb::Renewing);
+    let reaped = commits(&|said| said.actor.starts_with("chaos/pool/w0 "));
     let by_operator = story.runs.iter().filter(|run| run.worker == "operator");
     format!(
-        "{} commits, {} holds; {} runs: {} told, {} killed, {} failed, {} of them without knowing; {} left to the operator; {restarts} restarts; signals {signals:?}; requests {mischief:?}",
+        "{} commits ({renewals} renewals, {reaped} reaped), {} holds; {} runs: {} told, {} killed, {} failed, {} of them without knowing; {} left to the operator; {restarts} restarts; signals {signals:?}; requests {mischief:?}",
         story.commits.len(),
         story.holds.len(),
         story.runs.len(),

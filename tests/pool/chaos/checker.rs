@@ -32,6 +32,8 @@ pub enum Rule {
     Told,
     /// What a worker believed to hold was his, until he himself gave it back.
     Held,
+    /// A claim is reaped only when its lease is over, as the last sign of its holder gave it.
+    InTime,
     /// A claim that nobody was told of is ended by the step that made it, unless that was killed or said that it could not.
     NoneLeft,
 }
@@ -103,6 +105,7 @@ pub fn violations(story: &Story) -> Vec<Violation> {
     check.work();
     check.told();
     check.holds();
+    check.reaped();
     check.left();
     check.found
 }
@@ -184,6 +187,7 @@ impl<'a> Check<'a> {
                 (Some((Some(old), None)), Some((None, Some(new))), 2) => {
                     said.verb == Verb::Unclaiming && old == new
                 }
+                (None, None, 0) => said.verb == Verb::Renewing,
                 (None, Some((None, Some(_))), 1) => said.verb == Verb::AddingUnclaimed,
                 (Some((None, Some(_))), None, 1) => said.verb == Verb::AddingClaimed,
                 (Some((Some(_), None)), None, 1) => said.verb == Verb::Removing,
@@ -261,7 +265,7 @@ impl<'a> Check<'a> {
             let held = commit.before.contains_key(&claimed(&said.lock));
             let wants_held = match said.verb {
                 Verb::Claiming | Verb::AddingClaimed | Verb::AddingUnclaimed => false,
-                Verb::Unclaiming | Verb::Removing => true,
+                Verb::Unclaiming | Verb::Removing | Verb::Renewing => true,
                 Verb::Updating => commit.claim.is_some(),
             };
             if held != wants_held {
@@ -375,6 +379,12 @@ impl<'a> Check<'a> {
                 sure(is_claim && asked == lock, "it is no claim of it")?;
                 sure(same_step, "it was made by another step")
             }
+            Asked::Run(asked) => {
+                let asked = asked.as_ref().is_none_or(|asked| asked == lock);
+                sure(is_claim && asked, "it is no claim of it")?;
+                sure(same_step, "it was made by another step")
+            }
+            Asked::Reap => Err("a reaping is told of no claim".to_owned()),
             Asked::AddClaimed(asked, content) => {
                 sure(is_claim && asked == lock, "it is no claim of it")?;
                 sure(same_step, "it was made by another step")?;
@@ -443,14 +453,49 @@ impl<'a> Check<'a> {
         };
         let by = self.run_of(ended);
         let by_himself = by.is_some_and(|by| {
-            by.worker == hold.worker
-                && by.asked.ends() == Some((hold.lock.as_str(), hold.claim.as_str()))
+            let as_told = by.asked.ends() == Some((hold.lock.as_str(), hold.claim.as_str()));
+            let after_its_command = self
+                .run_of(claim.made)
+                .is_some_and(|maker| maker.actor == by.actor);
+            by.worker == hold.worker && (as_told || after_its_command)
         });
-        if by_himself {
+        // Whether that was right, the lease tells.
+        let reaped = by.is_some_and(|by| by.asked == Asked::Reap);
+        if by_himself || reaped || hold.left {
             Ok(())
         } else {
             let id = &self.story.commits[ended].id;
             Err(format!("{id} ended it, by {by:?}"))
+        }
+    }
+
+    fn reaped(&mut self) {
+        let story = self.story;
+        for claim in &self.claims {
+            let Some(ended) = claim.ended else { continue };
+            if self.run_of(ended).is_none_or(|by| by.asked != Asked::Reap) {
+                continue;
+            }
+            let is_sign = |n: &usize| {
+                let commit = &story.commits[*n];
+                let renews = commit
+                    .said
+                    .as_ref()
+                    .is_some_and(|said| said.verb == Verb::Renewing && said.lock == claim.lock);
+                *n == claim.made || renews
+            };
+            let sign = (claim.made..ended).rev().find(is_sign);
+            let lease = sign.and_then(|sign| story.commits[sign].lease);
+            let end = &story.commits[ended];
+            if lease.is_none_or(|lease| end.time < lease) {
+                self.found.push(Violation {
+                    rule: Rule::InTime,
+                    what: format!(
+                        "{} reaps `{}` at {}, whose lease is until {lease:?}",
+                        end.id, claim.lock, end.time
+                    ),
+                });
+            }
         }
     }
 
@@ -491,7 +536,8 @@ impl<'a> Check<'a> {
             .filter(|run| run.container == maker.container && run.asked.claims())
             .collect();
         let by = self.run_of(ended);
-        if by.is_some_and(|by| by.container == maker.container && by.asked.claims()) {
+        let reaped = by.is_some_and(|by| by.asked == Asked::Reap);
+        if reaped || by.is_some_and(|by| by.container == maker.container && by.asked.claims()) {
             return Ok(());
         }
         let vanished = step

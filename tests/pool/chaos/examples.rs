@@ -62,6 +62,8 @@ impl Story {
             }),
             request: Some(format!("request {id}")),
             claim: claim.map(str::to_owned),
+            time: 10 * self.commits.len() as u64,
+            lease: None,
             before,
             after,
         });
@@ -101,6 +103,7 @@ impl Story {
             lock: lock.to_owned(),
             claim: claim.to_owned(),
             seen: seen.iter().map(|head| (*head).to_owned()).collect(),
+            left: false,
         });
     }
 
@@ -439,4 +442,55 @@ fn subjects_are_read_as_they_are_written() {
     );
     assert_eq!(Said::parse("that was all"), None);
     assert_eq!(Said::parse("a note: well"), None);
+}
+
+/// A command that runs while it holds a lock, whose lease is renewed once; and whoever ends the claim. A commit is made every
+/// ten seconds.
+fn leased(until: [u64; 2], ends: impl FnOnce(&mut Story, &str)) -> Story {
+    let mut story = beginning();
+    let claim = story.claims("w1 1.1", "a");
+    let renewal = story.commit("w1 1.1", Verb::Renewing, "a", Some(&claim), |_| {});
+    for (commit, until) in story.commits.iter_mut().zip(until) {
+        commit.lease = Some(until);
+    }
+    story.ran("w1 1.1", Asked::Run(None), told("a", &claim));
+    story.held("w1", "a", &claim, &[&claim, &renewal]);
+    ends(&mut story, &claim);
+    story
+}
+
+#[test]
+fn a_claim_is_reaped_only_when_its_lease_is_over() {
+    let reaped = |story: &mut Story, claim: &str| {
+        story.releases("w2 1.1", "a", claim);
+        story.ran("w2 1.1", Asked::Reap, Ending::Done);
+    };
+    breaks_nothing(&leased([30, 40], |story, claim| {
+        story.releases("w1 1.1", "a", claim);
+    }));
+    breaks_nothing(&leased([9, 20], reaped));
+
+    breaks(Rule::InTime, &leased([9, 21], reaped));
+    // Not what was given first.
+    breaks(Rule::InTime, &leased([9, 100], reaped));
+    let mut story = leased([9, 20], reaped);
+    story.commits[0].lease = None;
+    story.commits[1].lease = None;
+    breaks(Rule::InTime, &story);
+}
+
+#[test]
+fn a_renewal_changes_nothing_and_is_of_the_claim_that_stands() {
+    let mut story = leased([9, 20], |story, claim| {
+        story.releases("w1 1.1", "a", claim);
+    });
+    story.commits[1].claim = Some("c0".to_owned());
+    breaks(Rule::OneHolder, &story);
+
+    let mut story = leased([9, 20], |story, claim| {
+        story.releases("w1 1.1", "a", claim);
+    });
+    story.commits[1].after.insert(claimed("a"), NEW.to_owned());
+    story.commits[2].before.insert(claimed("a"), NEW.to_owned());
+    breaks(Rule::AsSaid, &story);
 }

@@ -1,5 +1,7 @@
 //! The history of a lock repository as the checker takes it.
 
+use std::time::UNIX_EPOCH;
+
 use git2::{ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult};
 
 use super::story::{Commit, Files, Said, Story};
@@ -22,6 +24,11 @@ pub fn read(remote: &TestRemote, start: &str) -> Story {
             said: Said::parse(message.lines().next().unwrap_or_default()),
             request: trailer(&message, "Pool-Request"),
             claim: trailer(&message, "Pool-Claim"),
+            time: commit.time().seconds().try_into().unwrap(),
+            lease: trailer(&message, "Pool-Lease").map(|end| {
+                let end = humantime::parse_rfc3339(&end).unwrap();
+                end.duration_since(UNIX_EPOCH).unwrap().as_secs()
+            }),
             before: Files::new(),
             after: files(&repository, id),
         });

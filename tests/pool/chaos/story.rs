@@ -36,6 +36,10 @@ pub struct Commit {
     pub request: Option<String>,
     /// The trailer `Pool-Claim`.
     pub claim: Option<String>,
+    /// When it was made, in seconds since 1970.
+    pub time: u64,
+    /// When the lease ends that it gives, likewise.
+    pub lease: Option<u64>,
     /// The files at its first parent.
     pub before: Files,
     /// The files at it.
@@ -68,6 +72,8 @@ pub enum Verb {
     Removing,
     /// Other content.
     Updating,
+    /// A lease goes on.
+    Renewing,
 }
 
 /// One process.
@@ -102,6 +108,10 @@ pub enum Asked {
     Release(String, String),
     /// The same, and of the lock.
     Remove(String, String),
+    /// A lock (this one, or any) for as long as a command runs, with a lease that is renewed meanwhile.
+    Run(Option<String>),
+    /// The end of every claim whose lease is over.
+    Reap,
 }
 
 /// How a run ended.
@@ -111,6 +121,8 @@ pub enum Ending {
     Told(String, String),
     /// It said that it was not, and of these commits that they might be on the branch.
     Failed(BTreeSet<String>),
+    /// It said that it was done, and has nothing to show.
+    Done,
     /// It was killed, and said nothing.
     Vanished,
 }
@@ -126,17 +138,20 @@ pub struct Hold {
     pub claim: String,
     /// Where the branch was at moments between then and the start of its release.
     pub seen: Vec<String>,
+    /// Whether it was killed, or said that it could not give it back: somebody else had to.
+    pub left: bool,
 }
 
 impl Verb {
     /// Every verb, with its words.
-    pub const ALL: [(Verb, &str); 6] = [
+    pub const ALL: [(Verb, &str); 7] = [
         (Verb::Claiming, "claiming"),
         (Verb::Unclaiming, "unclaiming"),
         (Verb::AddingUnclaimed, "adding unclaimed"),
         (Verb::AddingClaimed, "adding claimed"),
         (Verb::Removing, "removing"),
         (Verb::Updating, "updating"),
+        (Verb::Renewing, "renewing"),
     ];
 }
 
@@ -161,7 +176,7 @@ impl Asked {
     pub fn claims(&self) -> bool {
         matches!(
             self,
-            Asked::Acquire | Asked::Claim(_) | Asked::AddClaimed(..)
+            Asked::Acquire | Asked::Claim(_) | Asked::AddClaimed(..) | Asked::Run(_)
         )
     }
 
@@ -187,6 +202,11 @@ impl Asked {
             }
             Asked::Release(lock, _) => verb == Verb::Unclaiming && lock == of,
             Asked::Remove(lock, _) => verb == Verb::Removing && lock == of,
+            Asked::Run(lock) => {
+                matches!(verb, Verb::Claiming | Verb::Unclaiming | Verb::Renewing)
+                    && lock.as_ref().is_none_or(|lock| lock == of)
+            }
+            Asked::Reap => verb == Verb::Unclaiming,
         }
     }
 }

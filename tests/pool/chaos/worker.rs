@@ -1,6 +1,7 @@
 //! Those who want locks: each a thread that starts one process after another, as a pipeline would, and does harm to some.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,12 +20,28 @@ use support::{Answer, Step, TestRemote};
 /// does.
 const PATIENCE: Duration = Duration::from_secs(45);
 
+/// For how long a command's claim is good without a renewal.
+const LEASE: &str = "9s";
+
+/// How long each of them bears with the server.
+const LIMITS: [(&str, &str); 6] = [
+    ("retry_delay", "300ms"),
+    ("connect_timeout", "2s"),
+    ("silence_timeout", "2s"),
+    ("attempt_timeout", "8s"),
+    ("fault_timeout", "20s"),
+    // Those who are killed leave their tickets, for three times as long: much shorter than `PATIENCE`.
+    ("ticket_renewal", "3s"),
+];
+
 /// What all workers share.
 pub struct Stage<'a> {
     /// The repository.
     pub remote: &'a TestRemote,
     /// Set when nothing is to be disturbed any more, and no new round begun.
     pub over: AtomicBool,
+    /// Set when all who make claims are gone.
+    pub all_left: AtomicBool,
     /// The containers that nobody runs a step in any more, though a claim may have been left there.
     pub abandoned: Mutex<BTreeSet<String>>,
     /// Commits of which a run said that they may be on the branch.
@@ -176,6 +193,114 @@ impl<'a> Worker<'a> {
         self.diary
     }
 
+    /// Runs commands while it holds a lock, with a lease, until it is over: as `pool run` does it.
+    pub fn run_commands(mut self, lock: &str) -> Diary {
+        while !self.stage.is_over() {
+            let lock = self.dice.random_bool(0.6).then(|| lock.to_owned());
+            self.run_a_command(&Asked::Run(lock));
+        }
+        self.diary
+    }
+
+    fn run_a_command(&mut self, asked: &Asked) {
+        let Asked::Run(lock) = asked else { return };
+        let container = self.container();
+        // It calls itself a build only in a build.
+        let actor = format!("chaos/pool/{} command {}", self.name, self.containers);
+        let folder = container.step.as_ref().unwrap().folder();
+        let (told, seen) = (folder.join("told"), folder.join("seen"));
+        let mut step = container.step.unwrap();
+        for (name, value) in [
+            ("POOL_URI", self.uri.as_str()),
+            ("POOL_BRANCH", "main"),
+            ("POOL_NAME", POOL),
+            ("POOL_HOLDER", &actor),
+        ] {
+            step = step.env(name, value);
+        }
+        for (name, value) in LIMITS {
+            step = step.env(&format!("POOL_{}", name.to_uppercase()), value);
+        }
+        // What the branch has while the command runs, for as long as there is somebody who renews.
+        let script = format!(
+            r#"printf '%s\n%s\n' "$POOL_LOCK_NAME" "$POOL_CLAIM" > '{told}'
+            for _ in $(seq {looks}); do
+              head=$(git --git-dir '{remote}' rev-parse refs/heads/main) && kill -0 $PPID || exit
+              echo "$head" >> '{seen}'
+              sleep 0.2
+            done"#,
+            told = told.display(),
+            seen = seen.display(),
+            looks = self.dice.random_range(1..30),
+            remote = self.stage.remote.path().display(),
+        );
+        let mut args: Vec<&str> = vec!["run", "--lease", LEASE, "--on-lost", "kill"];
+        args.extend(lock.as_deref());
+        args.extend(["--", "sh", "-c", &script]);
+        let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
+        let blow = match self.dice.random_bool(0.5) {
+            true => self.blow(true, false),
+            // While the command runs, if it does by then.
+            false if !self.stage.is_over() => Some(Blow {
+                signal: if self.dice.random_bool(0.7) {
+                    "KILL"
+                } else {
+                    "TERM"
+                },
+                after: Duration::from_millis(self.dice.random_range(500..6000)),
+                at_push: false,
+            }),
+            false => None,
+        };
+        let pushes = self.relay.map_or(0, Havoc::pushes);
+        let running = step.start("pool", &args, b"");
+        let answer = self.watch(running, blow, pushes);
+
+        let admitted = self.admitted(asked, &answer);
+        self.stage.admitted.lock().unwrap().extend(admitted.clone());
+        let told = std::fs::read_to_string(&told).unwrap_or_default();
+        let ending = match (told.split_once('\n'), answer.code) {
+            (Some((lock, claim)), _) => {
+                let claim = claim.trim_end().to_owned();
+                let seen = std::fs::read_to_string(&seen).unwrap_or_default();
+                self.diary.holds.push(Hold {
+                    worker: self.name.clone(),
+                    lock: lock.to_owned(),
+                    left: answer.code.is_none() || admitted.contains(&claim),
+                    claim: claim.clone(),
+                    seen: seen.lines().map(str::to_owned).collect(),
+                });
+                Ending::Told(lock.to_owned(), claim)
+            }
+            (None, None) => Ending::Vanished,
+            (None, Some(_)) => Ending::Failed(admitted),
+        };
+        self.diary.runs.push(Run {
+            actor,
+            worker: self.name.clone(),
+            container: container.name,
+            asked: asked.clone(),
+            ending,
+        });
+    }
+
+    /// Ends claims whose lease is over, until nobody is left who could make one, and none stands.
+    pub fn reap_again_and_again(mut self) -> Diary {
+        let mut since_all_left = None;
+        loop {
+            let mut container = self.container();
+            self.run(&mut container, &Asked::Reap, json!({"reap": {}}), &[]);
+            if self.stage.all_left.load(Ordering::SeqCst) {
+                let since = *since_all_left.get_or_insert_with(Instant::now);
+                let claims = self.stage.remote.list(&format!("{POOL}/claimed"));
+                if claims.is_empty() || since.elapsed() > PATIENCE {
+                    return self.diary;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(self.dice.random_range(100..1500)));
+        }
+    }
+
     /// Ends what steps have left behind of which nobody will take care any more.
     pub fn clean_up(&mut self) {
         let remote = self.stage.remote;
@@ -226,12 +351,10 @@ impl<'a> Worker<'a> {
 
     fn container(&mut self) -> Container {
         self.containers += 1;
-        let mut step = Step::with_source(json!({
-            "uri": self.uri, "branch": "main", "pool": POOL, "retry_delay": "300ms",
-            "connect_timeout": "2s", "silence_timeout": "2s", "attempt_timeout": "8s", "fault_timeout": "20s",
-            // Those who are killed leave their tickets, for three times as long: much shorter than `PATIENCE`.
-            "ticket_renewal": "3s",
-        }));
+        let mut step = Step::with_source(json!({"uri": self.uri, "branch": "main", "pool": POOL}));
+        for (name, value) in LIMITS {
+            step = step.set(name, value);
+        }
         let id = format!("{}-{}", self.name, self.containers);
         for (name, value) in [
             ("BUILD_ID", id.as_str()),
@@ -282,7 +405,7 @@ impl<'a> Worker<'a> {
                     });
                 }
                 // Told to stop, or not to be had. Nobody runs that again.
-                Ending::Failed(_) => false,
+                Ending::Failed(_) | Ending::Done => false,
                 Ending::Vanished => self.dice.random_bool(0.6) && !self.stage.is_over(),
             };
             if !again {
@@ -319,6 +442,7 @@ impl<'a> Worker<'a> {
             lock: held.lock.clone(),
             claim: held.claim.clone(),
             seen,
+            left: false,
         });
         held
     }
@@ -499,6 +623,9 @@ impl<'a> Worker<'a> {
     }
 
     fn ending(&mut self, asked: &Asked, answer: &Answer) -> Ending {
+        if *asked == Asked::Reap && answer.code == Some(0) {
+            return Ending::Done;
+        }
         let told = serde_json::from_str::<Value>(&answer.stdout).ok();
         let told = told.and_then(|told| {
             let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -519,17 +646,27 @@ impl<'a> Worker<'a> {
         if answer.stderr.contains("panicked") {
             self.odd(&format!("{asked:?}"), answer);
         }
+        Ending::Failed(self.admitted(asked, answer))
+    }
+
+    /// The claims of which a run said that they may stand.
+    fn admitted(&self, asked: &Asked, answer: &Answer) -> BTreeSet<String> {
+        // Whoever reaps speaks of others'.
+        if *asked == Asked::Reap {
+            return BTreeSet::new();
+        }
         // Those who hold a lock are named too; that is no admission.
         let errors = answer.stderr.lines().filter(|line| {
-            line.starts_with("error: ") && !line.contains(" is held") && !line.contains("has ended")
+            line.starts_with("error: ")
+                && !line.contains(" is held")
+                && !line.contains("has ended")
+                && !line.contains("taken away")
         });
         let words = errors.flat_map(|line| line.split(|c: char| !c.is_ascii_hexdigit()));
-        Ending::Failed(
-            words
-                .filter(|word| word.len() == 40)
-                .map(str::to_owned)
-                .collect(),
-        )
+        words
+            .filter(|word| word.len() == 40)
+            .map(str::to_owned)
+            .collect()
     }
 }
 
