@@ -11,6 +11,8 @@ mod checker;
 mod examples;
 /// The history as the checker takes it.
 mod reading;
+/// Every kind of server, and everything that can be asked of it.
+mod servers;
 /// What was said and done, as plain data.
 mod story;
 /// Those who want locks.

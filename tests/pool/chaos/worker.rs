@@ -101,9 +101,18 @@ struct Blow {
     at_push: bool,
 }
 
+/// How a worker goes about it.
+enum Manner {
+    /// Patience, harm and pauses are a matter of dice.
+    Wild,
+    /// The next step has this patience (params of its own), and comes to this harm.
+    Planned(Value, Option<Blow>),
+}
+
 /// One of them.
 pub struct Worker<'a> {
     name: String,
+    manner: Manner,
     stage: &'a Stage<'a>,
     relay: Option<&'a Havoc>,
     /// Tells the relay that a push of ours is going to be struck.
@@ -126,6 +135,7 @@ impl<'a> Worker<'a> {
     ) -> Worker<'a> {
         Worker {
             name: name.to_owned(),
+            manner: Manner::Wild,
             stage,
             relay: Some(relay),
             danger,
@@ -141,6 +151,7 @@ impl<'a> Worker<'a> {
     pub fn operator(stage: &'a Stage<'a>) -> Worker<'a> {
         Worker {
             name: "operator".to_owned(),
+            manner: Manner::Wild,
             stage,
             relay: None,
             danger: Arc::default(),
@@ -150,6 +161,118 @@ impl<'a> Worker<'a> {
             contents: 0,
             diary: Diary::default(),
         }
+    }
+
+    /// One who does what he is told, and comes to no harm by himself.
+    pub fn planned(self) -> Worker<'a> {
+        Worker {
+            manner: Manner::Planned(json!({}), None),
+            ..self
+        }
+    }
+
+    /// Claims a lock, has it, and gives it back.
+    pub fn take_turn(&mut self, asked: &Asked) {
+        match self.get(asked) {
+            Some(held) => {
+                let held = self.hold(held);
+                self.give_back(&held, false);
+            }
+            None => self.diary.oddities.push(format!(
+                "{} did not get {asked:?}: {:?}",
+                self.name,
+                self.diary.runs.last()
+            )),
+        }
+    }
+
+    /// Wants a lock that somebody has, and does not wait for it for longer than these params say; gives how long it took.
+    fn wait_in_vain(&mut self, asked: &Asked, patience: Value) -> Duration {
+        self.manner = Manner::Planned(patience, None);
+        let began = Instant::now();
+        let got = self.get(asked);
+        let took = began.elapsed();
+        if let Some(held) = got {
+            let name = &self.name;
+            let oddity = format!("{name} got `{}`, which somebody has", held.lock);
+            self.diary.oddities.push(oddity);
+            self.give_back(&held, false);
+        }
+        took
+    }
+
+    /// Has a lock while others want it in vain, who have this much patience each; gives how long they took.
+    pub fn keep_from<const N: usize>(&mut self, lock: &str, patience: [Value; N]) -> Vec<Duration> {
+        let asked = Asked::Claim(lock.to_owned());
+        let Some(held) = self.get(&asked) else {
+            self.diary
+                .oddities
+                .push(format!("{} did not get `{lock}`", self.name));
+            return Vec::new();
+        };
+        let held = self.hold(held);
+        let times = patience.map(|patience| self.wait_in_vain(&asked, patience));
+        self.give_back(&held, false);
+        times.to_vec()
+    }
+
+    /// Wants a lock, and is told to stop so long after it began, or after its first push came by. What it gets all the same
+    /// it gives back.
+    pub fn be_aborted(&mut self, asked: &Asked, after: Duration, at_push: bool) {
+        let blow = Blow {
+            signal: "TERM",
+            after,
+            at_push,
+        };
+        self.manner = Manner::Planned(json!({}), Some(blow));
+        if let Some(held) = self.get(asked) {
+            self.give_back(&held, false);
+        }
+    }
+
+    /// Does with a lock of its own what can be done with one.
+    pub fn use_a_lock_of_its_own(&mut self, lock: &str) {
+        let (first, second) = (self.content(), self.content());
+        let add = Asked::AddClaimed(lock.to_owned(), blob(&first));
+        let Some(held) = self.get_with(&add, &first) else {
+            self.diary
+                .oddities
+                .push(format!("{} cannot {add:?}", self.name));
+            return;
+        };
+        let held = self.hold(held);
+        self.give_back(&held, true);
+        self.insist(&Asked::Add(lock.to_owned(), blob(&first)), &first);
+        self.insist(
+            &Asked::Update(lock.to_owned(), blob(&second), None),
+            &second,
+        );
+        if let Some(held) = self.get(&Asked::Claim(lock.to_owned())) {
+            self.give_back(&held, true);
+        }
+    }
+
+    /// Changes a lock, which others may have for a while; or which is still there, as far as an old view shows it.
+    fn insist(&mut self, asked: &Asked, content: &[u8]) {
+        for _ in 0..100 {
+            if matches!(self.change(asked, content), Ending::Told(..)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(250));
+        }
+        let oddity = format!("{} cannot {asked:?}", self.name);
+        self.diary.oddities.push(oddity);
+    }
+
+    /// Runs a command with a lock; or is killed so long after it began.
+    pub fn run_one_command(&mut self, lock: &str, killed: Option<Duration>) {
+        let blow = killed.map(|after| Blow {
+            signal: "KILL",
+            after,
+            at_push: false,
+        });
+        self.manner = Manner::Planned(json!({}), blow);
+        self.run_a_command(&Asked::Run(Some(lock.to_owned())));
     }
 
     /// Acquires and releases until it is over.
@@ -238,7 +361,8 @@ impl<'a> Worker<'a> {
         args.extend(lock.as_deref());
         args.extend(["--", "sh", "-c", &script]);
         let args: Vec<OsString> = args.into_iter().map(OsString::from).collect();
-        let blow = match self.dice.random_bool(0.5) {
+        let is_wild = matches!(self.manner, Manner::Wild);
+        let blow = match !is_wild || self.dice.random_bool(0.5) {
             true => self.blow(true, false),
             // While the command runs, if it does by then.
             false if !self.stage.is_over() => Some(Blow {
@@ -297,7 +421,11 @@ impl<'a> Worker<'a> {
                     return self.diary;
                 }
             }
-            std::thread::sleep(Duration::from_millis(self.dice.random_range(100..1500)));
+            let pause = match self.manner {
+                Manner::Wild => self.dice.random_range(100..1500),
+                Manner::Planned(..) => 3000,
+            };
+            std::thread::sleep(Duration::from_millis(pause));
         }
     }
 
@@ -384,10 +512,17 @@ impl<'a> Worker<'a> {
             Asked::AddClaimed(..) => json!({"add_claimed": "lock"}),
             other => panic!("{other:?} grants nothing"),
         };
-        match self.dice.random_range(0..8) {
-            0 => params["try"] = true.into(),
-            1 => params["timeout"] = "1s".into(),
-            _ => {}
+        match &mut self.manner {
+            Manner::Wild => match self.dice.random_range(0..8) {
+                0 => params["try"] = true.into(),
+                1 => params["timeout"] = "1s".into(),
+                _ => {}
+            },
+            Manner::Planned(patience, _) => {
+                let more = std::mem::replace(patience, json!({}));
+                let more = more.as_object().cloned().unwrap_or_default();
+                params.as_object_mut().unwrap().extend(more);
+            }
         }
         let mut files = Vec::new();
         if let Asked::AddClaimed(lock, _) = asked {
@@ -426,12 +561,13 @@ impl<'a> Worker<'a> {
     /// Has a lock for a while, and perhaps does something with it.
     fn hold(&mut self, mut held: Held) -> Held {
         let mut seen = vec![self.stage.remote.head()];
-        if self.dice.random_bool(0.25) {
+        let is_wild = matches!(self.manner, Manner::Wild);
+        if !is_wild || self.dice.random_bool(0.25) {
             self.fetch(&mut held);
             seen.push(self.stage.remote.head());
         }
         std::thread::sleep(Duration::from_millis(self.dice.random_range(0..300)));
-        if self.dice.random_bool(0.15) && held.lock.starts_with("own") {
+        if (!is_wild || self.dice.random_bool(0.15)) && held.lock.starts_with("own") {
             let content = self.content();
             let asked = Asked::Update(held.lock.clone(), blob(&content), Some(held.claim.clone()));
             self.change(&asked, &content);
@@ -561,6 +697,9 @@ impl<'a> Worker<'a> {
 
     /// A run that comes after another one looks first for what that has left, and pushes nothing.
     fn blow(&mut self, claims: bool, again: bool) -> Option<Blow> {
+        if let Manner::Planned(_, blow) = &mut self.manner {
+            return blow.take();
+        }
         let strikes = self.dice.random_bool(match (claims, again) {
             (true, true) => 0.6,
             (true, false) => 0.5,

@@ -32,6 +32,8 @@ pub enum Mischief {
     Silence(Duration),
     /// The connection is closed at once, and the server gets the request when nobody expects it any more.
     Straggle(Duration),
+    /// The reply has other words in place of these, which are as long.
+    Reword(&'static str, &'static str),
     /// The server gets it twice, as from a proxy that tries again; the second reply counts.
     Twice,
 }
@@ -46,6 +48,7 @@ struct Shared {
     to: Arc<AtomicU16>,
     dice: Mutex<Dice>,
     calm: AtomicBool,
+    requests: AtomicUsize,
     pushes: AtomicUsize,
     under_way: AtomicUsize,
     done: Mutex<BTreeMap<String, usize>>,
@@ -63,6 +66,7 @@ impl Havoc {
             to,
             dice: Mutex::new(Box::new(dice)),
             calm: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
             pushes: AtomicUsize::new(0),
             under_way: AtomicUsize::new(0),
             done: Mutex::new(BTreeMap::new()),
@@ -86,6 +90,11 @@ impl Havoc {
     /// From now on everything goes through.
     pub fn calm_down(&self) {
         self.shared.calm.store(true, Ordering::SeqCst);
+    }
+
+    /// How many requests have come by so far.
+    pub fn requests(&self) -> usize {
+        self.shared.requests.load(Ordering::SeqCst)
     }
 
     /// How many pushes have come by so far.
@@ -132,6 +141,7 @@ impl Shared {
         let closed = || Err(ErrorKind::ConnectionAborted.into());
         let line = request.split(|byte| *byte == b'\r').next();
         let line = String::from_utf8_lossy(line.unwrap_or_default()).into_owned();
+        self.requests.fetch_add(1, Ordering::SeqCst);
         if line.contains("POST") && line.contains("/git-receive-pack") {
             self.pushes.fetch_add(1, Ordering::SeqCst);
         }
@@ -182,6 +192,17 @@ impl Shared {
                 std::thread::sleep(time);
                 self.ask(request, server)?;
                 closed()
+            }
+            Mischief::Reword(words, others) => {
+                assert_eq!(words.len(), others.len());
+                let mut reply = self.ask(request, server)?;
+                let found = reply
+                    .windows(words.len())
+                    .position(|at| at == words.as_bytes());
+                if let Some(at) = found {
+                    reply[at..at + words.len()].copy_from_slice(others.as_bytes());
+                }
+                client.write_all(&reply)
             }
             Mischief::Twice => {
                 self.ask(request, server)?;

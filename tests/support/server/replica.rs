@@ -81,6 +81,15 @@ impl Replica {
         set_refs(&self.path(), &refs(&self.primary));
     }
 
+    /// Lists no refs below this from now on.
+    pub fn hide(&self, refs: &str) {
+        let mut config = Repository::open_bare(self.path())
+            .unwrap()
+            .config()
+            .unwrap();
+        config.set_str("uploadpack.hideRefs", refs).unwrap();
+    }
+
     /// Shows this commit as the branch `main`.
     pub fn show(&self, commit: &str) {
         let commit = commit.parse().unwrap();
