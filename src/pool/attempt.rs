@@ -1,9 +1,21 @@
 //! The one loop: read the pool, decide, publish, wait, and again until the operation is done.
 //!
-//! All retrying, waiting and giving up is here and below, for every operation.
+//! All retrying, waiting and giving up is here and below, for every operation. [`Attempt`] is what is asked; `course` is how
+//! far it is, with what we claimed and have told nobody of (`claim`).
+//!
+//! ```text
+//! round        looks, decides (`facts`), and does what there is to do:
+//!   publish      a change becomes a commit; `land` brings it to the branch by the rules of `landing`
+//!   wait         what cannot be had yet is waited for, in the line (`in_line`, `queue`)
+//! adopt        what other runs of the same step have claimed
+//! undo         what was claimed for nobody is given back, by the rules of `back`
+//! ```
 
 mod abort;
+mod adopt;
 mod back;
+mod claim;
+mod course;
 mod error;
 mod facts;
 mod in_line;
@@ -17,6 +29,7 @@ mod others_first;
 mod publish;
 mod queue;
 mod reading;
+mod round;
 mod undo;
 mod wait;
 
@@ -25,33 +38,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) use abort::GOES_ON;
+use course::Course;
 pub use error::AttemptError;
 pub use meter::Meter;
-use news::Holder;
 pub use news::Usual;
-use others_first::OthersFirst;
-use publish::Published;
 pub use queue::InLine;
 use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
 pub use reading::read_pool;
 pub(crate) use reading::{deeper, snapshot};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wait::Waiting;
 
-use crate::ledger;
 use crate::line::Need;
-use crate::line::sightings::Said;
 use crate::lock::{LockName, PoolName};
-use crate::marker::Marker;
-use crate::message::{Origin, Verb, listed};
+use crate::message::Origin;
 use crate::operation::Operation;
-use crate::rules::{Change, Decision};
 use git::object::Oid;
-use git::refusal::{Kind, of_ref};
-use git::{Depth, FaultError, HistoryError, Identity, Interest, Listing, Remote, Snapshot};
-use pace::{Budget, Pace, pauses_after_lost_races};
+use git::{Identity, Remote};
+use pace::{Budget, Pace};
 use terminal::Paint;
 
 /// What one operation needs to be carried out.
@@ -80,8 +84,6 @@ pub struct Attempt<'a> {
     pub lease: Option<Duration>,
     /// Where markers go, if the operation may have to be taken up by a run after this one.
     pub markers: Option<Markers>,
-    /// Ours, once a claim is about to be pushed.
-    pub marker: Option<Marker>,
     /// Cancelled when we are told to stop; while an operation runs, also when its time is over.
     pub stop: CancellationToken,
     /// Where people read what is going on.
@@ -89,9 +91,6 @@ pub struct Attempt<'a> {
     /// What kept us from being done, when it was looked last.
     pub trouble: String,
 }
-
-/// How often in a row a server may say no in words that are not known, while the branch moves, before they are final.
-const PATIENCE_FOR_UNKNOWN_WORDS: u32 = 5;
 
 /// How much longer than the patience of whoever asked a step may take in all, whatever it waits for: the last look, and
 /// who holds the lock, have to be found out.
@@ -107,19 +106,6 @@ pub struct Markers {
     pub folder: PathBuf,
     /// Which step it is: its build, its pool and what it asks for.
     pub request: String,
-}
-
-/// A claim that may be on the branch, and that no one has been told of.
-#[derive(Clone)]
-struct Pending {
-    locks: Vec<LockName>,
-    verb: Verb,
-    base: Oid,
-    commit: Oid,
-    /// The objects of the commit.
-    objects: Vec<Oid>,
-    /// What a run that vanished has pushed, if it was that: its objects are not here.
-    left: Option<Vec<u8>>,
 }
 
 /// An operation that was carried out.
@@ -172,21 +158,21 @@ impl Attempt<'_> {
         let limit = limit.map(|patience| patience.saturating_add(MORE_THAN_PATIENCE).max(ONE_TRY));
         let budget = Budget::new(self.stop.clone(), limit);
         self.stop = budget.over().clone();
-        let mut queue = self.queue_for(operation);
-        let mut pending = None;
-        let result = match Box::pin(self.adopt(&mut pending)).await {
+        let mut course = Course::new(operation, self);
+        course.queue = self.queue_for(operation);
+        let result = match Box::pin(self.adopt(&mut course)).await {
             Ok(Some(outcome)) => Ok(outcome),
-            Ok(None) => Box::pin(self.carry_out(operation, &mut pending, &mut queue)).await,
+            Ok(None) => Box::pin(self.carry_out(&mut course)).await,
             Err(err) => Err(err),
         };
         // What has come about in time counts, even if to tell of it takes longer.
         self.stop = budget.stop().clone();
         let mut result = match result {
-            Ok(outcome) => Box::pin(self.conclude(operation, outcome, answer, &mut queue)).await,
+            Ok(outcome) => Box::pin(self.conclude(&mut course, outcome, answer)).await,
             Err(err) => Err(err),
         };
         if result.is_ok() {
-            self.unmark();
+            course.claim.is_over();
             return result;
         }
         if matches!(result, Err(AttemptError::Stopped)) && budget.is_out_of_time() {
@@ -196,14 +182,10 @@ impl Attempt<'_> {
                 trouble: std::mem::take(&mut self.trouble),
             });
         }
-        let is_alone = pending.is_none();
-        let left = match pending {
-            Some(pending) => Box::pin(self.undo(pending)).await.err(),
-            None => None,
-        };
-        match left {
-            None => self.unmark(),
-            Some((locks, commit)) => match result {
+        let is_alone = course.claim.may_stand().is_none();
+        match Box::pin(self.undo(&mut course.claim)).await {
+            Ok(()) => {}
+            Err((locks, commit)) => match result {
                 Err(AttemptError::Stopped) => {
                     result = Err(AttemptError::StoppedHolding { locks, commit });
                 }
@@ -217,8 +199,8 @@ impl Attempt<'_> {
                 _ => {}
             },
         }
-        Box::pin(self.leave_line(&mut queue, is_alone)).await;
-        Box::pin(self.tell(operation, result.as_ref(), queue.as_ref())).await;
+        Box::pin(self.leave_line(&mut course.queue, is_alone)).await;
+        Box::pin(self.tell(operation, result.as_ref(), course.queue.as_ref())).await;
         result
     }
 
@@ -226,15 +208,15 @@ impl Attempt<'_> {
     /// asked for it.
     async fn conclude(
         &mut self,
-        operation: &Operation,
+        course: &mut Course<'_>,
         outcome: Outcome,
         answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
-        queue: &mut Option<Queue>,
     ) -> Result<Outcome, AttemptError> {
         self.go_on_unless_stopped().await?;
-        self.leave_line(queue, false).await;
+        self.leave_line(&mut course.queue, false).await;
         self.go_on_unless_stopped().await?;
-        self.tell(operation, Ok(&outcome), queue.as_ref()).await;
+        self.tell(course.operation, Ok(&outcome), course.queue.as_ref())
+            .await;
         self.go_on_unless_stopped().await?;
         // Whoever should read it may be gone, or busy with something else for ever.
         tokio::select! {
@@ -258,12 +240,6 @@ impl Attempt<'_> {
         }
     }
 
-    fn unmark(&mut self) {
-        if let Some(marker) = self.marker.take() {
-            marker.clear();
-        }
-    }
-
     /// The line that an operation may have to stand in.
     fn queue_for(&mut self, operation: &Operation) -> Option<Queue> {
         // Who does not wait at all needs no place, but lets those go first who have one.
@@ -276,287 +252,5 @@ impl Attempt<'_> {
         let queue = Queue::new(self.remote.branch(), &self.pool, need, settings, patience);
         self.remote.watch(queue.start());
         Some(queue)
-    }
-
-    /// Carries out `operation`. From when a claim of ours may be on the branch, `pending` says so.
-    async fn carry_out(
-        &mut self,
-        operation: &Operation,
-        pending: &mut Option<Pending>,
-        queue: &mut Option<Queue>,
-    ) -> Result<Outcome, AttemptError> {
-        let mut course = Course::new(operation, self);
-        loop {
-            match Box::pin(self.go_round(&mut course, pending, queue)).await {
-                Ok(Some(outcome)) => return Ok(outcome),
-                Ok(None) => {}
-                Err(Setback::Shallow) => course.deepen(),
-                Err(Setback::Behind) => course.fetch_anyway = true,
-                Err(Setback::Failed(err)) => return Err(*err),
-            }
-        }
-    }
-
-    /// Looks once at the pool, and does what there is to do; `None` when it is to be looked at again.
-    async fn go_round(
-        &mut self,
-        course: &mut Course<'_>,
-        pending: &mut Option<Pending>,
-        queue: &mut Option<Queue>,
-    ) -> Result<Option<Outcome>, Setback> {
-        let operation = course.operation;
-        let look_began = Instant::now();
-        let Some((head, snapshot)) = self.look(course, queue).await? else {
-            return Ok(None);
-        };
-        let look_took = look_began.elapsed();
-        // On the very snapshot that we go by, so that no other run of the step can claim in between.
-        if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
-            let history = self.remote.history(&snapshot);
-            match ledger::claim_of_step(&history, &self.pool, &step, course.not_ours)? {
-                Some(claim) if !self.is_asked_for(&snapshot, operation, &claim)? => {
-                    // Somebody was told of it. It is his to give back, and no answer to what is asked now.
-                    terminal::say(
-                        self.log,
-                        format_args!(
-                            "note: a run of this step holds `{}` by the claim {}, which is not what is asked now: it is left as it is",
-                            listed(&claim.locks),
-                            claim.commit
-                        ),
-                    );
-                    course.not_ours = Some(snapshot.commit);
-                }
-                Some(claim) => {
-                    let taken = self.take_over(&snapshot, claim, operation, pending, queue);
-                    return Ok(Box::pin(taken).await?);
-                }
-                None => course.not_ours = Some(snapshot.commit),
-            }
-        }
-        let (decision, standing) = self.decide(&snapshot, operation, queue.as_ref())?;
-        if self.fetch_missed(course).await? {
-            return Ok(None);
-        }
-        if let (Some(queue), Some(standing)) = (queue.as_mut(), &standing) {
-            queue.note_standing(standing, snapshot.commit);
-        }
-        match decision {
-            Decision::Change(change) => {
-                // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for
-                // all of them to try at once; but whoever does not use his turn is not waited for.
-                let before = standing.map_or(0, |standing| standing.served_before.len());
-                if before > 0 {
-                    self.take_ticket(queue).await?;
-                    match course.others_first.pause(before, head, look_took) {
-                        Some(pause) => {
-                            self.rest(pause, queue).await?;
-                            return Ok(None);
-                        }
-                        None if head != snapshot.commit => {
-                            course.fetch_anyway = true;
-                            return Ok(None);
-                        }
-                        None => {}
-                    }
-                }
-                Box::pin(self.change(&snapshot, change, course, pending, queue)).await
-            }
-            Decision::Wait(wait) => {
-                Box::pin(self.bide(&snapshot, &wait, standing, course, queue)).await?;
-                Ok(None)
-            }
-            Decision::Done(locks, since) => {
-                let commit = self.since(&snapshot, locks.first(), since)?;
-                self.remote.forget_push().await;
-                Ok(Some(Outcome::new(commit, locks)))
-            }
-            Decision::Refuse(refusal) => {
-                self.remote.forget_push().await;
-                Err(refusal.into())
-            }
-            // Answered by `decide`, so that it does not come up here.
-            Decision::Ask(..) => Ok(None),
-        }
-    }
-
-    /// Looks where the branch is, and fetches what has to do with us; gives the branch's head, and the snapshot to go by:
-    /// the last one, when nothing has come that could matter to us. `None` when there is none yet.
-    async fn look(
-        &mut self,
-        course: &mut Course<'_>,
-        queue: &mut Option<Queue>,
-    ) -> Result<Option<(Oid, Snapshot)>, Setback> {
-        let push_follows = course.operation.changes() && course.waiting.since.is_none();
-        let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
-        let in_line = queue.as_ref().filter(|_| !fetch_anyway);
-        let depth = course.depth;
-        let interest = |listing: &Listing| match in_line {
-            Some(queue) => queue.interest(listing, depth),
-            None => Interest::Head(depth, Vec::new()),
-        };
-        self.remote.may_begin_anew();
-        let began = Instant::now();
-        let looked = self.read(async |remote| remote.look(push_follows, &interest).await);
-        let (listing, snapshot) = Box::pin(looked).await?;
-        if let Some(queue) = queue {
-            let store = self.remote.store();
-            let said = |commit| Said::in_store(store, commit);
-            queue.observe(&listing, &said, began.elapsed());
-        }
-        course.last = snapshot.or(course.last);
-        Ok(course.last.map(|snapshot| (listing.head, snapshot)))
-    }
-
-    /// Fetches the metadata that a decision had to do without, and says whether it is to be made anew.
-    async fn fetch_missed(&mut self, course: &mut Course<'_>) -> Result<bool, FaultError> {
-        let missed = self.remote.store().take_missed();
-        if missed.is_empty() {
-            return Ok(false);
-        }
-        self.read(async |remote| remote.fetch_files(&missed).await)
-            .await?;
-        course.fetch_anyway = true;
-        Ok(true)
-    }
-
-    /// Publishes a change; `None` when somebody else was faster.
-    async fn change(
-        &mut self,
-        snapshot: &Snapshot,
-        change: Change,
-        course: &mut Course<'_>,
-        pending: &mut Option<Pending>,
-        queue: &mut Option<Queue>,
-    ) -> Result<Option<Outcome>, Setback> {
-        let waited = course.waiting.since.map(|since| since.elapsed());
-        let history = self.remote.history(snapshot);
-        let held_before = change
-            .locks
-            .first()
-            .filter(|_| waited.is_some() && change.verb == Verb::Claiming)
-            .and_then(|lock| Holder::of(&history, &self.pool, lock).ok().flatten());
-        self.meter.note_change(&history, &self.pool, &change);
-        match self
-            .publish(snapshot, None, &change, pending, queue)
-            .await?
-        {
-            Published::Landed(commit) => match change.shortfall {
-                Some(shortfall) => Err(shortfall.into()),
-                None => Ok(Some(Outcome {
-                    commit,
-                    locks: change.locks,
-                    done_now: true,
-                    waited,
-                    place_at_arrival: course.waiting.place_at_arrival,
-                    held_before_by: held_before.map(|holder| holder.who),
-                })),
-            },
-            Published::Overtaken(no) => {
-                // Words that are not known may be those of a lost race, or a No that is for good.
-                match no.filter(|no| of_ref(&no.reason) == Kind::Other) {
-                    Some(no) if course.declined >= PATIENCE_FOR_UNKNOWN_WORDS => {
-                        let subject = change.verb.as_str().to_owned();
-                        return Err(self.rejected(subject, no).into());
-                    }
-                    Some(_) => course.declined += 1,
-                    None => course.declined = 0,
-                }
-                course.races += 1;
-                self.trouble = format!(
-                    "others changed the branch first, {} times in a row",
-                    course.races
-                );
-                self.meter.lost_race();
-                if let Some(queue) = queue {
-                    queue.note_overtaken();
-                }
-                let pause = course.lost_races.next().unwrap_or_default();
-                // Where several are at it, an order among them spares them most of the races.
-                self.take_ticket(queue).await?;
-                self.rest(pause, queue).await?;
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// How far an operation has come that is being carried out.
-struct Course<'o> {
-    operation: &'o Operation,
-    began: Instant,
-    /// How much of the history is fetched.
-    depth: Depth,
-    /// What we last went by.
-    last: Option<Snapshot>,
-    /// To fetch the head, though the line has nothing for us in it.
-    fetch_anyway: bool,
-    /// Where there was no claim of our step yet.
-    not_ours: Option<Oid>,
-    waiting: Waiting,
-    others_first: OthersFirst,
-    /// The pauses after races that will be lost.
-    lost_races: Box<dyn Iterator<Item = Duration>>,
-    /// How many races were lost so far.
-    races: u32,
-    /// How often in a row the branch moved, and the server said no in words that are not known.
-    declined: u32,
-}
-
-impl<'o> Course<'o> {
-    fn new(operation: &'o Operation, attempt: &Attempt<'_>) -> Course<'o> {
-        // Ownership is proved by the history, so that it is better fetched at once. So is for how long something was held.
-        let tells_hold = attempt.meter.is_on() && operation.gives_back();
-        let asks_history = operation.claim_to_prove().is_some() || tells_hold;
-        Course {
-            operation,
-            began: Instant::now(),
-            depth: match asks_history {
-                true => Depth::RECENT,
-                false => Depth::HEAD,
-            },
-            last: None,
-            fetch_anyway: false,
-            not_ours: None,
-            waiting: Waiting::new(attempt.paint),
-            others_first: OthersFirst::default(),
-            lost_races: Box::new(pauses_after_lost_races()),
-            races: 0,
-            declined: 0,
-        }
-    }
-
-    /// Has more of the history fetched than what was not enough, whatever the line has for us.
-    fn deepen(&mut self) {
-        let depth = self.last.map_or(self.depth, |last| last.depth);
-        self.depth = depth.deeper().unwrap_or(depth);
-        self.fetch_anyway = true;
-    }
-}
-
-/// Why a round came to no end.
-enum Setback {
-    /// The history that is here does not go back far enough.
-    Shallow,
-    /// What we go by may be older than what somebody shows us.
-    Behind,
-    /// It cannot be done.
-    Failed(Box<AttemptError>),
-}
-
-impl From<HistoryError> for Setback {
-    fn from(err: HistoryError) -> Setback {
-        match err {
-            HistoryError::Truncated => Setback::Shallow,
-            HistoryError::Store(err) => err.into(),
-        }
-    }
-}
-
-impl<E> From<E> for Setback
-where
-    AttemptError: From<E>,
-{
-    fn from(err: E) -> Setback {
-        Setback::Failed(Box::new(err.into()))
     }
 }

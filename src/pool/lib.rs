@@ -108,7 +108,7 @@
 //! no check. Tools that know nothing of leases do not list it.
 //!
 //! **A claim that is taken over is made anew.** Another run of the same step may be alive, or its release on its way; both
-//! then find that the claim that they know has ended. See `attempt::undo`.
+//! then find that the claim that they know has ended. See `attempt::adopt`.
 //!
 //! **What became of a push is asked in one place** (`attempt::landing` has the rules, `attempt::land` carries them out), and
 //! after everything but a clear yes it is asked of the side of the server that takes pushes. The side that is read from

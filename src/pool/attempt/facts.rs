@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use rand::RngExt;
 
+use super::course::Setback;
 use super::queue::Queue;
-use super::{Attempt, AttemptError, Setback, read_pool};
+use super::{Attempt, AttemptError, read_pool};
 use crate::ledger::{self, ClaimOfStep, Fate};
 use crate::line::Standing;
 use crate::lock::{ClaimId, LockName, PoolName};

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::time::SystemTime;
 
+use super::claim::{OurClaim, Pending};
+use super::course::Course;
 use super::land::{Landed, Parcel};
 use super::landing::{Landing, No};
-use super::{Attempt, AttemptError, Pending, Queue};
+use super::{Attempt, AttemptError, Queue};
 use crate::marker::{Marked, Marker};
 use crate::message;
 use crate::operation::Right;
@@ -25,14 +27,13 @@ impl Attempt<'_> {
     /// the other.
     ///
     /// # Errors
-    /// [`AttemptError`]. From when a claim may be on the branch until it is known that it is not, `pending` says so.
+    /// [`AttemptError`]. From when a claim may be on the branch until it is known that it is not, `course.claim` says so.
     pub(super) async fn publish(
         &mut self,
         snapshot: &Snapshot,
         first: Option<&Change>,
         change: &Change,
-        pending: &mut Option<Pending>,
-        queue: &mut Option<Queue>,
+        course: &mut Course<'_>,
     ) -> Result<Published, AttemptError> {
         let base = snapshot.commit;
         let (below, mut objects) = match first {
@@ -49,7 +50,9 @@ impl Attempt<'_> {
             message::listed(&change.locks)
         );
         if is_claim {
-            self.mark(&Marked {
+            // What was pushed before this did not land, and cannot any more.
+            course.claim.is_over();
+            let marker = self.mark(&Marked {
                 locks: change.locks.clone(),
                 verb: change.verb,
                 base,
@@ -58,9 +61,10 @@ impl Attempt<'_> {
                 objects: objects.clone(),
                 pack: pack.clone(),
             });
+            course.claim = OurClaim::Unsent(marker);
         }
         // Who has what he waited for is out of the line in the same step, where the server can do that.
-        let also = queue.as_ref().and_then(Queue::withdrawal);
+        let also = course.queue.as_ref().and_then(Queue::withdrawal);
         let parcel = Parcel {
             base,
             commit,
@@ -69,23 +73,24 @@ impl Attempt<'_> {
         };
         let sent = Cell::new(false);
         let landed = Box::pin(self.land(&parcel, false, &subject, &sent)).await;
-        let claim = || Pending {
-            locks: change.locks.clone(),
-            verb: change.verb,
-            base,
-            commit,
-            objects,
-            left: None,
-        };
         let may_land = match &landed {
             Ok(Landed { landing, .. }) => landing.may_be_there(),
             Err(_) => sent.get(),
         };
-        *pending = (may_land && is_claim).then(claim);
+        if is_claim && may_land {
+            course.claim.is_sent(Pending {
+                locks: change.locks.clone(),
+                verb: change.verb,
+                base,
+                commit,
+                objects,
+                left: None,
+            });
+        }
         let Landed { landing, together } = landed?;
         match landing {
             Landing::Landed => {
-                if let Some(queue) = queue.as_mut().filter(|_| together) {
+                if let Some(queue) = course.queue.as_mut().filter(|_| together) {
                     queue.forget_ticket();
                 }
                 Ok(Published::Landed(commit))
@@ -106,20 +111,17 @@ impl Attempt<'_> {
     }
 
     /// Leaves word for a run after this one, in case this one is killed. Without a place to write to, it goes without.
-    fn mark(&mut self, marked: &Marked) {
-        let Some(place) = &self.markers else { return };
-        // What was pushed before this did not land, and cannot any more.
-        if let Some(marker) = self.marker.take() {
-            marker.clear();
-        }
+    fn mark(&mut self, marked: &Marked) -> Option<Marker> {
+        let place = self.markers.as_ref()?;
         match Marker::leave(&place.folder, &place.request, marked) {
-            Ok(marker) => self.marker = Some(marker),
+            Ok(marker) => Some(marker),
             Err(err) => {
                 let folder = place.folder.display();
                 terminal::say(
                     self.log,
                     format_args!("warning: cannot leave a marker in `{folder}`: {err}"),
                 );
+                None
             }
         }
     }

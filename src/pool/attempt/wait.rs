@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::course::Course;
 use super::news::{Holder, News};
 use super::queue::Queue;
-use super::{Attempt, AttemptError, Course, deeper, read_pool};
+use super::{Attempt, AttemptError, deeper, read_pool};
 use crate::line::Standing;
 use crate::lock::LockName;
 use crate::rules::{Refusal, Wait};
@@ -46,8 +47,8 @@ impl Attempt<'_> {
         wait: &Wait,
         standing: Option<Standing>,
         course: &mut Course<'_>,
-        queue: &mut Option<Queue>,
     ) -> Result<(), AttemptError> {
+        let queue = &mut course.queue;
         // A push that was begun is good for our ticket, if we are to take one.
         if queue.as_ref().is_none_or(Queue::has_ticket) {
             self.remote.forget_push().await;

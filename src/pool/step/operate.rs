@@ -123,7 +123,6 @@ pub(super) fn attempt<'a>(
         step: None,
         lease: None,
         markers: None,
-        marker: None,
         stop,
         log,
         trouble: String::new(),

@@ -1,0 +1,157 @@
+//! Claims of other runs of the same step: taken over from those that vanished, or given back for them.
+
+use std::cell::Cell;
+
+use super::abort::GRACE;
+use super::back::Left;
+use super::claim::{OurClaim, Pending};
+use super::course::Course;
+use super::land::Parcel;
+use super::landing::Landing;
+use super::publish::Published;
+use super::{Attempt, AttemptError, Outcome, deeper, read_pool};
+use crate::ledger::{ClaimOfStep, Fate};
+use crate::lock::{ClaimId, LockName};
+use crate::marker::{Marked, Marker};
+use crate::message::listed;
+use crate::rules::claim_anew;
+use git::object::Oid;
+use git::{Depth, HistoryError, Snapshot, StoreError};
+use pace::stopped_for;
+
+impl Attempt<'_> {
+    /// Takes over a claim of an earlier run of the same step that vanished before it could tell anybody. One whose push
+    /// may still be on its way is pushed to its end; what cannot be on the branch is forgotten. What that run was giving
+    /// back is given back: a push of its that ends the claim may be on its way, and fails once another one has.
+    pub(super) async fn adopt(
+        &mut self,
+        course: &mut Course<'_>,
+    ) -> Result<Option<Outcome>, AttemptError> {
+        let Some(place) = self.markers.clone() else {
+            return Ok(None);
+        };
+        let mut left = Marker::left_in(&place.folder, &place.request);
+        left.sort_by_key(|(_, marked)| !marked.ending);
+        let last = left.len().saturating_sub(1);
+        for (n, (marker, marked)) in left.into_iter().enumerate() {
+            // From here on it is ours to give back, whatever comes in between: no run after this one would.
+            course.claim = OurClaim::MayStand(Pending::of(&marked), Some(marker));
+            let standing = self.standing(&marked).await?;
+            let may_be_adopted = Left::may_be_adopted(marked.ending, n == last);
+            match Left::given(may_be_adopted, &marked.locks, &standing) {
+                Left::Adopt => {
+                    let Marked { locks, commit, .. } = marked;
+                    terminal::say(
+                        self.log,
+                        format_args!(
+                            "an earlier run of this step has claimed `{}` with the commit {commit}, and ended without telling: taking it over",
+                            listed(&locks)
+                        ),
+                    );
+                    return Ok(Some(Outcome::new(commit, locks)));
+                }
+                Left::GiveBack => {
+                    course.claim.is_given_back();
+                    let names = listed(&standing);
+                    let left = Pending {
+                        locks: standing,
+                        ..Pending::of(&marked)
+                    };
+                    course.claim.is_sent(left.clone());
+                    let stop = self.stop.clone();
+                    let by = tokio::select! {
+                        by = self.take_back(left) => by?,
+                        () = stopped_for(GRACE, &stop) => return Err(AttemptError::Stopped),
+                    };
+                    if let Some(by) = by {
+                        let line = format_args!(
+                            "gave `{names}` back for an earlier run of this step with the commit {by}"
+                        );
+                        terminal::say(self.log, line);
+                    }
+                }
+                Left::Forget => {}
+            }
+            course.claim.is_over();
+        }
+        Ok(None)
+    }
+
+    /// Takes over a claim that another run of the same step made, in whatever container, and that stands; `None` when the
+    /// branch moved meanwhile.
+    ///
+    /// The claim is ended and made anew in one push. The other run may be alive, or have a push under way that gives the
+    /// claim back: that finds it ended, and leaves the new one alone.
+    pub(super) async fn take_over(
+        &mut self,
+        snapshot: &Snapshot,
+        ClaimOfStep { commit, locks }: ClaimOfStep,
+        course: &mut Course<'_>,
+    ) -> Result<Option<Outcome>, AttemptError> {
+        let pool = match read_pool(&self.remote, snapshot, &self.pool) {
+            Ok(pool) => pool,
+            Err(HistoryError::Store(err)) => return Err(err.into()),
+            Err(HistoryError::Truncated) => return Err(StoreError::Hole(snapshot.commit).into()),
+        };
+        let Some(pool) = pool else { return Ok(None) };
+        let [end, claim] = claim_anew(&pool, course.operation, &locks, ClaimId(commit))?;
+        terminal::say(
+            self.log,
+            format_args!(
+                "another run of this step has claimed `{}` with the commit {commit}: taking it over",
+                listed(&locks)
+            ),
+        );
+        match Box::pin(self.publish(snapshot, Some(&end), &claim, course)).await? {
+            Published::Landed(commit) => Ok(Some(Outcome::new(commit, locks))),
+            Published::Overtaken(_) => Ok(None),
+        }
+    }
+
+    /// Which locks of the claim of a run that vanished are held by it still, once that cannot change any more by a push of
+    /// that run.
+    async fn standing(&mut self, marked: &Marked) -> Result<Vec<LockName>, AttemptError> {
+        if !self
+            .finish(marked.base, marked.commit, &marked.pack)
+            .await?
+        {
+            return Ok(Vec::new());
+        }
+        let mut depth = Depth::RECENT;
+        loop {
+            let snapshot = self.snapshot(depth).await?;
+            let history = self.remote.history(&snapshot);
+            let claim = ClaimId(marked.commit);
+            match self.fates(&history, &marked.locks, claim) {
+                Ok(fates) => {
+                    let standing = fates
+                        .into_iter()
+                        .filter(|(_, fate)| matches!(fate, Fate::Stands { .. }));
+                    return Ok(standing.map(|(lock, _)| lock).collect());
+                }
+                Err(err) => depth = deeper(snapshot.depth, err)?,
+            }
+        }
+    }
+
+    /// Brings the push of a run that vanished to its end, and says whether its commit is on the branch.
+    ///
+    /// # Errors
+    /// [`AttemptError`], also when the server declines the commit: it may have declined only this push of it.
+    async fn finish(&mut self, base: Oid, commit: Oid, pack: &[u8]) -> Result<bool, AttemptError> {
+        let parcel = Parcel {
+            base,
+            commit,
+            pack: pack.to_vec(),
+            also: Vec::new(),
+        };
+        let subject = format!("{commit}, of an earlier run of this step");
+        let sent = Cell::new(true);
+        let landed = Box::pin(self.land(&parcel, true, &subject, &sent)).await?;
+        match landed.landing {
+            Landing::Landed => Ok(true),
+            Landing::Superseded { .. } => Ok(false),
+            Landing::Declined { no, .. } => Err(self.rejected(subject, no)),
+        }
+    }
+}

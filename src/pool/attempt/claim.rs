@@ -1,0 +1,81 @@
+//! A claim of ours, from before it is sent until somebody has been told of it, or it has ended: as we know it, and as a
+//! run after this one finds it should we be killed.
+
+use crate::lock::LockName;
+use crate::marker::{Marked, Marker};
+use crate::message::Verb;
+use git::object::Oid;
+
+/// How far a claim of ours has come.
+pub(super) enum OurClaim {
+    /// There is none: not made yet, told, given back, or never to be on the branch.
+    None,
+    /// About to be sent, or known not to be on the branch: all there may be of it is its marker.
+    Unsent(Option<Marker>),
+    /// It may be on the branch, and nobody has been told of it.
+    MayStand(Pending, Option<Marker>),
+}
+
+/// A claim that may be on the branch, and that no one has been told of.
+#[derive(Clone)]
+pub(super) struct Pending {
+    pub locks: Vec<LockName>,
+    pub verb: Verb,
+    pub base: Oid,
+    pub commit: Oid,
+    /// The objects of the commit.
+    pub objects: Vec<Oid>,
+    /// What a run that vanished has pushed, if it was that: its objects are not here.
+    pub left: Option<Vec<u8>>,
+}
+
+impl Pending {
+    /// What an earlier run has left.
+    pub fn of(marked: &Marked) -> Pending {
+        Pending {
+            locks: marked.locks.clone(),
+            verb: marked.verb,
+            base: marked.base,
+            commit: marked.commit,
+            objects: marked.objects.clone(),
+            left: Some(marked.pack.clone()),
+        }
+    }
+}
+
+impl OurClaim {
+    /// What may be on the branch.
+    pub fn may_stand(&self) -> Option<&Pending> {
+        match self {
+            OurClaim::MayStand(pending, _) => Some(pending),
+            OurClaim::None | OurClaim::Unsent(_) => None,
+        }
+    }
+
+    /// From now on it may be on the branch.
+    pub fn is_sent(&mut self, pending: Pending) {
+        *self = OurClaim::MayStand(pending, self.take_marker());
+    }
+
+    /// Before the first push that ends it: such a push may be on its way when we are killed.
+    pub fn is_given_back(&self) {
+        if let OurClaim::Unsent(Some(marker)) | OurClaim::MayStand(_, Some(marker)) = self {
+            marker.note_end();
+        }
+    }
+
+    /// Somebody has been told of it, or it has ended, or it never came to be.
+    pub fn is_over(&mut self) {
+        if let Some(marker) = self.take_marker() {
+            marker.clear();
+        }
+    }
+
+    /// Leaves nothing in its place.
+    fn take_marker(&mut self) -> Option<Marker> {
+        match std::mem::replace(self, OurClaim::None) {
+            OurClaim::None => None,
+            OurClaim::Unsent(marker) | OurClaim::MayStand(_, marker) => marker,
+        }
+    }
+}

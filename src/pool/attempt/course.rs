@@ -1,0 +1,102 @@
+//! How far an operation has come that is being carried out.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::claim::OurClaim;
+use super::others_first::OthersFirst;
+use super::queue::Queue;
+use super::wait::Waiting;
+use super::{Attempt, AttemptError};
+use crate::operation::Operation;
+use git::object::Oid;
+use git::{Depth, HistoryError, Snapshot};
+use pace::pauses_after_lost_races;
+
+/// How far an operation has come that is being carried out.
+pub(super) struct Course<'o> {
+    pub operation: &'o Operation,
+    pub began: Instant,
+    /// How much of the history is fetched.
+    pub depth: Depth,
+    /// What we last went by.
+    pub last: Option<Snapshot>,
+    /// To fetch the head, though the line has nothing for us in it.
+    pub fetch_anyway: bool,
+    /// Where there was no claim of our step yet.
+    pub not_ours: Option<Oid>,
+    pub waiting: Waiting,
+    pub others_first: OthersFirst,
+    /// The pauses after races that will be lost.
+    pub lost_races: Box<dyn Iterator<Item = Duration>>,
+    /// How many races were lost so far.
+    pub races: u32,
+    /// How often in a row the branch moved, and the server said no in words that are not known.
+    pub declined: u32,
+    /// What we claimed and have told nobody of.
+    pub claim: OurClaim,
+    /// The line that we may have to stand in.
+    pub queue: Option<Queue>,
+}
+
+impl<'o> Course<'o> {
+    pub fn new(operation: &'o Operation, attempt: &Attempt<'_>) -> Course<'o> {
+        // Ownership is proved by the history, so that it is better fetched at once. So is for how long something was held.
+        let tells_hold = attempt.meter.is_on() && operation.gives_back();
+        let asks_history = operation.claim_to_prove().is_some() || tells_hold;
+        Course {
+            operation,
+            began: Instant::now(),
+            depth: match asks_history {
+                true => Depth::RECENT,
+                false => Depth::HEAD,
+            },
+            last: None,
+            fetch_anyway: false,
+            not_ours: None,
+            waiting: Waiting::new(attempt.paint),
+            others_first: OthersFirst::default(),
+            lost_races: Box::new(pauses_after_lost_races()),
+            races: 0,
+            declined: 0,
+            claim: OurClaim::None,
+            queue: None,
+        }
+    }
+
+    /// Has more of the history fetched than what was not enough, whatever the line has for us.
+    pub fn deepen(&mut self) {
+        let depth = self.last.map_or(self.depth, |last| last.depth);
+        self.depth = depth.deeper().unwrap_or(depth);
+        self.fetch_anyway = true;
+    }
+}
+
+/// Why a round came to no end.
+pub(super) enum Setback {
+    /// The history that is here does not go back far enough.
+    Shallow,
+    /// What we go by may be older than what somebody shows us.
+    Behind,
+    /// It cannot be done.
+    Failed(Box<AttemptError>),
+}
+
+impl From<HistoryError> for Setback {
+    fn from(err: HistoryError) -> Setback {
+        match err {
+            HistoryError::Truncated => Setback::Shallow,
+            HistoryError::Store(err) => err.into(),
+        }
+    }
+}
+
+impl<E> From<E> for Setback
+where
+    AttemptError: From<E>,
+{
+    fn from(err: E) -> Setback {
+        Setback::Failed(Box::new(err.into()))
+    }
+}

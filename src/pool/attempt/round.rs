@@ -1,0 +1,203 @@
+//! One round after the other: look at the pool, decide, and do what there is to do.
+
+use super::course::{Course, Setback};
+use super::news::Holder;
+use super::publish::Published;
+use super::{Attempt, AttemptError, Outcome};
+use crate::ledger;
+use crate::line::sightings::Said;
+use crate::message::{Verb, listed};
+use crate::rules::{Change, Decision};
+use git::object::Oid;
+use git::refusal::{Kind, of_ref};
+use git::{FaultError, Interest, Listing, Snapshot};
+use tokio::time::Instant;
+
+/// How often in a row a server may say no in words that are not known, while the branch moves, before they are final.
+const PATIENCE_FOR_UNKNOWN_WORDS: u32 = 5;
+
+impl Attempt<'_> {
+    /// Carries out an operation, round after round.
+    pub(super) async fn carry_out(
+        &mut self,
+        course: &mut Course<'_>,
+    ) -> Result<Outcome, AttemptError> {
+        loop {
+            match Box::pin(self.go_round(course)).await {
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {}
+                Err(Setback::Shallow) => course.deepen(),
+                Err(Setback::Behind) => course.fetch_anyway = true,
+                Err(Setback::Failed(err)) => return Err(*err),
+            }
+        }
+    }
+
+    /// Looks once at the pool, and does what there is to do; `None` when it is to be looked at again.
+    async fn go_round(&mut self, course: &mut Course<'_>) -> Result<Option<Outcome>, Setback> {
+        let operation = course.operation;
+        let look_began = Instant::now();
+        let Some((head, snapshot)) = self.look(course).await? else {
+            return Ok(None);
+        };
+        let look_took = look_began.elapsed();
+        // On the very snapshot that we go by, so that no other run of the step can claim in between.
+        if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
+            let history = self.remote.history(&snapshot);
+            match ledger::claim_of_step(&history, &self.pool, &step, course.not_ours)? {
+                Some(claim) if !self.is_asked_for(&snapshot, operation, &claim)? => {
+                    // Somebody was told of it. It is his to give back, and no answer to what is asked now.
+                    terminal::say(
+                        self.log,
+                        format_args!(
+                            "note: a run of this step holds `{}` by the claim {}, which is not what is asked now: it is left as it is",
+                            listed(&claim.locks),
+                            claim.commit
+                        ),
+                    );
+                    course.not_ours = Some(snapshot.commit);
+                }
+                Some(claim) => {
+                    let taken = self.take_over(&snapshot, claim, course);
+                    return Ok(Box::pin(taken).await?);
+                }
+                None => course.not_ours = Some(snapshot.commit),
+            }
+        }
+        let (decision, standing) = self.decide(&snapshot, operation, course.queue.as_ref())?;
+        if self.fetch_missed(course).await? {
+            return Ok(None);
+        }
+        if let (Some(queue), Some(standing)) = (course.queue.as_mut(), &standing) {
+            queue.note_standing(standing, snapshot.commit);
+        }
+        match decision {
+            Decision::Change(change) => {
+                // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for
+                // all of them to try at once; but whoever does not use his turn is not waited for.
+                let before = standing.map_or(0, |standing| standing.served_before.len());
+                if before > 0 {
+                    self.take_ticket(&mut course.queue).await?;
+                    match course.others_first.pause(before, head, look_took) {
+                        Some(pause) => {
+                            self.rest(pause, &mut course.queue).await?;
+                            return Ok(None);
+                        }
+                        None if head != snapshot.commit => {
+                            course.fetch_anyway = true;
+                            return Ok(None);
+                        }
+                        None => {}
+                    }
+                }
+                Box::pin(self.change(&snapshot, change, course)).await
+            }
+            Decision::Wait(wait) => {
+                Box::pin(self.bide(&snapshot, &wait, standing, course)).await?;
+                Ok(None)
+            }
+            Decision::Done(locks, since) => {
+                let commit = self.since(&snapshot, locks.first(), since)?;
+                self.remote.forget_push().await;
+                Ok(Some(Outcome::new(commit, locks)))
+            }
+            Decision::Refuse(refusal) => {
+                self.remote.forget_push().await;
+                Err(refusal.into())
+            }
+            // Answered by `decide`, so that it does not come up here.
+            Decision::Ask(..) => Ok(None),
+        }
+    }
+
+    /// Looks where the branch is, and fetches what has to do with us; gives the branch's head, and the snapshot to go by:
+    /// the last one, when nothing has come that could matter to us. `None` when there is none yet.
+    async fn look(&mut self, course: &mut Course<'_>) -> Result<Option<(Oid, Snapshot)>, Setback> {
+        let push_follows = course.operation.changes() && course.waiting.since.is_none();
+        let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
+        let in_line = course.queue.as_ref().filter(|_| !fetch_anyway);
+        let depth = course.depth;
+        let interest = |listing: &Listing| match in_line {
+            Some(queue) => queue.interest(listing, depth),
+            None => Interest::Head(depth, Vec::new()),
+        };
+        self.remote.may_begin_anew();
+        let began = Instant::now();
+        let looked = self.read(async |remote| remote.look(push_follows, &interest).await);
+        let (listing, snapshot) = Box::pin(looked).await?;
+        if let Some(queue) = &mut course.queue {
+            let store = self.remote.store();
+            let said = |commit| Said::in_store(store, commit);
+            queue.observe(&listing, &said, began.elapsed());
+        }
+        course.last = snapshot.or(course.last);
+        Ok(course.last.map(|snapshot| (listing.head, snapshot)))
+    }
+
+    /// Fetches the metadata that a decision had to do without, and says whether it is to be made anew.
+    async fn fetch_missed(&mut self, course: &mut Course<'_>) -> Result<bool, FaultError> {
+        let missed = self.remote.store().take_missed();
+        if missed.is_empty() {
+            return Ok(false);
+        }
+        self.read(async |remote| remote.fetch_files(&missed).await)
+            .await?;
+        course.fetch_anyway = true;
+        Ok(true)
+    }
+
+    /// Publishes a change; `None` when somebody else was faster.
+    async fn change(
+        &mut self,
+        snapshot: &Snapshot,
+        change: Change,
+        course: &mut Course<'_>,
+    ) -> Result<Option<Outcome>, Setback> {
+        let waited = course.waiting.since.map(|since| since.elapsed());
+        let history = self.remote.history(snapshot);
+        let held_before = change
+            .locks
+            .first()
+            .filter(|_| waited.is_some() && change.verb == Verb::Claiming)
+            .and_then(|lock| Holder::of(&history, &self.pool, lock).ok().flatten());
+        self.meter.note_change(&history, &self.pool, &change);
+        match self.publish(snapshot, None, &change, course).await? {
+            Published::Landed(commit) => match change.shortfall {
+                Some(shortfall) => Err(shortfall.into()),
+                None => Ok(Some(Outcome {
+                    commit,
+                    locks: change.locks,
+                    done_now: true,
+                    waited,
+                    place_at_arrival: course.waiting.place_at_arrival,
+                    held_before_by: held_before.map(|holder| holder.who),
+                })),
+            },
+            Published::Overtaken(no) => {
+                // Words that are not known may be those of a lost race, or a No that is for good.
+                match no.filter(|no| of_ref(&no.reason) == Kind::Other) {
+                    Some(no) if course.declined >= PATIENCE_FOR_UNKNOWN_WORDS => {
+                        let subject = change.verb.as_str().to_owned();
+                        return Err(self.rejected(subject, no).into());
+                    }
+                    Some(_) => course.declined += 1,
+                    None => course.declined = 0,
+                }
+                course.races += 1;
+                self.trouble = format!(
+                    "others changed the branch first, {} times in a row",
+                    course.races
+                );
+                self.meter.lost_race();
+                if let Some(queue) = &mut course.queue {
+                    queue.note_overtaken();
+                }
+                let pause = course.lost_races.next().unwrap_or_default();
+                // Where several are at it, an order among them spares them most of the races.
+                self.take_ticket(&mut course.queue).await?;
+                self.rest(pause, &mut course.queue).await?;
+                Ok(None)
+            }
+        }
+    }
+}
