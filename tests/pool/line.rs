@@ -415,6 +415,35 @@ fn who_needs_another_lock_does_not_wait_for_those_before_him() {
     assert_eq!(tickets(&remote), [""; 0]);
 }
 
+/// Nobody before us is to be let go first then, and what we last went by is not what the branch has now.
+#[test]
+fn who_was_overtaken_while_one_before_him_waits_for_another_lock_goes_by_what_the_branch_has_now() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    remote.claim_by_hand("aws", "env-1");
+    let server = HttpServer::start(remote.root());
+    let first = build(&remote, "a").start_put(json!({"claim": "env-1"}));
+    wait_for_tickets(&remote, 1);
+    // Somebody is faster once.
+    remote.hook(
+        "pre-receive",
+        "read old new name\n\
+         case $name in refs/heads/*) ;; *) exit 0;; esac\n\
+         mkdir was-faster 2>/dev/null || exit 0\n\
+         unset GIT_QUARANTINE_PATH GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES\n\
+         commit=$(git -c user.name=x -c user.email=x@example.com commit-tree -p main -m 'of another pool' main^{tree})\n\
+         git update-ref refs/heads/main $commit",
+    );
+
+    let answer = build(&remote, "b")
+        .set("uri", server.uri())
+        .put(json!({"acquire": true, "timeout": "20s"}));
+
+    assert_eq!(answer.lock(), "env-2");
+    assert!(remote.path().join("was-faster").exists());
+    first.signal("TERM");
+    first.finish();
+}
+
 #[test]
 fn who_is_more_urgent_is_served_first() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);

@@ -16,6 +16,16 @@ use tokio::time::Instant;
 /// How often in a row a server may say no in words that are not known, while the branch moves, before they are final.
 const PATIENCE_FOR_UNKNOWN_WORDS: u32 = 5;
 
+/// What a look showed.
+struct Look {
+    /// Where the branch is.
+    head: Oid,
+    /// What to go by.
+    snapshot: Snapshot,
+    /// Whether that is the last one, as nothing has come that could matter to us.
+    is_kept: bool,
+}
+
 impl Attempt<'_> {
     /// Carries out an operation, round after round.
     pub(super) async fn carry_out(
@@ -37,9 +47,10 @@ impl Attempt<'_> {
     async fn go_round(&mut self, course: &mut Course<'_>) -> Result<Option<Outcome>, Setback> {
         let operation = course.operation;
         let look_began = Instant::now();
-        let Some((head, snapshot)) = self.look(course).await? else {
+        let Some(look) = self.look(course).await? else {
             return Ok(None);
         };
+        let Look { head, snapshot, .. } = look;
         let look_took = look_began.elapsed();
         // On the very snapshot that we go by, so that no other run of the step can claim in between.
         if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
@@ -78,17 +89,15 @@ impl Attempt<'_> {
                 let before = standing.map_or(0, |standing| standing.served_before.len());
                 if before > 0 {
                     self.take_ticket(&mut course.queue).await?;
-                    match course.others_first.pause(before, head, look_took) {
-                        Some(pause) => {
-                            self.rest(pause, &mut course.queue).await?;
-                            return Ok(None);
-                        }
-                        None if head != snapshot.commit => {
-                            course.fetch_anyway = true;
-                            return Ok(None);
-                        }
-                        None => {}
+                    if let Some(pause) = course.others_first.pause(before, head, look_took) {
+                        self.rest(pause, &mut course.queue).await?;
+                        return Ok(None);
                     }
+                }
+                // What is pushed onto something older can only lose.
+                if look.is_kept && head != snapshot.commit {
+                    course.fetch_anyway = true;
+                    return Ok(None);
                 }
                 Box::pin(self.change(&snapshot, change, course)).await
             }
@@ -110,9 +119,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Looks where the branch is, and fetches what has to do with us; gives the branch's head, and the snapshot to go by:
-    /// the last one, when nothing has come that could matter to us. `None` when there is none yet.
-    async fn look(&mut self, course: &mut Course<'_>) -> Result<Option<(Oid, Snapshot)>, Setback> {
+    /// Looks where the branch is, and fetches what has to do with us. `None` when there is nothing to go by yet.
+    async fn look(&mut self, course: &mut Course<'_>) -> Result<Option<Look>, Setback> {
         let push_follows = course.operation.changes() && course.waiting.since.is_none();
         let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
         let in_line = course.queue.as_ref().filter(|_| !fetch_anyway);
@@ -131,7 +139,11 @@ impl Attempt<'_> {
             queue.observe(&listing, &said, began.elapsed());
         }
         course.last = snapshot.or(course.last);
-        Ok(course.last.map(|snapshot| (listing.head, snapshot)))
+        Ok(course.last.map(|last| Look {
+            head: listing.head,
+            snapshot: last,
+            is_kept: snapshot.is_none(),
+        }))
     }
 
     /// Fetches the metadata that a decision had to do without, and says whether it is to be made anew.

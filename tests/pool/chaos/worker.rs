@@ -341,7 +341,7 @@ impl<'a> Worker<'a> {
         ] {
             step = step.env(name, value);
         }
-        for (name, value) in LIMITS {
+        for (name, value) in self.limits() {
             step = step.env(&format!("POOL_{}", name.to_uppercase()), value);
         }
         // What the branch has while the command runs, for as long as there is somebody who renews.
@@ -477,10 +477,22 @@ impl<'a> Worker<'a> {
         format!("{} has written this, {}\n", self.name, self.contents).into_bytes()
     }
 
+    /// Where nothing is slow by itself, only the machine can be.
+    fn limits(&self) -> [(&'static str, &'static str); 6] {
+        match self.manner {
+            Manner::Wild => LIMITS,
+            Manner::Planned(..) => LIMITS.map(|(name, value)| match name {
+                "connect_timeout" | "silence_timeout" => (name, "20s"),
+                "attempt_timeout" | "fault_timeout" => (name, "2m"),
+                _ => (name, value),
+            }),
+        }
+    }
+
     fn container(&mut self) -> Container {
         self.containers += 1;
         let mut step = Step::with_source(json!({"uri": self.uri, "branch": "main", "pool": POOL}));
-        for (name, value) in LIMITS {
+        for (name, value) in self.limits() {
             step = step.set(name, value);
         }
         let id = format!("{}-{}", self.name, self.containers);
@@ -749,7 +761,15 @@ impl<'a> Worker<'a> {
                 let since = *over.get_or_insert_with(Instant::now);
                 let (_, moved) = *self.stage.head.lock().unwrap();
                 if since.max(moved).elapsed() > PATIENCE {
-                    let oddity = format!("{} waits in vain: {}", self.name, running.stderr());
+                    let line = self.stage.remote.git(&[
+                        "for-each-ref",
+                        "--format=%(refname) %(objectname:short) %(committerdate:iso) %(contents)",
+                    ]);
+                    let oddity = format!(
+                        "{} waits in vain: {}\nthe line is\n{line}",
+                        self.name,
+                        running.stderr()
+                    );
                     self.diary.oddities.push(oddity);
                     // It has to give back what it may have, too.
                     running.signal("TERM");
