@@ -53,6 +53,8 @@ pub struct Remote {
     is_read: watch::Sender<bool>,
     /// The beginning of a push, made while something else was waited for.
     prepared: Mutex<Option<Prepared>>,
+    /// Whether each push looks first where the branch is, though it is known how to push.
+    is_wary: Cell<bool>,
     /// Where we know the branch to have been.
     newest: RefCell<Newest>,
 }
@@ -121,6 +123,7 @@ impl Remote {
             faults: Cell::new(0),
             is_read: watch::Sender::new(false),
             prepared: Mutex::new(None),
+            is_wary: Cell::new(false),
             newest: RefCell::default(),
         }
     }

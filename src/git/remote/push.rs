@@ -87,6 +87,11 @@ impl Remote {
         }
     }
 
+    /// Has each push from now on look first where the branch is: so the server's No is hardly ever one to a lost race.
+    pub fn be_wary(&self) {
+        self.is_wary.set(true);
+    }
+
     pub(super) fn prepared(&self) -> MutexGuard<'_, Option<Prepared>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,7 +105,7 @@ impl Remote {
         self.settle().await;
         let prepared = self.prepared().take();
         match prepared {
-            Some(Prepared::Known(known)) => {
+            Some(Prepared::Known(known)) if expected.is_none() || !self.is_wary.get() => {
                 *self.prepared() = Some(Prepared::Known(known.clone()));
                 return Ok(Some((self.link.resume(Service::ReceivePack)?, known)));
             }
@@ -109,7 +114,7 @@ impl Remote {
             }
             // It was begun before or after the commit that we go by; only a new one can tell.
             Some(Prepared::Begun(talk, ..)) => drop(talk.leave().await),
-            Some(Prepared::Coming(_)) | None => {}
+            Some(Prepared::Known(_) | Prepared::Coming(_)) | None => {}
         }
         let (talk, advertisement) = self.open(Service::ReceivePack).await?;
         let head = advertisement.get(&self.reference());

@@ -186,13 +186,17 @@ impl Attempt<'_> {
                 })),
             },
             Published::Overtaken(no) => {
-                // Words that are not known may be those of a lost race, or a No that is for good.
+                // Words that are not known may be those of a lost race, or a No that is for good. Which it is shows when no
+                // race was to be lost any more.
                 match no.filter(|no| of_ref(&no.reason) == Kind::Other) {
                     Some(no) if course.declined >= PATIENCE_FOR_UNKNOWN_WORDS => {
                         let subject = change.verb.as_str().to_owned();
                         return Err(self.rejected(subject, no).into());
                     }
-                    Some(_) => course.declined += 1,
+                    Some(_) => {
+                        course.declined += 1;
+                        self.remote.be_wary();
+                    }
                     None => course.declined = 0,
                 }
                 course.races += 1;

@@ -814,12 +814,13 @@ impl<'a> Worker<'a> {
         if *asked == Asked::Reap {
             return BTreeSet::new();
         }
-        // Those who hold a lock are named too; that is no admission.
+        // Those who hold a lock are named too, and so is what a server says of the branch; that is no admission.
         let errors = answer.stderr.lines().filter(|line| {
             line.starts_with("error: ")
                 && !line.contains(" is held")
                 && !line.contains("has ended")
                 && !line.contains("taken away")
+                && !line.contains("refuses our commit")
         });
         let words = errors.flat_map(|line| line.split(|c: char| !c.is_ascii_hexdigit()));
         words
