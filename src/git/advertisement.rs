@@ -36,6 +36,8 @@ pub enum AdvertisementError {
     Packet(PacketError),
     /// The server said why not.
     Refused(String),
+    /// Its objects are named in this way, which is not the one that we know.
+    Format(String),
     /// Not what a server says.
     Garbage(String),
 }
@@ -120,6 +122,11 @@ impl Advertisement {
             let capabilities = String::from_utf8_lossy(capabilities);
             self.capabilities =
                 Capabilities(capabilities.split_whitespace().map(str::to_owned).collect());
+            // Before its names are read, which are longer then.
+            let format = self.capabilities.value("object-format");
+            if let Some(other) = format.filter(|format| *format != "sha1") {
+                return Err(AdvertisementError::Format(one_line(other)));
+            }
         }
         // A ref whose name is not UTF-8 cannot be one that we ask for.
         let Ok(line) = std::str::from_utf8(line) else {

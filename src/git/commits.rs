@@ -5,7 +5,12 @@
 //!
 //! Source: `gitformat-pack(5)`.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use flate2::{Decompress, FlushDecompress, Status};
 use sha1::{Digest, Sha1};
@@ -13,7 +18,7 @@ use sha1::{Digest, Sha1};
 use super::store::Commit;
 use crate::object::{Oid, full_id};
 
-/// The most that all commits may have together, in bytes: room for a million. They are kept in the memory.
+/// The most that all commits may have together, in bytes: room for a million.
 const MOST_IN_ALL: usize = 512 * 1024 * 1024;
 
 /// The most commits.
@@ -22,19 +27,21 @@ const MOST_COMMITS: u32 = 2_000_000;
 /// The most that one may have, in bytes.
 const MOST_IN_ONE: u64 = 16 * 1024 * 1024;
 
-/// Commits by their ids.
-#[derive(Default)]
+/// Commits by their ids. What they say is in a file that has no name and goes away with the value: of a long history it is
+/// more than a process should hold in its memory.
 pub struct Commits {
-    /// What they say, one after the other.
-    texts: Vec<u8>,
-    by_id: HashMap<Oid, Place>,
+    texts: Texts,
+    by_id: HashMap<Oid, u32>,
+    /// In the order in which they came.
+    places: Vec<Place>,
 }
 
-/// Where one stands among the texts.
+/// Where one stands among the texts, and where it began in the pack.
 #[derive(Clone, Copy)]
 struct Place {
-    start: usize,
-    end: usize,
+    at: u32,
+    start: u32,
+    end: u32,
 }
 
 /// Why a pack is of no use here.
@@ -51,36 +58,145 @@ pub(super) enum UnfitPack {
 use UnfitPack::{Damaged, Other};
 
 impl Commits {
-    /// What a commit says; `None` when it is not here, or not as Git writes one.
-    pub fn get(&self, id: Oid) -> Option<Commit> {
-        let place = self.by_id.get(&id)?;
-        parse(&self.texts[place.start..place.end])
+    fn new(folder: &Path) -> io::Result<Commits> {
+        Ok(Commits {
+            texts: Texts::new(folder)?,
+            by_id: HashMap::new(),
+            places: Vec::new(),
+        })
     }
 
-    fn add(&mut self, text: &[u8]) -> Result<Place, UnfitPack> {
-        if self.texts.len() + text.len() > MOST_IN_ALL {
-            return Err(Other("there is too much of it"));
+    /// What a commit says; `None` when it is not here, or not as Git writes one.
+    pub fn get(&self, id: Oid) -> Option<Commit> {
+        let place = self.places[self.number(id)?];
+        self.texts.read(place, parse).ok()?
+    }
+
+    /// The files of a commit, and the commits before it.
+    pub(super) fn links(&self, id: Oid) -> Option<(Oid, Vec<Oid>)> {
+        let place = self.places[self.number(id)?];
+        self.texts.read(place, links).ok()?
+    }
+
+    /// Which of those that came it was.
+    pub(super) fn number(&self, id: Oid) -> Option<usize> {
+        self.by_id.get(&id).map(|number| *number as usize)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Commits that a store has.
+    #[cfg(test)]
+    pub(super) fn copied(
+        store: &super::store::Store,
+        ids: impl IntoIterator<Item = Oid>,
+    ) -> Commits {
+        let mut commits = Commits::new(&std::env::temp_dir()).expect("tests have a folder");
+        let odb = store.odb().expect("it is there");
+        for id in ids {
+            let object = odb.read(id).expect("it has that commit");
+            let at = commits.texts.length as u64;
+            let added = commits.add(at, object.data());
+            added.expect("there is room for some commits");
         }
+        commits
+    }
+
+    fn add(&mut self, at: u64, text: &[u8]) -> Result<(), UnfitPack> {
+        let start = self.texts.length;
+        let (Ok(at), true) = (u32::try_from(at), start + text.len() <= MOST_IN_ALL) else {
+            return Err(Other("there is too much of it"));
+        };
         let mut hash = Sha1::new();
         hash.update(format!("commit {}\0", text.len()));
         hash.update(text);
         let id = Oid::from_bytes(&hash.finalize()).map_err(|_| Damaged("no id"))?;
-        let start = self.texts.len();
-        self.texts.extend_from_slice(text);
-        let place = Place {
-            start,
-            end: self.texts.len(),
-        };
-        self.by_id.insert(id, place);
-        Ok(place)
+        self.texts.add(text).map_err(|_| NO_ROOM)?;
+        self.by_id.insert(id, self.places.len() as u32);
+        self.places.push(Place {
+            at,
+            start: start as u32,
+            end: self.texts.length as u32,
+        });
+        Ok(())
+    }
+
+    /// What the commit says that began there in the pack.
+    fn text_at(&self, at: u64) -> Result<Vec<u8>, UnfitPack> {
+        let found = self
+            .places
+            .binary_search_by_key(&at, |place| u64::from(place.at));
+        self.text(found.map(|number| self.places[number]).ok())
+    }
+
+    fn text(&self, place: Option<Place>) -> Result<Vec<u8>, UnfitPack> {
+        let place = place.ok_or(Other("a base comes after what is made of it"))?;
+        self.texts.read(place, <[u8]>::to_vec).map_err(|_| NO_ROOM)
     }
 }
+
+/// Texts one after the other. They are read in nearly the order in which they were written.
+struct Texts {
+    file: File,
+    length: usize,
+    /// What is not in the file yet.
+    unwritten: Vec<u8>,
+    /// A part of the file, and where it begins.
+    window: RefCell<(usize, Vec<u8>)>,
+}
+
+impl Texts {
+    /// How much is written or read at once, in bytes.
+    const AT_ONCE: usize = 256 * 1024;
+
+    fn new(folder: &Path) -> io::Result<Texts> {
+        Ok(Texts {
+            file: tempfile::tempfile_in(folder)?,
+            length: 0,
+            unwritten: Vec::new(),
+            window: RefCell::default(),
+        })
+    }
+
+    fn add(&mut self, text: &[u8]) -> io::Result<()> {
+        self.unwritten.extend_from_slice(text);
+        self.length += text.len();
+        if self.unwritten.len() >= Self::AT_ONCE {
+            self.file.write_all(&self.unwritten)?;
+            self.unwritten.clear();
+        }
+        Ok(())
+    }
+
+    fn read<T>(&self, place: Place, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+        let (start, end) = (place.start as usize, place.end as usize);
+        let written = self.length - self.unwritten.len();
+        if start >= written {
+            return Ok(take(&self.unwritten[start - written..end - written]));
+        }
+        let mut window = self.window.borrow_mut();
+        let (from, bytes) = &mut *window;
+        if start < *from || end > *from + bytes.len() {
+            let size = Self::AT_ONCE.max(end - start).min(written - start);
+            bytes.resize(size, 0);
+            *from = start;
+            if let Err(err) = self.file.read_exact_at(bytes, start as u64) {
+                bytes.clear();
+                return Err(err);
+            }
+        }
+        Ok(take(&bytes[start - *from..end - *from]))
+    }
+}
+
+const NO_ROOM: UnfitPack = Other("it cannot be kept");
 
 /// A pack that arrives.
 pub(super) struct Reader {
     commits: Commits,
-    /// By where they begin in the pack, in that order.
-    places: Vec<(u64, Place)>,
     /// How many bytes have been read.
     position: u64,
     /// How many objects are still to come; `None` before the pack's header.
@@ -108,17 +224,20 @@ enum Base {
 }
 
 impl Reader {
-    pub fn new() -> Reader {
-        Reader {
-            commits: Commits::default(),
-            places: Vec::new(),
+    /// Gets ready for a pack; `folder` is for temporary files.
+    ///
+    /// # Errors
+    /// When that cannot be written to.
+    pub fn new(folder: &Path) -> io::Result<Reader> {
+        Ok(Reader {
+            commits: Commits::new(folder)?,
             position: 0,
             left: None,
             header: Vec::new(),
             current: None,
             inflate: Decompress::new(true),
             content: Vec::new(),
-        }
+        })
     }
 
     /// Takes in the next part of the pack, of any length.
@@ -229,25 +348,19 @@ impl Reader {
     }
 
     fn take_object(&mut self, object: &Object) -> Result<(), UnfitPack> {
+        let commits = &mut self.commits;
         let base = match object.base {
             Base::None => None,
-            Base::At(start) => {
-                let n = self
-                    .places
-                    .binary_search_by_key(&start, |(start, _)| *start);
-                Some(n.map(|n| self.places[n].1).ok())
-            }
-            Base::Id(id) => Some(self.commits.by_id.get(&id).copied()),
-        };
-        let place = match base {
-            None => self.commits.add(&self.content)?,
-            Some(base) => {
-                let base = base.ok_or(Other("a base comes after what is made of it"))?;
-                let text = apply(&self.commits.texts[base.start..base.end], &self.content)?;
-                self.commits.add(&text)?
+            Base::At(at) => Some(commits.text_at(at)?),
+            Base::Id(id) => {
+                let number = commits.number(id);
+                Some(commits.text(number.map(|number| commits.places[number]))?)
             }
         };
-        self.places.push((object.start, place));
+        match base {
+            None => commits.add(object.start, &self.content)?,
+            Some(base) => commits.add(object.start, &apply(&base, &self.content)?)?,
+        }
         self.left = self.left.map(|left| left - 1);
         Ok(())
     }
@@ -360,6 +473,20 @@ fn size(bytes: &mut &[u8]) -> Result<u64, UnfitPack> {
         }
     }
     Err(Damaged("a size is too long"))
+}
+
+/// The files that the bytes of a commit name, and the commits before it.
+fn links(bytes: &[u8]) -> Option<(Oid, Vec<Oid>)> {
+    const ID: usize = 40;
+    let id = |bytes: &[u8]| full_id(std::str::from_utf8(bytes).ok()?);
+    let (tree, mut rest) = bytes.strip_prefix(b"tree ")?.split_at_checked(ID)?;
+    let mut parents = Vec::new();
+    while let Some(parent) = rest.strip_prefix(b"\nparent ") {
+        let (parent, after) = parent.split_at_checked(ID)?;
+        parents.push(id(parent)?);
+        rest = after;
+    }
+    rest.starts_with(b"\n").then_some((id(tree)?, parents))
 }
 
 /// What the bytes of a commit say; `None` when they are not as Git writes them.

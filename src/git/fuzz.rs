@@ -178,7 +178,7 @@ proptest! {
         prop_assert_eq!(packets, expected);
         match end {
             PacketError::Ended => prop_assert!(ends),
-            PacketError::Garbage(found) => {
+            PacketError::Garbage(found) | PacketError::Text(found) => {
                 prop_assert!(!ends);
                 assert_readable(&found)?;
             }
@@ -214,8 +214,8 @@ proptest! {
 
         match heard {
             Ok(heard) => assert_readable(&heard.other_branches())?,
-            Err(AdvertisementError::Refused(words) | AdvertisementError::Garbage(words)) => assert_readable(&words)?,
-            Err(AdvertisementError::Packet(PacketError::Garbage(words))) => assert_readable(&words)?,
+            Err(AdvertisementError::Refused(words) | AdvertisementError::Format(words) | AdvertisementError::Garbage(words)) => assert_readable(&words)?,
+            Err(AdvertisementError::Packet(PacketError::Garbage(words) | PacketError::Text(words))) => assert_readable(&words)?,
             Err(AdvertisementError::Packet(PacketError::Ended)) => {}
             Err(other) => prop_assert!(false, "{:?}", other),
         }

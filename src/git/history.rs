@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
+use super::replay::Replay;
 use super::store::{Commit, Store, StoreError};
 use crate::object::{Entry, Mode, Named, Oid};
 
@@ -14,6 +15,8 @@ pub struct History<'a> {
     head: Oid,
     /// There is no more to be had: what is missing is missing on the server too.
     complete: bool,
+    /// What was worked out of a part that is not here.
+    replay: Option<&'a Replay>,
 }
 
 /// Why a question has no answer yet.
@@ -33,6 +36,61 @@ impl<'a> History<'a> {
             store,
             head,
             complete,
+            replay: None,
+        }
+    }
+
+    pub(super) fn with(self, replay: Option<&'a Replay>) -> History<'a> {
+        History { replay, ..self }
+    }
+
+    /// What a commit says, if it is here.
+    fn find(&self, id: Oid) -> Result<Option<Commit>, HistoryError> {
+        if let Some(replay) = self.replay {
+            if let Some(commit) = replay.commit(id) {
+                return Ok(Some(commit));
+            }
+            if let Some(commit) = replay.fetched().commit(id)? {
+                return Ok(Some(commit));
+            }
+        }
+        Ok(self.store.commit(id)?)
+    }
+
+    /// The commits before one, here or not.
+    fn named_parents(&self, id: Oid) -> Result<Vec<Oid>, HistoryError> {
+        match self.replay.and_then(|replay| replay.links(id)) {
+            Some((_, parents)) => Ok(parents),
+            None => Ok(self.commit(id)?.parents),
+        }
+    }
+
+    /// The files of a commit.
+    fn tree(&self, id: Oid) -> Result<Oid, HistoryError> {
+        match self.replay.and_then(|replay| replay.links(id)) {
+            Some((tree, _)) => Ok(tree),
+            None => Ok(self.commit(id)?.tree),
+        }
+    }
+
+    fn has(&self, id: Oid) -> bool {
+        let in_replay = |replay: &Replay| replay.has(id) || replay.fetched().has(id);
+        self.replay.is_some_and(in_replay) || self.store.has(id)
+    }
+
+    /// Whether commits before this one may be missing: the server cut the history off there, or was not asked for them.
+    fn is_cut(&self, id: Oid) -> bool {
+        let in_replay = |replay: &Replay| replay.has(id) || replay.fetched().has(id);
+        self.store.is_cut(id) || self.replay.is_some_and(in_replay)
+    }
+
+    /// Where the folders of a commit are.
+    fn folders(&self, tree: Oid) -> Result<&'a Store, HistoryError> {
+        match self.replay {
+            Some(replay) if replay.fetched().has(tree) => Ok(replay.fetched()),
+            // What was worked out has commits without their folders.
+            Some(_) if !self.store.has(tree) => Err(HistoryError::Truncated),
+            _ => Ok(self.store),
         }
     }
 
@@ -47,7 +105,7 @@ impl<'a> History<'a> {
     /// [`HistoryError::Store`]: such a commit has been here, so that a missing one is lost. A branch or a commit may name
     /// something else than a commit; that is one too.
     pub fn commit(&self, id: Oid) -> Result<Commit, HistoryError> {
-        Ok(self.store.commit(id)?.ok_or_else(|| {
+        Ok(self.find(id)?.ok_or_else(|| {
             if self.store.has(id) {
                 StoreError::NotACommit(id)
             } else {
@@ -61,14 +119,13 @@ impl<'a> History<'a> {
     /// # Errors
     /// [`HistoryError`].
     pub fn parents(&self, id: Oid) -> Result<Vec<Oid>, HistoryError> {
-        let parents = self.commit(id)?.parents;
-        let (here, missing): (Vec<Oid>, Vec<Oid>) = parents
-            .into_iter()
-            .partition(|parent| self.store.has(*parent));
+        let parents = self.named_parents(id)?;
+        let (here, missing): (Vec<Oid>, Vec<Oid>) =
+            parents.into_iter().partition(|parent| self.has(*parent));
         match missing.first() {
             None => Ok(here),
             // Not where the server cut the history off: our copy has lost something.
-            Some(parent) if !self.store.is_cut(id) => Err(StoreError::Hole(*parent).into()),
+            Some(parent) if !self.is_cut(id) => Err(StoreError::Hole(*parent).into()),
             // The server itself has no more.
             Some(_) if self.complete => Ok(here),
             Some(_) => Err(HistoryError::Truncated),
@@ -85,7 +142,7 @@ impl<'a> History<'a> {
         let Some(parent) = commit.parents.first().copied() else {
             return Ok(None);
         };
-        if let Some(commit) = self.store.commit(parent)? {
+        if let Some(commit) = self.find(parent)? {
             return Ok(Some((parent, commit)));
         }
         if self.store.has(parent) {
@@ -93,7 +150,7 @@ impl<'a> History<'a> {
         }
         match self.complete {
             // Not where the server cut the history off: our copy has lost something.
-            _ if !self.store.is_cut(id) => Err(StoreError::Hole(parent).into()),
+            _ if !self.is_cut(id) => Err(StoreError::Hole(parent).into()),
             true => Ok(None),
             false => Err(HistoryError::Truncated),
         }
@@ -121,7 +178,11 @@ impl<'a> History<'a> {
     /// # Errors
     /// [`HistoryError`].
     pub fn entry(&self, commit: Oid, path: &str) -> Result<Option<Entry>, HistoryError> {
-        Ok(self.store.entry(self.commit(commit)?.tree, path)?)
+        if let Some(entry) = self.replay.and_then(|replay| replay.entry(commit, path)) {
+            return Ok(entry);
+        }
+        let tree = self.tree(commit)?;
+        Ok(self.folders(tree)?.entry(tree, path)?)
     }
 
     /// What is in the folder at `path` in a commit; nothing where there is no such folder.
@@ -129,8 +190,16 @@ impl<'a> History<'a> {
     /// # Errors
     /// [`HistoryError`].
     pub fn list(&self, commit: Oid, path: &str) -> Result<Vec<Named>, HistoryError> {
-        match self.entry(commit, path)? {
-            Some(entry) if entry.mode == Mode::Folder => Ok(self.store.list(entry.id)?),
+        let tree = self.tree(commit)?;
+        let store = match self.folders(tree) {
+            Err(HistoryError::Truncated) => {
+                let listed = self.replay.and_then(|replay| replay.list(commit, path));
+                return listed.ok_or(HistoryError::Truncated);
+            }
+            store => store?,
+        };
+        match store.entry(tree, path)? {
+            Some(entry) if entry.mode == Mode::Folder => Ok(store.list(entry.id)?),
             _ => Ok(Vec::new()),
         }
     }
@@ -140,6 +209,9 @@ impl<'a> History<'a> {
     /// # Errors
     /// [`HistoryError`].
     pub fn touches(&self, commit: Oid, path: &str) -> Result<bool, HistoryError> {
+        if let Some(touches) = self.replay.and_then(|replay| replay.touches(commit, path)) {
+            return Ok(touches);
+        }
         let before = match self.parents(commit)?.first() {
             Some(parent) => self.entry(*parent, path)?,
             None => None,
@@ -153,6 +225,10 @@ impl<'a> History<'a> {
         std::iter::from_fn(move || {
             let current = next.take()?;
             if let Ok(commit) = &current {
+                if let Some((before, _)) = self.replay.and_then(|replay| replay.before(*commit)) {
+                    next = Some(Ok(before));
+                    return Some(current);
+                }
                 next = match self.parents(*commit) {
                     Ok(parents) => parents.first().copied().map(Ok),
                     Err(err) => Some(Err(err)),
@@ -171,9 +247,37 @@ impl<'a> History<'a> {
     /// # Errors
     /// [`HistoryError`].
     pub fn since(&self, target: Oid) -> Result<Option<Vec<Oid>>, HistoryError> {
+        if let Some(line) = self.line_since(target)? {
+            return Ok(Some(line));
+        }
         let made_on = self.newer_than(target)?;
         let is_there = self.head == target || made_on.iter().any(|(parent, _)| *parent == target);
         Ok(is_there.then(|| in_order(target, &made_on)))
+    }
+
+    /// The commits from `target` to the head where they are one line, without a merge; most histories of locks are. `None` where
+    /// they are not, or it does not lead there.
+    fn line_since(&self, target: Oid) -> Result<Option<Vec<Oid>>, HistoryError> {
+        let mut line = vec![self.head];
+        let mut id = self.head;
+        while id != target {
+            if let Some((before, true)) = self.replay.and_then(|replay| replay.before(id)) {
+                line.push(before);
+                id = before;
+                continue;
+            }
+            let parents = self.named_parents(id)?;
+            let [parent] = parents[..] else {
+                return Ok(None);
+            };
+            if !self.has(parent) {
+                return Ok(None);
+            }
+            line.push(parent);
+            id = parent;
+        }
+        line.reverse();
+        Ok(Some(line))
     }
 
     /// Whether the head has `target` in its history, where `target` was made on `base`.

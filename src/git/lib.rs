@@ -3,7 +3,7 @@
 //! # Rooms
 //!
 //! - [`Remote`]: what is asked of the other side: a snapshot of the branch, a look at refs, a push.
-//! - [`History`], [`Commits`]: walks over what was fetched.
+//! - [`History`]: walks over what was fetched. `replay`: over what was not, worked out from the commits alone.
 //! - [`Store`]: where objects are kept and made. [`object`]: ids, tree entries, edits. [`Note`]: a commit without files.
 //! - [`Location`], [`Access`]: where a repository is, and how to get in.
 //! - [`refusal`]: what a server's No means, by its words.
@@ -53,6 +53,7 @@ pub mod object;
 mod packet;
 pub mod refusal;
 mod remote;
+mod replay;
 mod store;
 
 pub use access::{Access, HostKeys, SshAccess};
@@ -60,7 +61,10 @@ pub use commits::Commits;
 pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};
 pub use note::Note;
-pub use remote::{Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Remote, Snapshot};
+pub use remote::{
+    Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Remote, Removal, Snapshot,
+};
+pub use replay::{Guess, Undo};
 pub use store::{Commit, Identity, Store, StoreError, make_repository};
 
 use std::time::Duration;
@@ -71,6 +75,10 @@ use terminal::harmless::said;
 
 /// Why an error of the remote repository is not retried, or not any longer.
 pub type FaultError = pace::FaultError<RemoteError>;
+
+/// How long somebody is looked for where nobody was ever found in this run: a server that is just being started gets its time,
+/// and a mistyped name is told of soon. What has answered before is waited for as long as the settings say.
+const LONGEST_FIRST_CONTACT: Duration = Duration::from_secs(5);
 
 /// Makes ready for reading very many objects once each, in this whole process: libgit2 then neither keeps what was read,
 /// nor hashes it anew. What came over the wire has been hashed as it came; only what is kept on the disk from one run to
@@ -88,6 +96,27 @@ pub enum RemoteError {
     /// The connection, or what it goes through.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// Nobody has been reached there in this run, and it seems that nobody ever can be.
+    #[error(
+        "there is nobody at `{remote}`: {why}; check `source.uri`, and whether the server is up"
+    )]
+    Nobody {
+        /// Where.
+        remote: String,
+        /// Why it seems so.
+        why: &'static str,
+        /// What happened.
+        #[source]
+        source: Box<NetError>,
+    },
+    /// The repository is of a kind that cannot be used.
+    #[error("the repository at `{remote}` cannot be used: {why}")]
+    Unsupported {
+        /// Which.
+        remote: String,
+        /// Why, and what to do.
+        why: String,
+    },
     /// The server does not take our credentials, or wants some.
     #[error(
         "`{remote}` does not let us in ({words}); check the credentials in `source` and what they may do"
@@ -187,8 +216,9 @@ impl Fault for RemoteError {
     fn is_transient(&self) -> bool {
         match self {
             RemoteError::Net(err) => err.is_transient(),
-            RemoteError::Behind { .. } => true,
-            RemoteError::Denied { .. }
+            RemoteError::Behind { .. } | RemoteError::Nobody { .. } => true,
+            RemoteError::Unsupported { .. }
+            | RemoteError::Denied { .. }
             | RemoteError::Refused { .. }
             | RemoteError::NotFound { .. }
             | RemoteError::HostKey { .. }
@@ -198,6 +228,13 @@ impl Fault for RemoteError {
             | RemoteError::Protocol { .. }
             | RemoteError::NoGit(_)
             | RemoteError::Store(_) => false,
+        }
+    }
+
+    fn longest(&self) -> Option<Duration> {
+        match self {
+            RemoteError::Nobody { .. } => Some(LONGEST_FIRST_CONTACT),
+            _ => None,
         }
     }
 

@@ -303,6 +303,17 @@ impl Talk {
         match err {
             PacketError::Silent(after) => NetError::Silent { remote, after }.into(),
             PacketError::Garbage(found) => RemoteError::Protocol { remote, found },
+            PacketError::Text(words) => refused(&remote, &words).unwrap_or_else(|| {
+                let mut found = format!("it says `{words}` where a packet should be");
+                if let To::Pipe {
+                    session: Some(_), ..
+                } = &self.to
+                {
+                    found += "; something on the server prints that before Git is run, such as a start file of the \
+                              account's shell (`.bashrc`), which has to be silent for programs";
+                }
+                RemoteError::Protocol { remote, found }
+            }),
             PacketError::Broken(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
                 NetError::Unreachable {
                     remote,
@@ -317,14 +328,23 @@ impl Talk {
                     } => aside.words().await,
                     _ => String::new(),
                 };
-                match refusal::kind(&words) {
-                    Kind::Missing => RemoteError::NotFound { remote, words },
-                    Kind::Denied => RemoteError::Denied { remote, words },
-                    Kind::Passing | Kind::Raced | Kind::Other => {
-                        NetError::Ended { remote, words }.into()
-                    }
-                }
+                let refused = refused(&remote, &words);
+                refused.unwrap_or_else(|| NetError::Ended { remote, words }.into())
             }
         }
+    }
+}
+
+/// What words mean with which a server ends a conversation; `None` when it may go better the next time.
+fn refused(remote: &str, words: &str) -> Option<RemoteError> {
+    let (remote, words) = (remote.to_owned(), words.to_owned());
+    match refusal::kind(&words) {
+        Kind::Missing => Some(RemoteError::NotFound { remote, words }),
+        Kind::Denied => Some(RemoteError::Denied { remote, words }),
+        Kind::Unsupported => {
+            let why = format!("the Git that serves it is older than its format ({words})");
+            Some(RemoteError::Unsupported { remote, why })
+        }
+        Kind::Passing | Kind::Raced | Kind::Other => None,
     }
 }

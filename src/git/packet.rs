@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use terminal::harmless;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 use tokio::time::timeout;
 
@@ -34,6 +35,8 @@ pub enum PacketError {
     Silent(Duration),
     /// The stream broke.
     Broken(std::io::Error),
+    /// Not a packet, but text.
+    Text(String),
     /// Not a packet.
     Garbage(String),
 }
@@ -87,7 +90,7 @@ impl PacketReader {
             .filter(|digits| !digits.starts_with('+'));
         let length = digits
             .and_then(|digits| usize::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| garbage(&head))?;
+            .ok_or_else(|| self.no_packet(&head))?;
         match length {
             0 => {
                 self.take(4)?;
@@ -100,6 +103,16 @@ impl PacketReader {
                 Ok(Packet::Data(data))
             }
             _ => Err(garbage(&head)),
+        }
+    }
+
+    /// What came instead of a packet, with what came behind it.
+    fn no_packet(&self, head: &[u8]) -> PacketError {
+        let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t');
+        if head.iter().all(is_text) {
+            PacketError::Text(harmless::words(&[head, self.stream.buffer()].concat()))
+        } else {
+            garbage(head)
         }
     }
 
@@ -215,7 +228,10 @@ mod tests {
             b"\xff\xff\xff\xff",
         ] {
             assert!(
-                matches!(read(bytes), Err(PacketError::Garbage(_))),
+                matches!(
+                    read(bytes),
+                    Err(PacketError::Garbage(_) | PacketError::Text(_))
+                ),
                 "{}",
                 bytes.escape_ascii()
             );

@@ -9,6 +9,8 @@
 //! Gerrit (`ReceiveCommand.Result`), gitolite 3.6, GitHub, GitLab (gitlab-shell, Gitaly), Gitea, Gogs, soft-serve,
 //! Dulwich, as seen in their answers and their documentation.
 
+use terminal::harmless;
+
 /// Why a server did not change a ref, or did not talk to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -20,6 +22,8 @@ pub enum Kind {
     Denied,
     /// There is no such repository, as far as we can see.
     Missing,
+    /// The repository is in a format that the server's own Git does not know.
+    Unsupported,
     /// A rule forbids it, or the words say nothing that is known.
     Other,
 }
@@ -100,9 +104,11 @@ const TABLE: &[(Kind, &[&str])] = &[
             "not found or you don't have permission",
             "does not exist",
             "not exported",
-            "unknown repository extension",
-            "expected git repo version",
         ],
+    ),
+    (
+        Kind::Unsupported,
+        &["unknown repository extension", "expected git repo version"],
     ),
     (
         Kind::Denied,
@@ -132,6 +138,34 @@ const TABLE: &[(Kind, &[&str])] = &[
         ],
     ),
 ];
+
+/// What a server says, on one line and harmless, without the lines that say nothing: some begin each line of theirs with a
+/// word like `error:`, also the empty ones.
+pub fn words(bytes: &[u8]) -> String {
+    const EMPTY: &[&str] = &["error:", "remote:", "fatal:", "hint:", "warning:"];
+    let said = harmless::words(bytes);
+    let says_something = |part: &&str| {
+        let mut rest = part.trim();
+        while let Some(after) = EMPTY.iter().find_map(|word| rest.strip_prefix(word)) {
+            rest = after.trim_start();
+        }
+        rest.chars().any(char::is_alphanumeric)
+    };
+    let parts: Vec<&str> = said.split("; ").filter(says_something).collect();
+    parts.join("; ")
+}
+
+/// Whether a server that sends us to this place, or answers with such a page, wants us to sign in first: hosts do so where a
+/// token is wrong or has expired.
+pub fn is_sign_in(path: &str) -> bool {
+    // A repository may have such a name too.
+    let is_page = !path.ends_with("/info/refs");
+    let words = ["signin", "_signin", "sign_in", "sign-in", "login", "sso"];
+    is_page
+        && path
+            .split('/')
+            .any(|part| words.contains(&part.to_ascii_lowercase().as_str()))
+}
 
 /// What words mean, wherever a server said them.
 pub fn kind(words: &str) -> Kind {
@@ -237,7 +271,7 @@ mod tests {
         (
             "git",
             "fatal: unknown repository extension found:\trefstorage",
-            Kind::Missing,
+            Kind::Unsupported,
         ),
         (
             "git",
@@ -264,6 +298,27 @@ mod tests {
     fn what_servers_say_before_they_hang_up_is_known() {
         for (server, words, means) in CONVERSATIONS {
             assert_eq!(kind(words), *means, "{server}: {words}");
+        }
+    }
+
+    #[test]
+    fn lines_that_say_nothing_are_left_out() {
+        let gitea = b"error:\nerror: Deploy Key: 1:ci is not authorized to write to o/r.\nerror:\n";
+        assert_eq!(
+            words(gitea),
+            "error: Deploy Key: 1:ci is not authorized to write to o/r."
+        );
+        assert_eq!(words(b"remote: error:\nremote: ---\nno\n"), "no");
+        assert_eq!(words(b"error:\n"), "");
+    }
+
+    #[test]
+    fn a_page_to_sign_in_is_known_by_its_name_and_no_repository_is_taken_for_one() {
+        for path in ["/_signin", "/users/sign_in", "/login", "/o/login/x"] {
+            assert!(is_sign_in(path), "{path}");
+        }
+        for path in ["/login/locks.git/info/refs", "/o/login-locks", "/design"] {
+            assert!(!is_sign_in(path), "{path}");
         }
     }
 }

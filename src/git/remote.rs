@@ -5,6 +5,8 @@
 mod fetch;
 mod newest;
 mod push;
+mod reach;
+mod removal;
 mod values;
 
 use std::cell::{Cell, RefCell};
@@ -20,13 +22,16 @@ use super::advertisement::{Advertisement, AdvertisementError, Capabilities};
 use super::link::{Link, Service, Talk};
 use super::location::Location;
 use super::packet::Packet;
+use super::refusal::{self, Kind};
+use super::replay::Replay;
 use super::store::Store;
 use super::{History, RemoteError};
 use crate::object::Oid;
 use net::{Limits, NetError};
 use newest::Newest;
 use pace::Fault;
-use terminal::harmless::{self, SHOWN};
+pub use removal::Removal;
+use terminal::harmless::SHOWN;
 pub use values::{Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Snapshot};
 
 /// How we introduce ourselves to servers.
@@ -57,6 +62,10 @@ pub struct Remote {
     is_wary: Cell<bool>,
     /// Where we know the branch to have been.
     newest: RefCell<Newest>,
+    /// What was worked out of the history that is not here.
+    replay: Option<Replay>,
+    /// Whether it is worth trying to work out more.
+    reaches: bool,
 }
 
 /// What was listed, and how deep the head was fetched (with the cuts in its history), if it was.
@@ -125,6 +134,8 @@ impl Remote {
             prepared: Mutex::new(None),
             is_wary: Cell::new(false),
             newest: RefCell::default(),
+            replay: None,
+            reaches: true,
         }
     }
 
@@ -142,6 +153,19 @@ impl Remote {
     /// those who wait for long, and go by the newest snapshot alone. What was made here of late stays.
     pub fn may_begin_anew(&mut self) {
         self.may_begin_anew = true;
+    }
+
+    /// Begins to remove what was fetched, where that is so much that it takes a while; what was made here stays. For those who
+    /// have done what they came for. Whatever goes wrong with it changes nothing for them.
+    pub fn begin_to_remove(&mut self) -> Option<Removal> {
+        let replay = self.replay.take();
+        let left = match self.store.is_large() {
+            // Where no other can be made, it goes with the value, as ever.
+            true => self.store.successor().ok().flatten(),
+            false => None,
+        };
+        let left = left.map(|next| std::mem::replace(&mut self.store, next));
+        (replay.is_some() || left.is_some()).then(|| Removal::begin((replay, left)))
     }
 
     /// What messages call the repository.
@@ -171,7 +195,8 @@ impl Remote {
 
     /// The history behind a snapshot, as far as it is here.
     pub fn history(&self, snapshot: &Snapshot) -> History<'_> {
-        History::new(&self.store, snapshot.commit, snapshot.depth == Depth::ALL)
+        let is_whole = snapshot.depth == Depth::ALL;
+        History::new(&self.store, snapshot.commit, is_whole).with(self.replay.as_ref())
     }
 
     /// Looks where the branch is and fetches what is not here yet of its last `depth` commits.
@@ -323,10 +348,26 @@ impl Remote {
                 after: limit,
             })),
         };
+        let result = result.map_err(|err| self.first_contact(err));
         if result.as_ref().is_err_and(Fault::is_transient) {
             self.faults.set(self.faults.get().saturating_add(1));
         }
         result
+    }
+
+    /// Makes of an error what it means where nobody has answered yet.
+    fn first_contact(&self, err: RemoteError) -> RemoteError {
+        match err {
+            RemoteError::Net(err) if !*self.is_read.borrow() => match err.nobody_there() {
+                Some(why) => RemoteError::Nobody {
+                    remote: self.link.remote().to_owned(),
+                    why,
+                    source: Box::new(err),
+                },
+                None => RemoteError::Net(err),
+            },
+            err => err,
+        }
     }
 
     fn reference(&self) -> String {
@@ -376,7 +417,7 @@ impl Remote {
     fn server_failed(&self, words: &[u8]) -> RemoteError {
         RemoteError::Net(NetError::Failed {
             remote: self.link.remote().to_owned(),
-            words: harmless::words(words),
+            words: refusal::words(words),
         })
     }
 
@@ -411,22 +452,35 @@ async fn open(
             });
         }
         Err(AdvertisementError::Refused(words)) => {
-            return Err(RemoteError::NotFound {
+            return Err(match refusal::kind(&words) {
+                Kind::Denied => RemoteError::Denied {
+                    remote: remote(),
+                    words,
+                },
+                Kind::Passing => NetError::Failed {
+                    remote: remote(),
+                    words,
+                }
+                .into(),
+                Kind::Unsupported | Kind::Missing | Kind::Raced | Kind::Other => {
+                    RemoteError::NotFound {
+                        remote: remote(),
+                        words,
+                    }
+                }
+            });
+        }
+        Err(AdvertisementError::Format(format)) => {
+            return Err(RemoteError::Unsupported {
                 remote: remote(),
-                words,
+                why: format!(
+                    "its objects are named by {format}, and only SHA-1 is supported; make the lock repository with \
+                     `git init --object-format=sha1`"
+                ),
             });
         }
     };
-    match advertisement.capabilities().value("object-format") {
-        None | Some("sha1") => Ok((talk, advertisement)),
-        Some(other) => Err(RemoteError::Protocol {
-            remote: remote(),
-            found: format!(
-                "its objects are named by {}, and only sha1 is supported",
-                harmless::words(other.as_bytes())
-            ),
-        }),
-    }
+    Ok((talk, advertisement))
 }
 
 /// Keeps the beginning of what a server says beside its answer: as much as is ever shown of it.

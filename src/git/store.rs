@@ -13,14 +13,14 @@ mod make;
 mod state;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
 use std::path::PathBuf;
 
 pub use error::StoreError;
 use git2::{ObjectType, Odb, Repository, Tree, TreeEntry};
-pub(crate) use make::in_header;
 pub use make::{Identity, make_repository};
+pub(crate) use make::{in_header, raw};
 use state::State;
 use tempfile::TempDir;
 
@@ -46,6 +46,8 @@ pub struct Store {
     state: State,
     /// How many packs were taken in.
     packs: Cell<u32>,
+    /// How many bytes they had.
+    bytes: Cell<u64>,
     /// What was made here, the last at the end.
     made: RefCell<VecDeque<Oid>>,
     /// Files that were to be read and are not here.
@@ -117,6 +119,7 @@ impl Store {
                 }
                 _ => {}
             }
+            self.bytes.set(self.bytes.get() + bytes.len() as u64);
             writer
                 .write_all(bytes)
                 .map_err(|source| StoreError::Folder {
@@ -239,6 +242,48 @@ impl Store {
         Ok(named.collect())
     }
 
+    /// Lists a tree with the modes as they are written.
+    pub(crate) fn raw_list(&self, tree: Oid) -> Result<Vec<(Vec<u8>, i32, Oid)>, StoreError> {
+        let tree = self.tree(tree)?;
+        let all = tree.iter().map(|entry| {
+            (
+                entry.name_bytes().to_owned(),
+                entry.filemode_raw(),
+                entry.id(),
+            )
+        });
+        Ok(all.collect())
+    }
+
+    /// Whatever is in the folder at `path` in a tree, and in the folders below, by its whole path; what has no name in UTF-8 is
+    /// left out.
+    pub(crate) fn files_below(
+        &self,
+        tree: Oid,
+        path: &str,
+    ) -> Result<BTreeMap<String, Entry>, StoreError> {
+        let mut files = BTreeMap::new();
+        let mut open = Vec::new();
+        if let Some(entry) = self.entry(tree, path)?
+            && entry.mode == Mode::Folder
+        {
+            open.push((path.to_owned(), entry.id));
+        }
+        while let Some((path, tree)) = open.pop() {
+            for Named { name, entry } in self.list(tree)? {
+                let Ok(name) = std::str::from_utf8(&name) else {
+                    continue;
+                };
+                let path = format!("{path}/{name}");
+                match entry.mode {
+                    Mode::Folder => open.push((path, entry.id)),
+                    _ => drop(files.insert(path, entry)),
+                }
+            }
+        }
+        Ok(files)
+    }
+
     /// Reads a blob.
     ///
     /// # Errors
@@ -334,7 +379,7 @@ fn named<'t>(tree: &'t Tree<'_>, name: &[u8]) -> Option<TreeEntry<'t>> {
 /// takes it for: a server leaves out what Git takes for a submodule.
 ///
 /// Source: `canon_mode` of Git's `object.h`.
-fn mode_of(raw: i32) -> Mode {
+pub(crate) fn mode_of(raw: i32) -> Mode {
     match raw & 0o170000 {
         0o100000 if raw & 0o100 != 0 => Mode::Executable,
         0o100000 => Mode::File,

@@ -85,6 +85,30 @@ pub enum NetError {
     Setting(String),
 }
 
+impl NetError {
+    /// Why there seems to be nobody at all where we want to go: no host of that name, or nothing that listens there.
+    pub fn nobody_there(&self) -> Option<&'static str> {
+        const NO_NAME: &[&str] = &[
+            // Texts of glibc, of musl, and of macOS.
+            "failed to lookup address",
+            "name or service not known",
+            "name does not resolve",
+            "nodename nor servname provided",
+        ];
+        let NetError::Unreachable { source, .. } = self else {
+            return None;
+        };
+        let told = terminal::chain(source.as_ref()).to_ascii_lowercase();
+        if NO_NAME.iter().any(|words| told.contains(words)) {
+            Some("its name leads to no host")
+        } else if told.contains("connection refused") {
+            Some("nothing takes connections there")
+        } else {
+            None
+        }
+    }
+}
+
 impl Fault for NetError {
     fn is_transient(&self) -> bool {
         match self {

@@ -32,6 +32,11 @@ pub trait Fault: Error {
     /// Whether the same request may well succeed a little later.
     fn is_transient(&self) -> bool;
 
+    /// The longest that it is worth retrying, however patient somebody is.
+    fn longest(&self) -> Option<Duration> {
+        None
+    }
+
     /// How long the other side has asked to be left alone.
     fn wait(&self) -> Option<Duration> {
         None
@@ -131,7 +136,8 @@ impl Faults {
         let pause = self.pauses.next().unwrap_or_default();
         let asked_for = fault.wait().unwrap_or_default().min(LONGEST_ASKED_FOR);
         let pause = pause.max(asked_for);
-        if after + pause > self.limit {
+        let limit = fault.longest().unwrap_or(self.limit).min(self.limit);
+        if after + pause > limit {
             return Err(FaultError::GaveUp {
                 tries: self.tries,
                 after,

@@ -46,7 +46,7 @@ pub use queue::InLine;
 use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
 pub use reading::read_pool;
-pub(crate) use reading::{deeper, snapshot};
+pub(crate) use reading::{deeper, reach, snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::line::Need;
@@ -213,6 +213,8 @@ impl Attempt<'_> {
         answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
         self.go_on_unless_stopped().await?;
+        // So that nothing slow is left to do after the answer.
+        let removal = self.remote.begin_to_remove();
         self.leave_line(&mut course.queue, false).await;
         self.go_on_unless_stopped().await?;
         self.tell(course.operation, Ok(&outcome), course.queue.as_ref())
@@ -223,6 +225,10 @@ impl Attempt<'_> {
             biased;
             told = answer(&outcome) => told.map_err(AttemptError::Unanswered)?,
             () = self.stop.cancelled() => return Err(AttemptError::Stopped),
+        }
+        if let Some(removal) = removal {
+            // As long as we are there, we hear when we are told to stop.
+            let _ = self.stop.run_until_cancelled(removal.done()).await;
         }
         self.go_on_unless_stopped().await?;
         Ok(outcome)

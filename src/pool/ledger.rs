@@ -3,12 +3,14 @@
 //! Reads commits and trees through [`History`]; does no I/O of its own and decides nothing.
 
 mod claims;
+mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use claims::{Claims, Held, Older, claims, claims_here};
 pub(crate) use claims::{Sign, shown_claim};
+pub use undo::Moves;
 
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message;
@@ -70,8 +72,19 @@ pub fn is_pool(history: &History<'_>, commit: Oid, pool: &PoolName) -> Result<bo
     Ok(false)
 }
 
+/// What is known of the versions of a pool from an earlier look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latest {
+    /// Where the branch was.
+    pub head: Oid,
+    /// The pool's latest version then.
+    pub version: Oid,
+}
+
 /// The versions of a pool since `known`, oldest first, `known` included if it touched the pool. Without a known one,
 /// or where it is not on the branch any more: the latest alone. Empty when nothing ever touched the pool.
+///
+/// With what an earlier look has shown the walk ends there, if that is enough.
 ///
 /// # Errors
 /// [`HistoryError`].
@@ -79,10 +92,18 @@ pub fn versions(
     history: &History<'_>,
     pool: &PoolName,
     known: Option<Oid>,
+    earlier: Option<Latest>,
 ) -> Result<Vec<Oid>, HistoryError> {
     let mut touched = Vec::new();
     for commit in history.first_parents(history.head()) {
         let commit = commit?;
+        if let Some(earlier) = earlier.filter(|earlier| earlier.head == commit)
+            && known.is_none_or(|known| known == earlier.version)
+        {
+            touched.push(earlier.version);
+            touched.reverse();
+            return Ok(touched);
+        }
         let touches = history.touches(commit, pool.as_str())?;
         if touches {
             touched.push(commit);
@@ -160,7 +181,7 @@ pub fn settled_version(
     history: &History<'_>,
     pool: &PoolName,
 ) -> Result<Option<Oid>, HistoryError> {
-    let latest = versions(history, pool, None)?.first().copied();
+    let latest = versions(history, pool, None, None)?.first().copied();
     let mut next = latest;
     while let Some(version) = next {
         let moved = moved_by(history, pool, version)?;

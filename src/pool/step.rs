@@ -151,34 +151,51 @@ impl From<AttemptError> for StepError {
     }
 }
 
-/// Asks a question of the history, fetching more of it for as long as the question goes deeper than what is here.
+/// Asks a question of the history, fetching more of it for as long as the question goes deeper than what is here. Where it is
+/// about one pool (`of`), the past of that may be worked out instead.
 ///
 /// `shown` is a commit that somebody shows who can have it from the branch only: a view that lacks it is behind.
 async fn ask<T>(
     remote: &mut Remote,
     shown: Option<Oid>,
+    of: Option<&PoolName>,
     pace: &Pace,
     log: &mut dyn std::io::Write,
     question: impl Fn(&History<'_>, &Snapshot) -> Result<T, HistoryError>,
 ) -> Result<T, StepError> {
     // A step that only reads is simply dropped when it is told to stop.
     let never = CancellationToken::new();
-    let mut depth = Depth::RECENT;
+    // What one pool did last is usually what the branch did last. What was kept from before is gone on from.
+    let mut depth = match of {
+        Some(_) if remote.store().head().is_none() => Depth::FEW,
+        _ => Depth::RECENT,
+    };
     loop {
-        let snapshot = attempt::snapshot(remote, depth, pace.fault_limit, &never, log).await?;
+        let limit = pace.fault_limit;
+        let snapshot = attempt::snapshot(remote, depth, limit, &never, log).await?;
         if let Some(shown) = shown {
             match remote.history(&snapshot).since(shown) {
                 Ok(None) if remote.doubts(snapshot.commit, shown) => continue,
                 Ok(_) => {}
                 Err(err) => {
-                    depth = attempt::deeper(snapshot.depth, err)?;
+                    let deeper = attempt::deeper(snapshot.depth, err)?;
+                    if !attempt::reach(remote, &snapshot, of, Some(shown), limit, &never, log)
+                        .await?
+                    {
+                        depth = deeper;
+                    }
                     continue;
                 }
             }
         }
         match question(&remote.history(&snapshot), &snapshot) {
             Ok(answer) => return Ok(answer),
-            Err(err) => depth = attempt::deeper(snapshot.depth, err)?,
+            Err(err) => {
+                let deeper = attempt::deeper(snapshot.depth, err)?;
+                if !attempt::reach(remote, &snapshot, of, None, limit, &never, log).await? {
+                    depth = deeper;
+                }
+            }
         }
     }
 }

@@ -365,3 +365,75 @@ fn a_wait_outlives_a_server_that_is_away_for_a_while() {
         ("env-1".into(), remote.head())
     );
 }
+
+#[test]
+fn who_was_never_reached_is_not_looked_for_for_minutes() {
+    // Port 1 is nobody's, and no host has such a name.
+    let places = [
+        "http://127.0.0.1:1/x.git",
+        "git://127.0.0.1:1/x.git",
+        "http://host.invalid/x.git",
+    ];
+    for place in places {
+        let step = step(place.to_owned()).set("fault_timeout", "5m");
+
+        let (answer, took) = timed(|| step.put(json!({"acquire": true})));
+
+        answer.assert_failed(&["there is nobody at", "check `source.uri`"]);
+        assert!(took < Duration::from_secs(30), "{place}: {took:?}");
+    }
+}
+
+#[test]
+fn what_web_servers_answer_instead_of_git_is_named_in_words() {
+    let cases: [(&str, &[&str]); 4] = [
+        // Azure DevOps, where a token has expired.
+        (
+            "HTTP/1.1 203 Non-Authoritative Information\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
+            &["does not let us in", "sign in", "expired"],
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: https://example.com/_signin?realm=x\r\nContent-Length: 0\r\n\r\n",
+            &[
+                "does not let us in",
+                "https://example.com/_signin",
+                "expired",
+            ],
+        ),
+        // nginx
+        (
+            "HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
+            &["client_max_body_size"],
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 0\r\n\r\n",
+            &["`text/html`", "a page to sign in"],
+        ),
+    ];
+    for (answer, words) in cases {
+        let server = Unsteady::start(0, move |_| Harm::Answer(answer.as_bytes()));
+
+        is_named_at_once(&http(server.port()), words);
+    }
+}
+
+#[test]
+fn a_repository_whose_objects_are_named_by_sha256_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let format = [
+        "init",
+        "--quiet",
+        "--bare",
+        "--object-format=sha256",
+        "locks.git",
+    ];
+    support::git::git(root.path(), &format);
+    let path = root.path().join("locks.git");
+    let tree = support::git::git(&path, &["mktree"]);
+    let commit = support::git::git(&path, &["commit-tree", "-m", "x", &tree]);
+    support::git::git(&path, &["update-ref", "refs/heads/main", &commit]);
+
+    let step = step(path.to_str().unwrap().to_owned());
+
+    is_named_at_once(&step, &["named by sha256", "--object-format=sha1"]);
+}

@@ -437,7 +437,7 @@ fn fetched(uri: &str) -> Result<Snapshot, RemoteError> {
     // What came may be damaged in ways that show only now.
     let history = remote.history(&snapshot);
     let pool = PoolName::new("aws").unwrap();
-    if let Err(err) = ledger::versions(&history, &pool, None) {
+    if let Err(err) = ledger::versions(&history, &pool, None, None) {
         assert!(!terminal::chain(&err).contains(char::is_control));
     }
     Ok(snapshot)

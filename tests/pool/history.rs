@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use serde_json::json;
 
 use support::git::git;
+use support::remote::Hand;
 use support::server::http::HttpServer;
 use support::server::relay::Relay;
 use support::{Step, TestRemote};
@@ -266,4 +267,78 @@ async fn a_wait_beside_a_busy_pool_does_not_pile_up_what_it_fetches() {
     // Two files for each pack, and what was made.
     assert!(most < 2 * 64 + 20, "{most} files");
     assert_eq!(remote.store().blob(made).unwrap(), b"made here");
+}
+
+/// The source of a repository behind a server that leaves out what is not asked for, or of one that does not.
+fn idle(remote: &TestRemote, leaves_out: bool) -> (HttpServer, Step) {
+    remote.git(&[
+        "config",
+        "uploadpack.allowFilter",
+        if leaves_out { "true" } else { "false" },
+    ]);
+    let server = HttpServer::start(remote.root());
+    let step = Step::on(remote, "pool-16").set("uri", server.uri());
+    (server, step)
+}
+
+#[test]
+fn a_pool_that_was_long_idle_is_checked_and_got_and_released_alike_wherever_its_past_comes_from() {
+    const COMMITS: usize = 8000;
+    for leaves_out in [true, false] {
+        let remote = TestRemote::with_idle_pool(COMMITS);
+        let claim = remote.back(COMMITS / 2);
+        let (_server, step) = idle(&remote, leaves_out);
+
+        let checked = step.check(None);
+        assert_eq!(checked.versions(), [claim.as_str()], "{}", checked.stderr);
+        // Now it is known from before.
+        assert_eq!(step.check(Some(&claim)).versions(), [claim.as_str()]);
+        assert_eq!(step.check(None).versions(), [claim.as_str()]);
+        let (got, folder) = step.get(&claim);
+        assert_eq!(got.code, Some(0), "{}", got.stderr);
+        assert_eq!(
+            std::fs::read_to_string(folder.join("name")).unwrap(),
+            "env-16-0\n"
+        );
+        let released = step.put_folder("release", &folder);
+        assert_eq!(released.version(), remote.head());
+        assert_eq!(
+            step.check(Some(&claim)).versions(),
+            [claim.clone(), remote.head()]
+        );
+    }
+}
+
+#[test]
+fn a_claim_that_ended_long_ago_is_not_taken_for_one_that_stands_whatever_the_commits_say_that_ended_it()
+ {
+    let old = |message: &str| {
+        let remote = TestRemote::with_idle_pool(3000);
+        let claim = remote.back(1500);
+        let (from, to) = ("pool-16/claimed/env-16-0", "pool-16/unclaimed/env-16-0");
+        // Somebody frees it, and somebody else takes it.
+        remote.commit(message, &[Hand::Move(from, to)]);
+        remote.commit(message, &[Hand::Move(to, from)]);
+        remote.say_often(700);
+        (remote, claim)
+    };
+    for message in [
+        "unclaiming: env-16-0",
+        "claiming: env-3-1",
+        "tidied up",
+        "updating: env-16-0",
+    ] {
+        let (remote, claim) = old(message);
+        let (_server, step) = idle(&remote, true);
+        let folder = step.folder();
+        std::fs::write(folder.join("name"), "env-16-0\n").unwrap();
+        std::fs::write(folder.join("claim"), format!("{claim}\n")).unwrap();
+        let head = remote.head();
+
+        let released = step.put_folder("release", &folder);
+
+        assert_eq!(remote.head(), head, "{message}: {}", released.stderr);
+        let (got, _) = step.get(&claim);
+        got.assert_failed(&["no longer acquired"]);
+    }
 }

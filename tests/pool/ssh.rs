@@ -681,3 +681,30 @@ fn a_server_that_is_none_of_ssh_is_given_up_in_time() {
         shows_none_of(&answer, &[&key.private()]);
     }
 }
+
+#[test]
+fn what_a_shell_prints_before_git_is_run_is_shown_with_where_it_may_come_from() {
+    let (remote, key) = (TestRemote::with_pool("aws", &["env-1"]), Key::new());
+    for (said, words) in [
+        ("Welcome to host-1", &["`Welcome to host-1`", ".bashrc"][..]),
+        (
+            "error: invalid repo",
+            &["there is no repository", "invalid repo"],
+        ),
+    ] {
+        let more = format!("ForceCommand echo {said}");
+        let server = SshServer::with(
+            remote.root(),
+            &Options {
+                authorized: &[key.public()],
+                more: &more,
+                ..Options::default()
+            },
+        );
+
+        let answer = step(&remote, &server, &key).check(None);
+
+        answer.assert_failed(words);
+        assert!(!answer.stderr.contains("again"), "{}", answer.stderr);
+    }
+}

@@ -412,6 +412,74 @@ impl TestRemote {
         self.import(&stream);
     }
 
+    /// A repository with 17 pools of ten locks each (`pool-3` has `env-3-0` to `env-3-9`) and `commits` commits, each of which
+    /// claims or releases a lock, at random but always the same. The last commit of `pool-16` is in the middle of them: it
+    /// claims `env-16-0`. So does the one an eighth before the head with `env-15-9`. Packed, and served with the parts left
+    /// out that a client does not want, as the large hosts do.
+    pub fn with_idle_pool(commits: usize) -> TestRemote {
+        const POOLS: usize = 17;
+        let remote = TestRemote::empty("main");
+        let mut stream = String::from("blob\nmark :1\ndata 8\nmetadata\nblob\nmark :2\ndata 0\n\n");
+        let start = |n: usize, message: &str| {
+            let time = 1_700_000_000 + n * 60;
+            format!(
+                "commit refs/heads/main\ncommitter Hand <hand@example.com> {time} +0000\ndata {}\n{message}\n",
+                message.len()
+            )
+        };
+        stream.push_str(&start(0, "pools"));
+        for pool in 0..POOLS {
+            for folder in ["claimed", "unclaimed"] {
+                writeln!(stream, "M 100644 :2 pool-{pool}/{folder}/.gitkeep").unwrap();
+            }
+            for lock in 0..10 {
+                writeln!(
+                    stream,
+                    "M 100644 :1 pool-{pool}/unclaimed/env-{pool}-{lock}"
+                )
+                .unwrap();
+            }
+        }
+        let mut is_held = [[false; 10]; POOLS];
+        let mut draw: u64 = 7;
+        let mut drawn = |n: usize| {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            usize::try_from(draw >> 33).unwrap() % n
+        };
+        for n in 1..commits {
+            let back = commits - 1 - n;
+            let (pool, lock) = if back == commits / 2 {
+                (16, 0)
+            } else if back == commits / 8 {
+                (15, 9)
+            } else {
+                (drawn(15), drawn(10))
+            };
+            let held = &mut is_held[pool][lock];
+            let (verb, from, to) = match *held {
+                true => ("unclaiming", "claimed", "unclaimed"),
+                false => ("claiming", "unclaimed", "claimed"),
+            };
+            *held = !*held;
+            let name = format!("env-{pool}-{lock}");
+            let message = format!(
+                "ops/web/deploy build {n} {verb}: {name}\n\n\
+                 Build URL: https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/{n}\n\n\
+                 Pool-Request: 7c0e4a3e-0000-4000-8000-{n:012}\n"
+            );
+            stream.push_str(&start(n, &message));
+            writeln!(
+                stream,
+                "R pool-{pool}/{from}/{name} pool-{pool}/{to}/{name}"
+            )
+            .unwrap();
+        }
+        remote.import(&stream);
+        remote.git(&["config", "uploadpack.allowFilter", "true"]);
+        remote.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+        remote
+    }
+
     /// A repository with 20 pools of 50 locks each and `commits` commits. Each commit claims or releases a lock, as tools
     /// do, at random but always the same; in the end about half of them are claimed, two of each pool from the beginning.
     /// Packed, and served with the parts left out that a client does not want, as the large hosts do.

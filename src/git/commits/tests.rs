@@ -91,7 +91,7 @@ fn change(from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 fn read(pack: &[u8], piece: usize) -> Result<Commits, UnfitPack> {
-    let mut reader = Reader::new();
+    let mut reader = Reader::new(&std::env::temp_dir()).unwrap();
     for bytes in pack.chunks(piece) {
         reader.take(bytes)?;
     }

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use terminal::harmless;
 use tokio::sync::Notify;
 use tokio::time::timeout;
+
+use crate::refusal;
 
 /// What the other side says on its error stream, as far as it has come.
 #[derive(Clone, Default)]
@@ -55,7 +56,7 @@ impl Aside {
         self.ended(Duration::from_secs(1)).await;
         self.0
             .lock()
-            .map(|state| harmless::words(&state.words))
+            .map(|state| refusal::words(&state.words))
             .unwrap_or_default()
     }
 }

@@ -20,6 +20,7 @@ use url::Url;
 use super::super::RemoteError;
 use super::super::access::Access;
 use super::super::packet::PacketReader;
+use super::super::refusal;
 use super::{Link, Service, Talk, To};
 
 /// Some servers let nobody in who does not call himself git.
@@ -150,6 +151,15 @@ impl Http {
         n: usize,
     ) -> Result<Url, RemoteError> {
         match redirect(from, response, n, !self.headers.is_empty()) {
+            Redirect::To(to) | Redirect::Elsewhere(to) if refusal::is_sign_in(to.path()) => {
+                Err(RemoteError::Denied {
+                    remote: link.remote.clone(),
+                    words: format!(
+                        "it sends us to `{}` to sign in, as it does where a token is wrong or has expired",
+                        without_credentials(&to)
+                    ),
+                })
+            }
             Redirect::To(to) => Ok(to),
             Redirect::Elsewhere(to) => Err(RemoteError::Redirected {
                 remote: link.remote.clone(),
@@ -221,6 +231,14 @@ fn reader(link: &Link, response: Response) -> PacketReader {
 /// Turns a status that is not a success into the error it means, with the first words of the page.
 async fn accepted(link: &Link, response: Response) -> Result<Response, RemoteError> {
     let status = response.status();
+    if status == StatusCode::NON_AUTHORITATIVE_INFORMATION {
+        return Err(RemoteError::Denied {
+            remote: link.remote.clone(),
+            words: format!(
+                "{status}: it shows a page to sign in, as where a token is wrong or has expired"
+            ),
+        });
+    }
     if status.is_success() {
         return Ok(response);
     }
@@ -240,6 +258,9 @@ async fn accepted(link: &Link, response: Response) -> Result<Response, RemoteErr
         if !page.is_empty() {
             told = format!("{told}: {page}");
         }
+    }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        told += ", so the server, or a web server before it, limits the size of requests (nginx: `client_max_body_size`)";
     }
     let words = if let Some(proxy) = &link.access.route.proxy {
         let proxy = format!("{}:{}", proxy.host, proxy.port);
@@ -301,6 +322,8 @@ fn expect_type(link: &Link, response: &Response, wanted: &str) -> Result<(), Rem
     let found = found.map_or("nothing".to_owned(), words);
     Err(RemoteError::Protocol {
         remote: link.remote.clone(),
-        found: format!("its answer is of the type `{found}`, not `{wanted}`; check `source.uri`"),
+        found: format!(
+            "its answer is of the type `{found}`, not `{wanted}`; check `source.uri`, and the credentials if it is a page to sign in"
+        ),
     })
 }

@@ -75,6 +75,12 @@ impl Remote {
         let filter = self.filter(known);
         let mut needed = vec!["side-band-64k", "shallow"];
         needed.extend(filter.iter().map(|_| "filter"));
+        // Some want to hear it. Not where files are left out, for then an object may come as a change of one that is not here.
+        let thin = ["thin-pack"];
+        let thin = thin
+            .iter()
+            .filter(|thin| filter.is_none() && known.can(thin));
+        needed.extend(thin);
         let capabilities = self.fetch_capabilities(known, &needed)?;
         let mut request = wants(wanted, &capabilities);
         for cut in store.boundary() {
@@ -143,38 +149,46 @@ impl Remote {
         Ok(true)
     }
 
-    /// Fetches these commits, without those before them, and their folders, without the files in them. So our copy is not the
-    /// whole of any commit after that, and no snapshot may be taken with it.
+    /// Fetches into `store` these commits, each with `depth` - 1 of those before it, and their folders, without the files in
+    /// them. It should be a store for just that: it has not the whole of any history.
     ///
     /// Tells whether it did: not where the server cannot leave files out, or gives nothing but what its refs point to.
     ///
     /// # Errors
     /// [`RemoteError`].
-    pub async fn fetch_folders(&self, commits: &[Oid]) -> Result<bool, RemoteError> {
+    pub async fn fetch_folders(
+        &self,
+        commits: &[Oid],
+        depth: u32,
+        store: &Store,
+    ) -> Result<bool, RemoteError> {
         self.within_limit(async {
             let needed = ["filter", "allow-reachable-sha1-in-want"];
-            let fetch = ["deepen 1\n", "filter blob:none\n"];
-            match self.ask_for(commits, &needed, &fetch).await? {
-                Some(mut talk) => self.receive(&mut talk, &self.store).await.map(|_| true),
+            let fetch = [&format!("deepen {depth}\n"), "filter blob:none\n"];
+            match self.ask_for(commits, &needed, &fetch, None).await? {
+                Some(mut talk) => self.receive(&mut talk, store).await.map(|_| true),
                 None => Ok(false),
             }
         })
         .await
     }
 
-    /// Fetches all commits of the branch as it is now, and none of their folders.
+    /// Fetches the commits of the branch as it is now that are not in the history of `until`, or all of them, and none of
+    /// their folders.
     ///
     /// `None` when the server cannot leave folders out, or there is more of it than can be read at once.
     ///
     /// # Errors
     /// [`RemoteError`].
-    pub async fn fetch_commits(&self) -> Result<Option<Commits>, RemoteError> {
+    pub async fn fetch_commits(&self, until: Option<Oid>) -> Result<Option<Commits>, RemoteError> {
         self.within_limit(async {
             let fetch = ["filter tree:0\n"];
-            let Some(mut talk) = self.ask_for(&[], &["filter"], &fetch).await? else {
+            let Some(mut talk) = self.ask_for(&[], &["filter"], &fetch, until).await? else {
                 return Ok(None);
             };
-            let mut reader = commits::Reader::new();
+            let Ok(mut reader) = commits::Reader::new(&self.store.place_for_temporary()) else {
+                return Ok(None);
+            };
             let mut unfit = None;
             let received = self
                 .receive_pack(&mut talk, &mut |bytes| {
@@ -194,13 +208,14 @@ impl Remote {
         .await
     }
 
-    /// Asks for commits (the head, if none is named), of which not all that belongs to them is wanted; `None` when the
-    /// server can't do that.
+    /// Asks for commits (the head, if none is named), of which not all that belongs to them is wanted, and nothing that is
+    /// in the history of `have`; `None` when the server can't do that.
     async fn ask_for(
         &self,
         commits: &[Oid],
         needed: &[&str],
         lines: &[&str],
+        have: Option<Oid>,
     ) -> Result<Option<Talk>, RemoteError> {
         let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
         let head = self.head_in(&advertisement)?;
@@ -220,6 +235,9 @@ impl Remote {
             packet::push(&mut request, line.as_bytes());
         }
         packet::push_flush(&mut request);
+        if let Some(have) = have {
+            packet::push(&mut request, format!("have {have}\n").as_bytes());
+        }
         packet::push(&mut request, b"done\n");
         talk.send(request).await?;
         Ok(Some(talk))

@@ -14,6 +14,7 @@ use crate::advertisement::Capabilities;
 use crate::link::{GOODBYE, Service, Talk};
 use crate::object::Oid;
 use crate::packet::{self, MIB, Packet};
+use crate::refusal;
 use terminal::harmless;
 
 /// The most that a server and its hooks may say to a push, in bytes.
@@ -347,7 +348,7 @@ impl Remote {
             }
         }
         Ok(Report {
-            words: harmless::words(&words),
+            words: refusal::words(&words),
             refs,
         })
     }
@@ -360,6 +361,8 @@ fn is_refusal(err: &RemoteError) -> bool {
             true
         }
         RemoteError::Net(_)
+        | RemoteError::Nobody { .. }
+        | RemoteError::Unsupported { .. }
         | RemoteError::Behind { .. }
         | RemoteError::HostKey { .. }
         | RemoteError::Key { .. }

@@ -11,8 +11,12 @@ pub struct Depth(pub(super) u32);
 impl Depth {
     /// The head alone: what is there now.
     pub const HEAD: Depth = Depth(1);
+    /// The head and the one before: what the last commit did.
+    pub const FEW: Depth = Depth(2);
     /// The last fifty: enough for most questions about the past, and hardly dearer than one.
     pub const RECENT: Depth = Depth(50);
+    /// The last five hundred: fetched soon enough, and deeper than most questions go.
+    pub const FAR: Depth = Depth(500);
     /// The last five thousand: enough to find nearly every claim, at a cost that is felt.
     pub const LONG: Depth = Depth(5000);
     /// Everything. The number is Git's own for it.

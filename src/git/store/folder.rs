@@ -15,6 +15,9 @@ use super::{Store, StoreError, objects};
 /// More packs than this have piled up in a long wait: each is one more file to look into for every object.
 const MOST_PACKS: u32 = 64;
 
+/// More bytes of packs than this are much.
+const MUCH: u64 = 4 * 1024 * 1024;
+
 impl Store {
     /// Makes an empty store that goes away with the value; `parent` is the folder for temporary files.
     ///
@@ -46,6 +49,7 @@ impl Store {
             temporary,
             state,
             packs: Cell::default(),
+            bytes: Cell::default(),
             made: RefCell::default(),
             missed: RefCell::default(),
         }
@@ -54,6 +58,12 @@ impl Store {
     /// Whether so much was fetched that it is better to begin anew.
     pub(crate) fn is_full(&self) -> bool {
         self.packs.get() >= MOST_PACKS
+    }
+
+    /// Whether it is so much that to remove it takes more than a moment.
+    pub(crate) fn is_large(&self) -> bool {
+        const MANY: u32 = 8;
+        self.packs.get() > MANY || self.bytes.get() > MUCH
     }
 
     /// A temporary store beside this one with nothing in it but what was made here of late. `None` where this one is kept.
@@ -71,6 +81,14 @@ impl Store {
         }
         next.made.replace(self.made.borrow().clone());
         Ok(Some(next))
+    }
+
+    /// Where files go that are needed for a while.
+    pub(crate) fn place_for_temporary(&self) -> PathBuf {
+        match &self.temporary {
+            Some(own) => own.path().parent().unwrap_or(own.path()).to_owned(),
+            None => std::env::temp_dir(),
+        }
     }
 
     /// Forgets what was fetched last. What is here stays, and is not relied on.

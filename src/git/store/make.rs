@@ -317,7 +317,8 @@ fn name_twice(tree: &Tree<'_>) -> Option<String> {
         .map(|name| String::from_utf8_lossy(&name).chars().take(100).collect())
 }
 
-fn raw(mode: Mode) -> i32 {
+/// A mode as Git writes it.
+pub(crate) fn raw(mode: Mode) -> i32 {
     match mode {
         Mode::File => 0o100644,
         Mode::Executable => 0o100755,

@@ -42,15 +42,16 @@ pub(super) struct Course<'o> {
 
 impl<'o> Course<'o> {
     pub fn new(operation: &'o Operation, attempt: &Attempt<'_>) -> Course<'o> {
-        // Ownership is proved by the history, so that it is better fetched at once. So is for how long something was held.
+        // Ownership is proved by the history, and often by the last commit. For how long something was held is told by more.
         let tells_hold = attempt.meter.is_on() && operation.gives_back();
-        let asks_history = operation.claim_to_prove().is_some() || tells_hold;
+        let proves = operation.claim_to_prove().is_some();
         Course {
             operation,
             began: Instant::now(),
-            depth: match asks_history {
-                true => Depth::RECENT,
-                false => Depth::HEAD,
+            depth: match (tells_hold, proves) {
+                (true, _) => Depth::RECENT,
+                (false, true) => Depth::FEW,
+                (false, false) => Depth::HEAD,
             },
             last: None,
             fetch_anyway: false,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Attempt;
-use crate::ledger;
+use crate::ledger::{self, Moves};
 use crate::lock::{Holding, PoolName};
 use crate::rules::Pool;
 use git::FaultError;
+use git::object::Oid;
 use git::{Depth, HistoryError, Remote, RemoteError, Snapshot, StoreError};
 use pace::ride_out;
 use terminal::trying_again;
@@ -76,6 +77,38 @@ async fn read<T>(
         terminal::say(log, format_args!("{line}"));
     }
     result
+}
+
+/// Has more of a pool's past worked out than what was not enough (see [`Remote::reach`]), and says whether that was worth
+/// trying and went well: not where a little more of the history is fetched just as soon.
+///
+/// # Errors
+/// [`FaultError`].
+pub(crate) async fn reach(
+    remote: &mut Remote,
+    snapshot: &Snapshot,
+    of: Option<&PoolName>,
+    until: Option<Oid>,
+    fault_limit: Duration,
+    stop: &CancellationToken,
+    log: &mut dyn Write,
+) -> Result<bool, FaultError> {
+    let near = match until {
+        // Nothing more is fetched than what lies in between.
+        Some(_) => Depth::RECENT,
+        None => Depth::FAR,
+    };
+    let Some(pool) = of.filter(|_| snapshot.depth >= near) else {
+        return Ok(false);
+    };
+    let Ok(moves) = Moves::new(&remote.history(snapshot), snapshot.commit) else {
+        return Ok(false);
+    };
+    let unheard = &mut String::new();
+    read(remote, fault_limit, stop, log, unheard, async |remote| {
+        remote.reach(snapshot, pool.as_str(), until, &moves).await
+    })
+    .await
 }
 
 /// Reads the pool at a snapshot; `None` when there is none.

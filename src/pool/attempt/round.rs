@@ -3,7 +3,7 @@
 use super::course::{Course, Setback};
 use super::news::Holder;
 use super::publish::Published;
-use super::{Attempt, AttemptError, Outcome};
+use super::{Attempt, AttemptError, Outcome, reach};
 use crate::ledger;
 use crate::line::sightings::Said;
 use crate::message::{Verb, listed};
@@ -36,11 +36,26 @@ impl Attempt<'_> {
             match Box::pin(self.go_round(course)).await {
                 Ok(Some(outcome)) => return Ok(outcome),
                 Ok(None) => {}
-                Err(Setback::Shallow) => course.deepen(),
+                Err(Setback::Shallow) => self.go_deeper(course).await?,
                 Err(Setback::Behind) => course.fetch_anyway = true,
                 Err(Setback::Failed(err)) => return Err(*err),
             }
         }
+    }
+
+    /// Has more of the history known than what was not enough.
+    async fn go_deeper(&mut self, course: &mut Course<'_>) -> Result<(), FaultError> {
+        let until = course.operation.claim_to_prove().map(|(_, claim)| claim.0);
+        if let Some(last) = course.last {
+            let (remote, of) = (&mut self.remote, Some(&self.pool));
+            let (limit, stop) = (self.pace.fault_limit, &self.stop);
+            if reach(remote, &last, of, until, limit, stop, self.log).await? {
+                course.fetch_anyway = true;
+                return Ok(());
+            }
+        }
+        course.deepen();
+        Ok(())
     }
 
     /// Looks once at the pool, and does what there is to do; `None` when it is to be looked at again.

@@ -6,7 +6,9 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use git::object::blob_id;
+use crate::ledger::Latest;
+use crate::lock::PoolName;
+use git::object::{blob_id, full_id};
 use git::{Store, StoreError};
 
 /// More files than this are small packs that have piled up, or what killed processes left: cheaper to begin anew.
@@ -45,6 +47,28 @@ impl Cache {
     /// [`StoreError`] when it is damaged.
     pub fn store(&self) -> Result<Store, StoreError> {
         Store::kept(&self.folder)
+    }
+
+    /// What was noted of a pool. It is true whatever became of the objects.
+    pub fn latest(&self, pool: &PoolName) -> Option<Latest> {
+        let text = fs::read_to_string(self.note(pool)).ok()?;
+        let (head, version) = text.strip_suffix('\n')?.split_once(' ')?;
+        let (head, version) = (full_id(head)?, full_id(version)?);
+        Some(Latest { head, version })
+    }
+
+    /// Notes what the latest version of a pool is, for the checks after this one.
+    pub fn note_latest(&self, pool: &PoolName, latest: Latest) {
+        let Latest { head, version } = latest;
+        // Written beside it first, for a part of it would be none. Without it the next check has more to do.
+        let new = self.folder.with_extension("latest.new");
+        let _ = fs::write(&new, format!("{head} {version}\n"))
+            .and_then(|()| fs::rename(&new, self.note(pool)));
+    }
+
+    fn note(&self, pool: &PoolName) -> PathBuf {
+        let pool = blob_id(pool.as_str().as_bytes());
+        self.folder.with_extension(format!("{pool}.latest"))
     }
 
     /// Throws away what is kept.

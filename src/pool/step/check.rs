@@ -5,7 +5,7 @@ use std::io::Write;
 use super::cache::Cache;
 use super::{Ready, StepError, Surroundings, ask};
 use crate::concourse::{CheckRequest, Source};
-use crate::ledger;
+use crate::ledger::{self, Latest};
 use git::FaultError;
 use git::object::Oid;
 use git::{Files, RemoteError, Store};
@@ -32,23 +32,17 @@ pub async fn check(
         &format!("{:?}", ready.location),
         &source.branch,
     ) {
-        match versions(&ready, source, known, cache.store(), log).await {
-            Err(err) if is_damage(&err) => cache.clear(),
+        let cache = Some(&cache);
+        match versions(&ready, source, known, cache, around, log).await {
+            Err(err) if is_damage(&err) => cache.into_iter().for_each(Cache::clear),
             answer => return answer,
         }
-        match versions(&ready, source, known, cache.store(), log).await {
+        match versions(&ready, source, known, cache, around, log).await {
             Err(err) if is_damage(&err) => {}
             answer => return answer,
         }
     }
-    versions(
-        &ready,
-        source,
-        known,
-        Store::temporary(&around.temporary),
-        log,
-    )
-    .await
+    versions(&ready, source, known, None, around, log).await
 }
 
 /// Whether it is our copy that failed, be it read or added to.
@@ -65,18 +59,51 @@ async fn versions(
     ready: &Ready,
     source: &Source,
     known: Option<Oid>,
-    store: Result<Store, git::StoreError>,
+    cache: Option<&Cache>,
+    around: &Surroundings,
     log: &mut dyn Write,
 ) -> Result<Vec<Oid>, StepError> {
-    let mut remote = ready.remote(&source.branch, store?)?;
+    let pool = &source.pool;
+    let store = match cache {
+        Some(cache) => cache.store()?,
+        None => Store::temporary(&around.temporary)?,
+    };
+    let earlier = cache.and_then(|cache| cache.latest(pool));
+    // Where the branch was then, it had that version too; and it is much nearer.
+    let shown = match earlier {
+        Some(earlier) if known == Some(earlier.version) => Some(earlier.head),
+        _ => known,
+    };
+    let mut remote = ready.remote(&source.branch, store)?;
     remote.want_files(Files::None);
-    let versions = ask(&mut remote, known, &ready.pace, log, |history, snapshot| {
-        if !ledger::is_pool(history, snapshot.commit, &source.pool)? {
-            return Ok(None);
-        }
-        Ok(Some(ledger::versions(history, &source.pool, known)?))
-    })
-    .await?;
+    let asked = ask(
+        &mut remote,
+        shown,
+        Some(pool),
+        &ready.pace,
+        log,
+        |history, snapshot| {
+            if !ledger::is_pool(history, snapshot.commit, pool)? {
+                return Ok(None);
+            }
+            let versions = ledger::versions(history, pool, known, earlier)?;
+            // A version that was shown is listed as well where it is none of this pool.
+            let last = versions.last().copied().filter(|version| {
+                let is_known = earlier.is_some_and(|earlier| earlier.version == *version);
+                is_known || matches!(history.touches(*version, pool.as_str()), Ok(true))
+            });
+            let head = snapshot.commit;
+            Ok(Some((
+                versions,
+                last.map(|version| Latest { head, version }),
+            )))
+        },
+    );
+    let found = asked.await?;
+    if let (Some(cache), Some((_, Some(latest)))) = (cache, &found) {
+        cache.note_latest(pool, *latest);
+    }
+    let versions = found.map(|(versions, _)| versions);
     versions.ok_or_else(|| StepError::NoPool {
         pool: source.pool.clone(),
         branch: source.branch.clone(),

@@ -258,7 +258,8 @@ fn advice(err: &RemoteError) -> (&'static str, &'static str) {
         ),
         RemoteError::NoGit(_) => ("server", "install git"),
         RemoteError::Store(_) => ("disk", "make room for temporary files, in $TMPDIR"),
-        RemoteError::Net(
+        RemoteError::Nobody { .. }
+        | RemoteError::Net(
             NetError::Unreachable { .. }
             | NetError::Ended { .. }
             | NetError::Silent { .. }
@@ -268,7 +269,9 @@ fn advice(err: &RemoteError) -> (&'static str, &'static str) {
             "server",
             "check host and port, the network, and whether the server is up",
         ),
-        RemoteError::Refused { .. } => ("server", "ask whoever runs it"),
+        RemoteError::Refused { .. } | RemoteError::Unsupported { .. } => {
+            ("server", "ask whoever runs it")
+        }
         RemoteError::Protocol { .. } | RemoteError::Net(NetError::TooLong { .. }) => {
             ("server", "check `uri`: is that a Git server?")
         }

@@ -69,7 +69,7 @@ impl Far {
     /// # Errors
     /// [`RemoteError`].
     pub async fn fetch(&mut self) -> Result<(), RemoteError> {
-        self.commits = self.remote.fetch_commits().await?;
+        self.commits = self.remote.fetch_commits(None).await?;
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl Far {
                 .filter(|commit| looked_into.insert(*commit))
                 .collect();
             let commits: Vec<Oid> = commits.into_iter().collect();
-            if !commits.is_empty() && !self.remote.fetch_folders(&commits).await? {
+            if !commits.is_empty() && !fetch_folders(&self.remote, &commits).await? {
                 return Ok(None);
             }
             for (lock, pools) in &mut open {
@@ -150,6 +150,11 @@ impl Far {
         }
         Ok(None)
     }
+}
+
+/// Fetches the folders of commits.
+async fn fetch_folders(remote: &Remote, commits: &[Oid]) -> Result<bool, RemoteError> {
+    remote.fetch_folders(commits, 1, remote.store()).await
 }
 
 impl Hints {

@@ -88,44 +88,51 @@ async fn find(
     wanted: Option<Oid>,
     log: &mut dyn Write,
 ) -> Result<(Oid, Vec<Moved>), StepError> {
-    let (version, found) = ask(remote, wanted, &ready.pace, log, |history, snapshot| {
-        let version = wanted.unwrap_or(snapshot.commit);
-        let stands = |history: &History<'_>, moved: &Moved, version| {
-            let still = ledger::still_claimed(history, pool, &moved.lock, version)?;
-            Ok::<bool, HistoryError>(still == Some(true))
-        };
-        if history.since(version)?.is_none() {
-            return Ok((version, Found::NoSuchVersion));
-        }
-        let mut moved = ledger::moved_by(history, pool, version)?;
-        let found = match moved.first() {
-            None => Found::NoLock,
-            Some(first) if !first.is_claim => match first.now {
-                Some((Holding::Claimed, _)) if !stands(history, first, version)? => {
-                    Found::NoLongerAcquired
-                }
-                _ => {
-                    moved.truncate(1);
-                    Found::Locks(moved)
-                }
-            },
-            // A commit may claim several; those that were released by themselves since are not part of it any more.
-            Some(_) => {
-                let mut standing = Vec::new();
-                for claim in moved.into_iter().filter(|moved| moved.is_claim) {
-                    if stands(history, &claim, version)? {
-                        standing.push(claim);
+    let (version, found) = ask(
+        remote,
+        wanted,
+        Some(pool),
+        &ready.pace,
+        log,
+        |history, snapshot| {
+            let version = wanted.unwrap_or(snapshot.commit);
+            let stands = |history: &History<'_>, moved: &Moved, version| {
+                let still = ledger::still_claimed(history, pool, &moved.lock, version)?;
+                Ok::<bool, HistoryError>(still == Some(true))
+            };
+            if history.since(version)?.is_none() {
+                return Ok((version, Found::NoSuchVersion));
+            }
+            let mut moved = ledger::moved_by(history, pool, version)?;
+            let found = match moved.first() {
+                None => Found::NoLock,
+                Some(first) if !first.is_claim => match first.now {
+                    Some((Holding::Claimed, _)) if !stands(history, first, version)? => {
+                        Found::NoLongerAcquired
+                    }
+                    _ => {
+                        moved.truncate(1);
+                        Found::Locks(moved)
+                    }
+                },
+                // A commit may claim several; those that were released by themselves since are not part of it any more.
+                Some(_) => {
+                    let mut standing = Vec::new();
+                    for claim in moved.into_iter().filter(|moved| moved.is_claim) {
+                        if stands(history, &claim, version)? {
+                            standing.push(claim);
+                        }
+                    }
+                    if standing.is_empty() {
+                        Found::NoLongerAcquired
+                    } else {
+                        Found::Locks(standing)
                     }
                 }
-                if standing.is_empty() {
-                    Found::NoLongerAcquired
-                } else {
-                    Found::Locks(standing)
-                }
-            }
-        };
-        Ok((version, found))
-    })
+            };
+            Ok((version, found))
+        },
+    )
     .await?;
 
     match found {

@@ -39,25 +39,32 @@ pub async fn log(
     let ready = Ready::new(source, around, log)?;
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     remote.want_files(Files::None);
-    let holds = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
-        if which == Which::One && !ledger::is_pool(history, snapshot.commit, &source.pool)? {
-            return Ok(None);
-        }
-        let about = |pool: &PoolName| which == Which::All || *pool == source.pool;
-        let mut found = Vec::new();
-        past::holds(history, &about, &mut |commit, begun| {
-            if query.since.is_some_and(|since| commit.time < since) {
-                return ControlFlow::Break(());
+    let holds = ask(
+        &mut remote,
+        None,
+        None,
+        &ready.pace,
+        log,
+        |history, snapshot| {
+            if which == Which::One && !ledger::is_pool(history, snapshot.commit, &source.pool)? {
+                return Ok(None);
             }
-            found.extend(begun.into_iter().filter(|hold| query.wants(hold)));
-            match query.most {
-                Some(most) if found.len() >= most => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
-        })?;
-        found.truncate(query.most.unwrap_or(usize::MAX));
-        Ok(Some(found))
-    })
+            let about = |pool: &PoolName| which == Which::All || *pool == source.pool;
+            let mut found = Vec::new();
+            past::holds(history, &about, &mut |commit, begun| {
+                if query.since.is_some_and(|since| commit.time < since) {
+                    return ControlFlow::Break(());
+                }
+                found.extend(begun.into_iter().filter(|hold| query.wants(hold)));
+                match query.most {
+                    Some(most) if found.len() >= most => ControlFlow::Break(()),
+                    _ => ControlFlow::Continue(()),
+                }
+            })?;
+            found.truncate(query.most.unwrap_or(usize::MAX));
+            Ok(Some(found))
+        },
+    )
     .await?;
     holds.ok_or_else(|| StepError::NoPool {
         pool: source.pool.clone(),

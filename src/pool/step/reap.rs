@@ -152,15 +152,22 @@ pub async fn reap(
     }
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     remote.want_files(Files::None);
-    let looking = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
-        if !ledger::is_pool(history, snapshot.commit, pool)? {
-            return Ok(None);
-        }
-        let claims = ledger::claims(history, std::slice::from_ref(pool))?;
-        let version = ledger::settled_version(history, pool)?;
-        let claims = claims.into_values().flatten();
-        Ok(Some((*snapshot, claims.collect::<Vec<_>>(), version)))
-    });
+    let looking = ask(
+        &mut remote,
+        None,
+        None,
+        &ready.pace,
+        log,
+        |history, snapshot| {
+            if !ledger::is_pool(history, snapshot.commit, pool)? {
+                return Ok(None);
+            }
+            let claims = ledger::claims(history, std::slice::from_ref(pool))?;
+            let version = ledger::settled_version(history, pool)?;
+            let claims = claims.into_values().flatten();
+            Ok(Some((*snapshot, claims.collect::<Vec<_>>(), version)))
+        },
+    );
     let stopped = || StepError::from(AttemptError::Stopped);
     let looked = tokio::select! {
         looked = looking => looked?,

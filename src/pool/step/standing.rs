@@ -29,12 +29,19 @@ pub async fn standing(
     let ready = Ready::new(source, around, log)?;
     let pool = &source.pool;
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
-    let claims = ask(&mut remote, None, &ready.pace, log, |history, snapshot| {
-        if !ledger::is_pool(history, snapshot.commit, pool)? {
-            return Ok(None);
-        }
-        ledger::claims(history, std::slice::from_ref(pool)).map(Some)
-    })
+    let claims = ask(
+        &mut remote,
+        None,
+        None,
+        &ready.pace,
+        log,
+        |history, snapshot| {
+            if !ledger::is_pool(history, snapshot.commit, pool)? {
+                return Ok(None);
+            }
+            ledger::claims(history, std::slice::from_ref(pool)).map(Some)
+        },
+    )
     .await?;
     let claims = claims.ok_or_else(|| StepError::NoPool {
         pool: pool.clone(),
@@ -52,6 +59,8 @@ pub struct Watch {
     claim: ClaimId,
     /// The head at the last look.
     seen: Option<Oid>,
+    /// When the lease ends that the claim was made with.
+    lease_end: Option<SystemTime>,
 }
 
 /// What a look at a claim has shown of one of its locks.
@@ -85,16 +94,13 @@ impl Watch {
             source: source.clone(),
             claim,
             seen: None,
+            lease_end: None,
         })
     }
 
     /// When the lease ends that the claim was made with, if it was made with one and a look has come by it.
-    ///
-    /// # Errors
-    /// [`StepError`] when our copy cannot be read.
-    pub fn lease_end(&self) -> Result<Option<SystemTime>, StepError> {
-        let commit = self.remote.store().commit(self.claim.0)?;
-        Ok(commit.and_then(|commit| message::lease_end(&commit.message)))
+    pub fn lease_end(&self) -> Option<SystemTime> {
+        self.lease_end
     }
 
     /// The metadata of a lock that was held at the last look.
@@ -137,6 +143,8 @@ impl Watch {
                 true => Interest::Nothing,
                 false => Interest::Head(depth, Vec::new()),
             };
+            // It may go on for days; what was read before is not needed again.
+            self.remote.may_begin_anew();
             let remote = &mut self.remote;
             let (_, snapshot) = ride_out(limit, &never, &mut trying_again(log), async || {
                 remote.look(false, &interest).await
@@ -169,6 +177,9 @@ impl Watch {
             match locks.iter().map(fate).collect() {
                 Ok(fates) => {
                     self.seen = Some(snapshot.commit);
+                    if let Ok(claim) = history.commit(self.claim.0) {
+                        self.lease_end = message::lease_end(&claim.message);
+                    }
                     return Ok(fates);
                 }
                 Err(err) => depth = attempt::deeper(snapshot.depth, err)?,

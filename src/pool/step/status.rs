@@ -193,6 +193,8 @@ impl Viewer {
                 Interest::Head(Depth::RECENT, unread)
             }
         };
+        // What is known of claims and tickets is kept beside the objects.
+        self.remote.may_begin_anew();
         let remote = &mut self.remote;
         let found = ride_out(
             self.pace.fault_limit,

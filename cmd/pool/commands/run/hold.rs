@@ -62,7 +62,7 @@ pub async fn make_sure(
         let taken = taken.join("; ");
         bail!("the claim was taken away before the command began: {taken}");
     }
-    let end = watch.lease_end()?.unwrap_or_else(SystemTime::now);
+    let end = watch.lease_end().unwrap_or_else(SystemTime::now);
     let left = end.duration_since(SystemTime::now()).unwrap_or_default();
     if left > renewed_with(lease) {
         return Ok(Instant::now() + left.min(lease));
