@@ -43,6 +43,11 @@ pub enum LocationError {
     /// Not a URL.
     #[error("`source.uri` is not a location: {0}")]
     Malformed(String),
+    /// A URL whose beginning is not quite one.
+    #[error(
+        "`source.uri` looks like a URL whose beginning is misspelt (`{0}`); one begins with https://, http://, ssh://, git:// or file://"
+    )]
+    Misspelt(String),
     /// A kind of location that we have no transport for.
     #[error(
         "`source.uri` starts with `{0}`, which is not supported; supported are https://, http://, ssh://, user@host:path, git://, file:// and paths"
@@ -64,6 +69,7 @@ impl Location {
                 Some((scheme, rest)) if !scheme.contains('[') && rest.starts_with(':') => {
                     Err(LocationError::Scheme(shown(&format!("{scheme}::"))))
                 }
+                _ if is_misspelt_url(uri) => Err(LocationError::Misspelt(shown(uri))),
                 Some((host, _)) if !host.contains('/') => Ok((scp_like(uri)?, None)),
                 _ => Ok((Location::Path(PathBuf::from(uri)), None)),
             };
@@ -164,6 +170,27 @@ impl fmt::Display for Location {
     }
 }
 
+/// Whether a text without `://` was meant to be a URL: it begins with the name of a kind of URL and what follows it there, or
+/// it has a user and a password in it. Git would take it for a path, and show all of it.
+fn is_misspelt_url(text: &str) -> bool {
+    const KINDS: [&str; 5] = ["https", "http", "ssh", "git", "file"];
+    let lower = text.to_ascii_lowercase();
+    let begins = KINDS.iter().any(|kind| {
+        let rest = lower.strip_prefix(kind).unwrap_or_default();
+        // A machine may be called `git`.
+        let colon = *kind != "git" && rest.starts_with(":/");
+        colon
+            || ["//", ";//", ".//", ":\\\\"]
+                .iter()
+                .any(|start| rest.starts_with(start))
+    });
+    let is_path = text.starts_with(['/', '.', '~']);
+    let has_password = text.split_once('@').is_some_and(|(before, rest)| {
+        !is_path && rest.contains('/') && before.contains('/') && before.contains(':')
+    });
+    begins || has_password
+}
+
 /// `user@host:path`, `[user@host:port]:path`, `[::1]:path` and `user@[::1]:path`.
 fn scp_like(uri: &str) -> Result<Location, LocationError> {
     let malformed = |what: &str| {
@@ -248,6 +275,31 @@ mod tests {
 
     fn location(uri: &str) -> Location {
         Location::parse(uri).unwrap().0
+    }
+
+    #[test]
+    fn a_url_whose_beginning_is_misspelt_is_refused_and_its_password_is_not_shown() {
+        for uri in [
+            "https//me:MARKER@host/x",
+            "HTTPS:/me:MARKER@host/x",
+            "http;//me:MARKER@host/x",
+            "ssh//me:MARKER@host/x",
+            "ttps/me:MARKER@host/x",
+        ] {
+            let err = Location::parse(uri).unwrap_err();
+            assert!(matches!(err, LocationError::Misspelt(_)), "{uri}: {err}");
+            assert!(!err.to_string().contains("MARKER"), "{err}");
+            assert!(err.to_string().contains("host/x"), "{err}");
+        }
+        for path in [
+            "/srv/https//x",
+            "git:/srv/x.git",
+            "./a:b@c/d",
+            "https.git",
+            "srv/me@host/x",
+        ] {
+            assert!(Location::parse(path).is_ok(), "{path}");
+        }
     }
 
     #[test]

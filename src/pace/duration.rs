@@ -145,6 +145,64 @@ pub fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
 }
 
+/// A duration in a sentence, in the two largest units that it has: `2m 1s`, `26d 10h`, `6y 330d`, `300ms`.
+pub fn in_two_units(time: Duration) -> String {
+    const UNITS: [(u64, &str); 5] = [
+        (365 * 86_400, "y"),
+        (86_400, "d"),
+        (3600, "h"),
+        (60, "m"),
+        (1, "s"),
+    ];
+    let seconds = time.as_secs();
+    let Some(first) = UNITS.iter().position(|(unit, _)| seconds >= *unit) else {
+        return match time.subsec_millis() {
+            0 => "0s".to_owned(),
+            millis => format!("{millis}ms"),
+        };
+    };
+    let (unit, name) = UNITS[first];
+    let mut text = format!("{}{name}", seconds / unit);
+    if let Some((smaller, name)) = UNITS.get(first + 1) {
+        let rest = seconds % unit / smaller;
+        if rest > 0 {
+            text += &format!(" {rest}{name}");
+        }
+    }
+    text
+}
+
+/// A duration that somebody has set, as people write it in settings: in one unit where the number is not too large, so `24h`
+/// and `90m`, else `1h59m59s`.
+pub fn as_set(time: Duration) -> String {
+    const UNITS: [(u128, &str); 6] = [
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1000, "us"),
+        (1, "ns"),
+    ];
+    const MOST: u128 = 999;
+    let mut nanos = time.as_nanos();
+    let whole = UNITS.iter().find(|(unit, _)| nanos.is_multiple_of(*unit));
+    let whole = whole.map(|(unit, name)| (nanos / unit, name));
+    if let Some((number, name)) = whole.filter(|(number, _)| (1..=MOST).contains(number)) {
+        return format!("{number}{name}");
+    }
+    let mut text = String::new();
+    for (unit, name) in UNITS {
+        if nanos >= unit {
+            text += &format!("{}{name}", nanos / unit);
+            nanos %= unit;
+        }
+    }
+    match text.is_empty() {
+        true => "0s".to_owned(),
+        false => text,
+    }
+}
+
 /// A duration in its two largest units, for people: `45s`, `12m`, `2h 05m`, `3d 04h`.
 pub fn length(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -210,6 +268,42 @@ mod tests {
 
         for (text, nanos) in table {
             assert_eq!(parse(text), Ok(Duration::from_nanos(nanos)), "{text}");
+        }
+    }
+
+    #[test]
+    fn in_a_sentence_a_duration_has_two_units_at_most() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (300_000_000, "300ms"),
+            (45 * SECOND + 1, "45s"),
+            (2 * MINUTE, "2m"),
+            (2 * MINUTE + SECOND, "2m 1s"),
+            (HOUR + SECOND, "1h"),
+            (10 * HOUR + 36 * MINUTE + 47 * SECOND, "10h 36m"),
+            (24 * HOUR, "1d"),
+            (26 * 24 * HOUR + 10 * HOUR + MINUTE, "26d 10h"),
+            ((6 * 365 + 330) * 24 * HOUR + HOUR, "6y 330d"),
+        ] {
+            assert_eq!(in_two_units(Duration::from_nanos(nanos)), text);
+        }
+    }
+
+    #[test]
+    fn a_setting_is_shown_as_settings_are_written() {
+        for (nanos, text) in [
+            (0, "0s"),
+            (24 * HOUR, "24h"),
+            (90 * MINUTE, "90m"),
+            (90 * SECOND, "90s"),
+            (300_000_000, "300ms"),
+            (1001, "1us1ns"),
+            (2 * HOUR - SECOND, "1h59m59s"),
+            (1000 * HOUR, "1000h"),
+        ] {
+            let time = Duration::from_nanos(nanos);
+            assert_eq!(as_set(time), text);
+            assert_eq!(parse(text), Ok(time));
         }
     }
 

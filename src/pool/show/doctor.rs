@@ -1,7 +1,8 @@
 //! What a doctor found, a line for each thing, and what to do below it.
 
 use crate::step::{Finding, Health};
-use terminal::table::{Style, cell, columns_of, readable};
+use terminal::one_line;
+use terminal::table::{Style, cell, columns_of};
 
 /// The findings as a text for people, with a newline at the end of each line. Nothing is cut off: these are to be read.
 pub fn text(findings: &[Finding], style: Style) -> String {
@@ -40,7 +41,7 @@ pub fn text(findings: &[Finding], style: Style) -> String {
 /// A text on lines of at most so many columns, broken between words; a word that is longer has a line of its own.
 fn folded(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in readable(text).split_whitespace() {
+    for word in one_line(text).split_whitespace() {
         match lines.last_mut() {
             Some(line) if columns_of(line) + 1 + columns_of(word) <= columns => {
                 line.push(' ');
