@@ -7,17 +7,28 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use net::Proxies;
 use pool::concourse::Build;
-use pool::step::Surroundings;
+use pool::step::{StepError, Surroundings};
 use terminal::Paint;
 use terminal::chain;
 use tokio_util::sync::CancellationToken;
+
+/// Tells people something. Unlike `eprintln!` it does not end us, who may hold a lock, when nobody listens any more.
+macro_rules! tell {
+    ($($text:tt)*) => {
+        terminal::say(&mut std::io::stderr(), format_args!($($text)*))
+    };
+}
+pub(crate) use tell;
 
 /// Runs a step to its end and makes an exit code of it; people read the error, one line for each cause of its own.
 pub fn run(step: impl Future<Output = Result<()>>) -> ExitCode {
     match block_on(step) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            say_error(&chain(err.as_ref()));
+            match err.downcast_ref::<StepError>() {
+                Some(abort) if abort.is_abort() => tell!("{abort}"),
+                _ => say_error(&chain(err.as_ref())),
+            }
             ExitCode::FAILURE
         }
     }
@@ -36,14 +47,6 @@ pub fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     runtime.shutdown_background();
     result
 }
-
-/// Tells people something. Unlike `eprintln!` it does not end us, who may hold a lock, when nobody listens any more.
-macro_rules! tell {
-    ($($text:tt)*) => {
-        terminal::say(&mut std::io::stderr(), format_args!($($text)*))
-    };
-}
-pub(crate) use tell;
 
 /// Tells people of an error.
 pub fn say_error(text: &str) {

@@ -139,6 +139,7 @@ impl Context {
             priority: 0,
             step: None,
             lease: None,
+            container: None,
             rerun: None,
         }
     }

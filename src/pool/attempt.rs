@@ -26,6 +26,7 @@ mod meter;
 mod model;
 mod news;
 mod others_first;
+mod outcome;
 mod publish;
 mod queue;
 mod reading;
@@ -42,6 +43,7 @@ use course::Course;
 pub use error::AttemptError;
 pub use meter::Meter;
 pub use news::Usual;
+pub use outcome::{GivenBack, Outcome};
 pub use queue::InLine;
 use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
@@ -50,10 +52,9 @@ pub(crate) use reading::{deeper, reach, snapshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::line::Need;
-use crate::lock::{LockName, PoolName};
+use crate::lock::PoolName;
 use crate::message::Origin;
 use crate::operation::Operation;
-use git::object::Oid;
 use git::{Identity, Remote};
 use pace::{Budget, Pace};
 use terminal::Paint;
@@ -74,6 +75,8 @@ pub struct Attempt<'a> {
     pub patience: Option<Duration>,
     /// How to wait in line; `None` to wait without one, for whatever is free when we look.
     pub in_line: Option<InLine>,
+    /// Whether only those locks may be given back that whoever asks has claimed himself.
+    pub only_own: bool,
     /// What is told to a Pushgateway.
     pub meter: Meter,
     /// Whether the log shows colours.
@@ -106,37 +109,9 @@ pub struct Markers {
     pub folder: PathBuf,
     /// Which step it is: its build, its pool and what it asks for.
     pub request: String,
-}
-
-/// An operation that was carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
-    /// The commit that did it, now or earlier.
-    pub commit: Oid,
-    /// The locks it was about.
-    pub locks: Vec<LockName>,
-    /// Whether this run did it, and not somebody before.
-    pub done_now: bool,
-    /// How long was waited for them, if at all.
-    pub waited: Option<Duration>,
-    /// The place in line at which we began to wait, if we had to.
-    pub place_at_arrival: Option<usize>,
-    /// Who held the first of the locks before, as far as is known.
-    pub held_before_by: Option<String>,
-}
-
-impl Outcome {
-    /// One that somebody else has brought about.
-    fn new(commit: Oid, locks: Vec<LockName>) -> Outcome {
-        Outcome {
-            commit,
-            locks,
-            done_now: false,
-            waited: None,
-            place_at_arrival: None,
-            held_before_by: None,
-        }
-    }
+    /// The same of a run that has given its answer, if it is certain that another run of this is the same step again, whose
+    /// answer was not heard.
+    pub answered: Option<String>,
 }
 
 impl Attempt<'_> {
@@ -172,7 +147,9 @@ impl Attempt<'_> {
             Err(err) => Err(err),
         };
         if result.is_ok() {
-            course.claim.is_over();
+            let markers = self.markers.as_ref();
+            let answered = markers.and_then(|place| place.answered.as_deref());
+            course.claim.is_told(answered);
             return result;
         }
         if matches!(result, Err(AttemptError::Stopped)) && budget.is_out_of_time() {

@@ -10,11 +10,13 @@ pub mod atc;
 mod build;
 mod keys;
 mod params;
+mod private_key;
 mod reap;
 mod source;
+mod unknown;
 
 pub use build::Build;
-pub use params::{Folder, LOCKS, Params};
+pub use params::{Folder, LOCKS, NO_CLAIM, Params};
 pub use reap::{GitlabServer, Login, Reap, Server};
 pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
 
@@ -65,6 +67,8 @@ pub struct PutRequest {
     pub request: Option<String>,
     /// For how long the holder of a claim that this one makes need not be heard of; `None` for ever.
     pub lease: Option<Duration>,
+    /// What is to be said of its params, each on a line.
+    pub notes: Vec<String>,
 }
 
 impl CheckRequest {
@@ -135,6 +139,7 @@ impl PutRequest {
             priority,
             request,
             lease: params.duration("lease")?,
+            notes: params::notes(&params),
         })
     }
 }
@@ -207,13 +212,12 @@ impl Response {
     /// The answer that says which locks of which pool a version is about.
     pub fn new(version: Oid, locks: &[LockName], pool: &PoolName) -> Response {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Response {
-            version,
-            metadata: vec![
-                pair("lock_name", &message::listed(locks)),
-                pair("pool_name", pool.as_str()),
-            ],
+        let mut metadata = Vec::new();
+        if !locks.is_empty() {
+            metadata.push(pair("lock_name", &message::listed(locks)));
         }
+        metadata.push(pair("pool_name", pool.as_str()));
+        Response { version, metadata }
     }
 
     /// Writes the answer.
@@ -290,6 +294,9 @@ pub enum RequestError {
         /// The kind of value that is there, or the value where it cannot be a secret.
         found: String,
     },
+    /// It is something else than a private key.
+    #[error("`source.private_key` looks like {0}")]
+    Key(&'static str),
     /// Git has no such branches.
     #[error("`source.branch` must be the name of a branch, and Git does not allow {0:?}")]
     Branch(String),
@@ -307,9 +314,9 @@ pub enum RequestError {
         #[source]
         reason: DurationError,
     },
-    /// A put step without an operation. The words are those of the resource in use today.
+    /// A put step without an operation. It begins with the words of the resource in use today.
     #[error(
-        "invalid payload (missing acquire, release, remove, claim, add, add_claimed, update, check, or check_unclaimed)"
+        "invalid payload (missing acquire, release, remove, claim, add, add_claimed, update, check, or check_unclaimed; there are release_mine and reap as well)"
     )]
     NoOperation,
     /// A put step with several operations.
@@ -325,6 +332,16 @@ pub enum RequestError {
         param: &'static str,
         /// Its value.
         path: String,
+    },
+    /// There is no such folder.
+    #[error("{}", no_folder(.param, .path, .inputs))]
+    NoFolder {
+        /// The param.
+        param: &'static str,
+        /// Its value.
+        path: String,
+        /// The inputs that there are.
+        inputs: Vec<String>,
     },
     /// A file among the inputs is missing or cannot be read.
     #[error("cannot read `{}`", shown(.path))]
@@ -372,6 +389,23 @@ pub enum RequestError {
 
 fn shown(path: &Path) -> String {
     terminal::one_line(&path.display().to_string())
+}
+
+fn no_folder(param: &str, path: &str, inputs: &[String]) -> String {
+    // More would hide the rest of the message.
+    const MOST: usize = 10;
+    let names = inputs.iter().take(MOST);
+    let names = names.map(|name| format!("`{}`", terminal::one_line(name)));
+    let names = names.collect::<Vec<_>>().join(", ");
+    let there = match inputs.len() {
+        0 => "it has no inputs".to_owned(),
+        n if n > MOST => format!("it has {names} and {} more", n - MOST),
+        _ => format!("it has {names}"),
+    };
+    format!(
+        "`params.{param}` must be a folder among the inputs of this put, and `{}` is none: {there}; usually the step that makes the folder did not succeed, and then claimed nothing, or `inputs` of this put leaves the folder out, or the name of a lock was given instead of a folder",
+        terminal::one_line(path)
+    )
 }
 
 fn missing(keys: &[String]) -> String {

@@ -45,6 +45,8 @@ pub struct Moved {
     pub lock: LockName,
     /// Where the lock is afterwards; `None` when it was removed.
     pub now: Option<(Holding, Entry)>,
+    /// Where it was before; `None` when there was none.
+    pub before: Option<Holding>,
     /// Whether the commit is a claim: the lock was not in `claimed/` before.
     pub is_claim: bool,
 }
@@ -161,6 +163,15 @@ pub fn moved_by(
                 commit,
                 lock: lock.clone(),
                 now: now.or(is.unclaimed.map(|entry| (Holding::Unclaimed, entry))),
+                before: match was {
+                    Files {
+                        claimed: Some(_), ..
+                    } => Some(Holding::Claimed),
+                    Files {
+                        unclaimed: Some(_), ..
+                    } => Some(Holding::Unclaimed),
+                    _ => None,
+                },
                 is_claim: was.claimed.is_none() && is.claimed.is_some(),
             });
         }
@@ -349,10 +360,10 @@ pub fn fate(
             last_sign: last_sign(history, &since)?.unwrap_or(claim.0),
         }),
         Some(by) => {
-            let shown = message::trailer(&history.commit(by)?.message, message::CLAIM);
+            let shown = message::trailers(&history.commit(by)?.message, message::CLAIM);
             Ok(Fate::Ended {
                 by,
-                proven: shown.is_some_and(|shown| shown == claim.to_string()),
+                proven: shown.contains(&claim.to_string()),
             })
         }
     }

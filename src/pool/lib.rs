@@ -36,7 +36,7 @@
 //!   |
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! past                 who held what, from when to when: all pools of a branch in one walk back
-//! maker                who made a claim, as its commit tells, and what a CI system can say of such a build
+//! maker                who made a claim, as its commit tells; what a CI system can say of such a build; whether it is us
 //! marker               what a run leaves on disk for a run after it, in case it is killed
 //! metadata             what a lock's metadata says, where it is JSON or YAML
 //! metrics              what is measured, in which group, and how it is pushed
@@ -106,6 +106,11 @@
 //! and the end of the claim as a stale one exclude each other by the same compare-and-swap as everything else, and the
 //! one that comes second sees the first ([`operation::Right::Stale`]). It touches no pool: it is no version, and triggers
 //! no check. Tools that know nothing of leases do not list it.
+//!
+//! **What a build holds is known by its id.** A claim has the id of its build and a link to its Concourse in it
+//! ([`maker::Me`]). So a step of the same build frees all of it without any folder ([`operation::Operation::ReleaseOwn`]),
+//! and who waits for a lock of his own is told. Where nothing is found, the side that takes pushes is asked whether the view
+//! was a current one, for nobody shows the claim that might be missing.
 //!
 //! **A claim that is taken over is made anew.** Another run of the same step may be alive, or its release on its way; both
 //! then find that the claim that they know has ended. See `attempt::adopt`.

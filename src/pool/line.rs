@@ -32,7 +32,7 @@
 //!
 //! # The walk
 //!
-//! Along the line each gets the locks that it can take, if there are enough of them; see [`walk`]. What it can take is
+//! Along the line each gets the locks that it can take, if there are enough of them; see [`walk()`]. What it can take is
 //! used as a whole: one who can take any lock gives way to a later one who needs a certain one, as long as another is
 //! left for himself. So nobody before us gets less because of us, and nothing is withheld that we could have.
 //!
@@ -83,6 +83,7 @@ impl Need {
             } => Some(Need::Lock(lock.clone())),
             Operation::Update { claim: Some(_), .. }
             | Operation::Release { .. }
+            | Operation::ReleaseOwn
             | Operation::Renew { .. }
             | Operation::Add { .. }
             | Operation::Remove { .. }

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use git::object::Oid;
+use terminal::harmless::{is_hidden, one_line};
 
 /// The two folders of a pool: which one a lock is in says whether it is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,9 +65,17 @@ impl LockName {
     }
 }
 
+impl LockName {
+    /// Whether all of the name is seen. A lock whose name is not is taken for another one, so that no new ones are made.
+    pub fn is_visible(&self) -> bool {
+        !self.0.contains(is_hidden)
+    }
+}
+
+/// For people: what is not seen in the name is shown. The name itself is [`LockName::as_str`].
 impl fmt::Display for LockName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&one_line(&self.0))
     }
 }
 

@@ -5,6 +5,7 @@
 //! with it: two lines of a message that name different builds name none.
 
 pub mod job;
+mod me;
 
 use std::fmt;
 use std::time::SystemTime;
@@ -14,6 +15,7 @@ use url::Url;
 
 use crate::message::{self, BuildRef};
 use job::Job;
+pub use me::Me;
 use terminal::one_line;
 
 /// What a line of the body starts with that gives the build's page.

@@ -3,7 +3,8 @@
 //! A process that is killed outright can give nothing back. Concourse may run the same step again in the same container;
 //! the new run then finds the marker of the old one, and takes over its claim instead of making another. A marker is
 //! written before its push is sent, held by a file lock for as long as its process lives, and removed once the answer
-//! has been written.
+//! has been written. Where a step is known to have a container of its own, its marker stays there instead: an answer is lost
+//! if nobody listens any more, and the step is run again.
 //!
 //! A marker is one file and nothing beside it, so that a process that is killed over it leaves nothing that nobody ever
 //! removes: cut short, it is a marker that says nothing.
@@ -128,6 +129,15 @@ impl Marker {
         if self.file.write_all_at(ENDING.as_bytes(), 0).is_err() {
             // Better that nobody knows of it than that somebody takes it over.
             let _ = fs::remove_file(&self.path);
+        }
+    }
+
+    /// Keeps the marker as one of another request: for a run of that after this one.
+    pub fn keep_as(self, request: &str) {
+        let name = format!("{}-{}", key(request), uuid::Uuid::new_v4());
+        let renamed = fs::rename(&self.path, self.path.with_file_name(name));
+        if renamed.is_err() {
+            self.clear();
         }
     }
 

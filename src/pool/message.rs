@@ -25,12 +25,14 @@ pub const CLAIM: &str = "Pool-Claim";
 /// and the name that the step gave itself.
 pub const STEP: &str = "Pool-Step";
 /// The trailer of a claim with the id of the build that made it, by which its Concourse has it whatever becomes of its
-/// names. A one-off build has it in the subject. Of a job of GitLab the numbers of its project, its pipeline and its own.
+/// names. Of a job of GitLab the numbers of its project, its pipeline and its own.
 pub const BUILD: &str = "Pool-Build";
 /// The trailer with the end of a claim's lease, as RFC 3339 has a time in UTC.
 pub const LEASE: &str = "Pool-Lease";
 /// The trailer with the claim that was taken away from its holder, who did not show any sign of life.
 pub const REAPED: &str = "Pool-Reaped";
+/// The trailer with the claim that an operator has taken away from its holder.
+pub const UNLOCKED: &str = "Pool-Unlocked";
 /// The trailer that says why somebody else's claim was ended, and on what evidence.
 pub const REASON: &str = "Pool-Reason";
 /// The trailer with the instance vars of the build's pipeline, as JSON.
@@ -49,7 +51,7 @@ pub struct Origin {
     pub prefix: String,
     /// The build's page.
     pub url: Option<String>,
-    /// The id of the build of a job; see [`BUILD`].
+    /// The id of the build or job; see [`BUILD`].
     pub build_id: Option<String>,
     /// The instance vars of the build's pipeline, as JSON.
     pub instance_vars: Option<String>,

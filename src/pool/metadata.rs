@@ -1,15 +1,22 @@
 //! What a lock's metadata says, where it is JSON or YAML.
 //!
 //! Pure. Metadata is its owner's business, and whatever it is, it is a lock's: what cannot be read says nothing.
+//!
+//! A value is kept as the text that stands there, so that `1.30` and `no` mean to a text what they look like, and one odd
+//! value keeps no other from being read.
+
+mod read;
 
 use serde_json::Value;
 
-use crate::operation::Condition;
+use crate::operation::{Condition, Wanted};
+use read::Node;
+pub use read::problem;
 
 /// The most that is read of one lock's metadata, in bytes. A description of an environment is far smaller.
 pub const READABLE: usize = 1024 * 1024;
 
-/// Whether metadata says all of this: at each path there is one value, and as text it is the one given.
+/// Whether metadata says all of this: at each path there is one value, and it is the one given.
 ///
 /// A path is the keys that lead to the value, with dots between them; a number leads into a list. A key that has dots in
 /// it itself is found too.
@@ -17,7 +24,7 @@ pub fn fits(metadata: &[u8], conditions: &[Condition]) -> bool {
     if conditions.is_empty() {
         return true;
     }
-    let Some(document) = read(metadata) else {
+    let Ok(document) = read::read(metadata) else {
         return false;
     };
     conditions
@@ -25,20 +32,9 @@ pub fn fits(metadata: &[u8], conditions: &[Condition]) -> bool {
         .all(|condition| says(&document, &condition.path, &condition.value))
 }
 
-/// JSON is not quite YAML (tabs, long keys), so that it is tried first.
-fn read(metadata: &[u8]) -> Option<Value> {
-    if metadata.len() > READABLE {
-        return None;
-    }
-    let text = std::str::from_utf8(metadata).ok()?;
-    serde_json::from_str(text)
-        .ok()
-        .or_else(|| serde_saphyr::from_str(text).ok())
-}
-
-fn says(document: &Value, path: &str, expected: &str) -> bool {
+fn says(document: &Node, path: &str, wanted: &Wanted) -> bool {
     if path.is_empty() {
-        return as_text(document).is_some_and(|text| text == expected);
+        return matches!(document, Node::Text(text) if is(text, wanted));
     }
     let ends = path
         .match_indices('.')
@@ -47,41 +43,197 @@ fn says(document: &Value, path: &str, expected: &str) -> bool {
     for end in ends {
         let (key, rest) = (&path[..end], path.get(end + 1..).unwrap_or_default());
         let found = match document {
-            Value::Object(map) => map.get(key),
-            Value::Array(list) => key.parse::<usize>().ok().and_then(|n| list.get(n)),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+            // Of several with one key the last one counts.
+            Node::Map(pairs) => pairs.iter().rev().find(|(name, _)| name == key),
+            Node::List(_) | Node::Text(_) => None,
         };
-        if found.is_some_and(|found| says(found, rest, expected)) {
+        let found = match document {
+            Node::List(list) => key.parse::<usize>().ok().and_then(|n| list.get(n)),
+            Node::Map(_) | Node::Text(_) => found.map(|(_, node)| node),
+        };
+        if found.is_some_and(|found| says(found, rest, wanted)) {
             return true;
         }
     }
     false
 }
 
-/// A single value as text; `None` for lists and objects.
-pub fn as_text(value: &Value) -> Option<String> {
+/// Whether a value that stands there is what is wanted: a text letter by letter, a number and a switch by their value.
+fn is(text: &str, wanted: &Wanted) -> bool {
+    match wanted {
+        Wanted::Text(wanted) => text == wanted,
+        Wanted::Switch(on) => text.trim().eq_ignore_ascii_case(&on.to_string()),
+        Wanted::Number(wanted) => match (number(text), number(wanted)) {
+            (Some(found), Some(wanted)) => found == wanted,
+            _ => text.trim() == wanted,
+        },
+    }
+}
+
+/// A number by its value.
+#[derive(PartialEq)]
+enum Number {
+    Whole(i128),
+    Real(f64),
+}
+
+fn number(text: &str) -> Option<Number> {
+    let text = text.trim();
+    let in_base = |digits: &str, base| i128::from_str_radix(digits, base).ok();
+    let whole = match (text.strip_prefix("0x"), text.strip_prefix("0o")) {
+        (Some(digits), _) => Some(in_base(digits, 16)?),
+        (_, Some(digits)) => Some(in_base(digits, 8)?),
+        _ => text.parse().ok(),
+    };
+    if let Some(whole) = whole {
+        return Some(Number::Whole(whole));
+    }
+    // Words such as `inf` and `nan` are none.
+    let is_number = text.contains(|c: char| c.is_ascii_digit())
+        && !text.contains(|c: char| c.is_ascii_alphabetic() && !matches!(c, 'e' | 'E'));
+    let real: f64 = text.parse().ok().filter(|_| is_number)?;
+    // What is whole is so however it is written, as far as such numbers are exact.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    if real.fract() == 0.0 && real.abs() <= EXACT {
+        return Some(Number::Whole(real as i128));
+    }
+    Some(Number::Real(real))
+}
+
+/// What a value in a request wants of a lock; `None` for lists and objects.
+pub fn wanted(value: &Value) -> Option<Wanted> {
     match value {
-        Value::Null => Some("null".to_owned()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(text.clone()),
+        Value::Null => Some(Wanted::Text("null".to_owned())),
+        Value::Bool(on) => Some(Wanted::Switch(*on)),
+        Value::Number(number) => Some(Wanted::Number(number.to_string())),
+        Value::String(text) => Some(Wanted::Text(text.clone())),
         Value::Array(_) | Value::Object(_) => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
+
+    fn text(path: &str, value: &str) -> Condition {
+        Condition {
+            path: path.to_owned(),
+            value: Wanted::Text(value.to_owned()),
+        }
+    }
 
     fn fits(metadata: &str, conditions: &[(&str, &str)]) -> bool {
         let conditions: Vec<Condition> = conditions
             .iter()
-            .map(|(path, value)| Condition {
-                path: (*path).to_owned(),
-                value: (*value).to_owned(),
-            })
+            .map(|(path, value)| text(path, value))
             .collect();
         super::fits(metadata.as_bytes(), &conditions)
+    }
+
+    /// Whether the value of `x` in a document is what a request wants that has this as JSON.
+    fn is_wanted(stands: &str, wanted: &str) -> bool {
+        let condition = Condition {
+            path: "x".to_owned(),
+            value: super::wanted(&serde_json::from_str(wanted).unwrap()).unwrap(),
+        };
+        super::fits(format!("x: {stands}\n").as_bytes(), &[condition])
+    }
+
+    #[test]
+    fn a_text_is_compared_with_the_text_that_stands_there() {
+        for (stands, wanted) in [
+            ("1.30", "\"1.30\""),
+            ("\"1.30\"", "\"1.30\""),
+            ("012345678901", "\"012345678901\""),
+            ("no", "\"no\""),
+            ("0x1F", "\"0x1F\""),
+            (
+                "123456789012345678901234567890",
+                "\"123456789012345678901234567890\"",
+            ),
+            ("true", "\"true\""),
+            ("~", "\"~\""),
+            (".inf", "\".inf\""),
+            ("2026-11-27", "\"2026-11-27\""),
+            ("!!str 7", "\"7\""),
+        ] {
+            assert!(is_wanted(stands, wanted), "{stands} as {wanted}");
+        }
+        for (stands, wanted) in [
+            ("1.30", "\"1.3\""),
+            ("0x1F", "\"31\""),
+            ("no", "\"false\""),
+            ("012345678901", "\"12345678901\""),
+            ("TRUE", "\"true\""),
+        ] {
+            assert!(!is_wanted(stands, wanted), "{stands} as {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_number_and_a_switch_are_compared_by_their_values() {
+        for (stands, wanted) in [
+            ("1.30", "1.3"),
+            ("3", "3.0"),
+            ("3.0", "3"),
+            ("0x1F", "31"),
+            ("0o17", "15"),
+            ("012", "12"),
+            ("-7", "-7"),
+            ("1e3", "1000"),
+            ("\"3\"", "3"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("true", "true"),
+            ("True", "true"),
+            ("FALSE", "false"),
+        ] {
+            assert!(is_wanted(stands, wanted), "{stands} as {wanted}");
+        }
+        for (stands, wanted) in [
+            ("1.30", "1.31"),
+            ("no", "false"),
+            ("1", "true"),
+            ("three", "3"),
+            ("inf", "1e400"),
+            ("0x", "0"),
+        ] {
+            let wanted: Result<Value, _> = serde_json::from_str(wanted);
+            let Ok(wanted) = wanted else { continue };
+            assert!(
+                !is_wanted(stands, &wanted.to_string()),
+                "{stands} as {wanted}"
+            );
+        }
+    }
+
+    #[test]
+    fn one_odd_value_does_not_spoil_the_document() {
+        let odd = "x: 99999999999999999999999999999999\n? [a, b]\n: c\nd: !!int z\ne: 1\ne: 2\nf: &f {g: 1}\nh: {<<: *f, i: 2}\nj: *f\n";
+        for (path, value) in [
+            ("x", "99999999999999999999999999999999"),
+            ("d", "z"),
+            ("e", "2"),
+            ("h.g", "1"),
+            ("h.i", "2"),
+            ("j.g", "1"),
+        ] {
+            assert!(fits(odd, &[(path, value)]), "{path}");
+        }
+    }
+
+    #[test]
+    fn several_documents_say_nothing_and_that_is_said() {
+        let several = "a: 1\n---\na: 2\n";
+        assert!(!fits(several, &[("a", "1")]));
+        assert_eq!(
+            problem(several.as_bytes()),
+            Some("has several YAML documents, and only one can be read")
+        );
+        assert_eq!(problem(b"---\na: 1\n...\n"), None);
+        assert!(problem(b"a: [").is_some());
+        assert_eq!(problem(b""), None);
     }
 
     const YAML: &str =
@@ -130,10 +282,6 @@ mod tests {
             assert!(!fits(text, &[("a", "1")]));
             assert!(fits(text, &[]));
         }
-        let conditions = [Condition {
-            path: "a".into(),
-            value: "1".into(),
-        }];
-        assert!(!super::fits(b"\xff\xfe", &conditions));
+        assert!(!super::fits(b"\xff\xfe", &[text("a", "1")]));
     }
 }

@@ -300,6 +300,7 @@ pub fn operation_name(operation: &operation::Operation) -> &'static str {
         Operation::Acquire(_) => "acquire_lock",
         Operation::Claim { .. } => "claim_lock",
         Operation::Release { .. } => "release_lock",
+        Operation::ReleaseOwn => "release_mine",
         Operation::Renew { .. } => "renew_lock",
         Operation::Add {
             holding: Holding::Unclaimed,

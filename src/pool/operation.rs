@@ -1,5 +1,6 @@
 //! What can be asked of a pool: exactly one thing, with what it needs and nothing else.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
@@ -39,8 +40,28 @@ impl Want {
 pub struct Condition {
     /// Keys that lead to a value, with dots between them.
     pub path: String,
-    /// The value, as text.
-    pub value: String,
+    /// The value.
+    pub value: Wanted,
+}
+
+/// A value that a lock's metadata must have.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Wanted {
+    /// A text: just what stands there.
+    Text(String),
+    /// A number, as it is written; any that has its value.
+    Number(String),
+    /// True or false.
+    Switch(bool),
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wanted::Text(text) | Wanted::Number(text) => f.write_str(text),
+            Wanted::Switch(on) => on.fmt(f),
+        }
+    }
 }
 
 impl Default for Want {
@@ -69,6 +90,13 @@ pub enum Right {
         /// The commit by which its holder last showed to be there (see [`crate::ledger::Held::last_sign`]).
         last_sign: Oid,
     },
+    /// An operator takes it from its holder, and knows what he does: only while this claim stands as he saw it.
+    Operator {
+        /// The claim.
+        claim: ClaimId,
+        /// As in [`Right::Stale`].
+        last_sign: Oid,
+    },
 }
 
 impl Right {
@@ -81,7 +109,9 @@ impl Right {
     pub fn claim(self) -> Option<ClaimId> {
         match self {
             Right::Trust => None,
-            Right::Claim(claim) | Right::Stale { claim, .. } => Some(claim),
+            Right::Claim(claim) | Right::Stale { claim, .. } | Right::Operator { claim, .. } => {
+                Some(claim)
+            }
         }
     }
 }
@@ -102,6 +132,8 @@ pub enum Operation {
         /// Why, where the locks are somebody else's: an operator's words, or the evidence. It goes into the commit.
         reason: Option<String>,
     },
+    /// Frees all locks that whoever asks holds by whatever claims. Nothing held is as good.
+    ReleaseOwn,
     /// Shows that the holder of a claim is still there, so that its lease begins anew. Changes no file.
     Renew {
         /// The locks of the claim that he still holds; at least one.
@@ -187,6 +219,7 @@ impl Operation {
             | Operation::AwaitClaimed(_) => true,
             Operation::Update { claim: Some(_), .. }
             | Operation::Release { .. }
+            | Operation::ReleaseOwn
             | Operation::Renew { .. }
             | Operation::Add { .. }
             | Operation::Remove { .. }
@@ -196,7 +229,10 @@ impl Operation {
 
     /// Whether it takes locks from whoever holds them.
     pub fn gives_back(&self) -> bool {
-        matches!(self, Operation::Release { .. } | Operation::Remove { .. })
+        matches!(
+            self,
+            Operation::Release { .. } | Operation::ReleaseOwn | Operation::Remove { .. }
+        )
     }
 
     /// Whether a lock is held after it that was not before.
@@ -224,6 +260,7 @@ impl Operation {
             }
             Operation::Acquire(_)
             | Operation::Claim(_)
+            | Operation::ReleaseOwn
             | Operation::Add { .. }
             | Operation::Move { .. }
             | Operation::AwaitUnclaimed(_)

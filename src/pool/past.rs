@@ -109,7 +109,7 @@ pub fn holds(
             let reason = message::trailer(&message, message::REASON);
             let how = if message::trailer(&message, message::REAPED).is_some() {
                 How::Reaped
-            } else if reason.is_some() {
+            } else if reason.is_some() || message::trailer(&message, message::UNLOCKED).is_some() {
                 How::Unlocked
             } else if is_left {
                 How::Released

@@ -30,6 +30,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use crate::maker::{Heard, Maker, Running, Status};
+use pace::duration::{as_set, in_two_units};
 use terminal::one_line;
 
 /// By how much the clock of a claim's maker may differ from that of its Concourse before they are taken to speak of
@@ -175,7 +176,7 @@ fn by_time(claim: &Claim<'_>, rules: &Rules, doubt: &str) -> Verdict {
             Ok(since) if !since.is_zero() => Verdict::Free(format!(
                 "its lease ended at {}, {} ago; {doubt}",
                 Shown(end),
-                whole(since)
+                in_two_units(since)
             )),
             _ => Verdict::Keep(format!("its lease lasts until {}; {doubt}", Shown(end))),
         };
@@ -189,24 +190,19 @@ fn by_time(claim: &Claim<'_>, rules: &Rules, doubt: &str) -> Verdict {
     match rules.stale_after {
         None => Verdict::Keep(format!(
             "it is {} old, has no lease, and no `stale_after` is set; {doubt}",
-            whole(age)
+            in_two_units(age)
         )),
         Some(limit) if age > limit => Verdict::Free(format!(
             "it is {} old, which is more than {}; {doubt}",
-            whole(age),
-            humantime::format_duration(limit)
+            in_two_units(age),
+            as_set(limit)
         )),
         Some(limit) => Verdict::Keep(format!(
             "it is {} old, which is not more than {}; {doubt}",
-            whole(age),
-            humantime::format_duration(limit)
+            in_two_units(age),
+            as_set(limit)
         )),
     }
-}
-
-/// A duration without the fractions of a second that nobody wants to read.
-fn whole(duration: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(duration.as_secs()))
 }
 
 /// A time as RFC 3339 has it. Anyone may have written it into a commit, and not every time can be shown.

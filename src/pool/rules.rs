@@ -1,6 +1,6 @@
 //! The rules: what a pool is at one commit, and what an operation may do to it.
 //!
-//! Pure: no I/O, no clock. [`decide`] is the heart of the tool; everything else fetches what it asks for and carries
+//! Pure: no I/O, no clock. [`decide()`] is the heart of the tool; everything else fetches what it asks for and carries
 //! out what it says.
 
 mod decide;
@@ -61,6 +61,10 @@ pub struct Facts {
     pub turn: Turn,
     /// The pool that a lock is to be moved to, at the same commit.
     pub destination: Option<Pool>,
+    /// Which locks whoever asks holds, and by which claims.
+    pub own: Vec<(LockName, ClaimId)>,
+    /// Which of the locks are held by somebody else, and by whom, where only those may be given back that are one's own.
+    pub others: BTreeMap<LockName, String>,
 }
 
 /// Whether somebody in the line is to be served before us.
@@ -104,6 +108,8 @@ pub struct Change {
     pub edits: Vec<Edit>,
     /// By what right.
     pub right: Right,
+    /// The claims that it ends besides that of `right`, by the same right.
+    pub also_ends: Vec<ClaimId>,
     /// Why, where that is to be said.
     pub reason: Option<String>,
     /// What could not be done besides, which is to be told once this has been.
@@ -115,6 +121,8 @@ pub struct Change {
 pub enum Since {
     /// The last one that touched the lock.
     LastTouch,
+    /// The last one by which no lock was claimed: what is fetched of it goes on to be so.
+    Settled,
     /// This one.
     Commit(Oid),
 }
@@ -244,6 +252,21 @@ pub enum Refusal {
         /// Whether their metadata matters.
         conditions: bool,
     },
+    /// It is somebody else's, and only what is one's own may be given back.
+    #[error(
+        "`{lock}` is held by {holder}, and not by this build; `release_only_own` is set, so nothing was changed"
+    )]
+    NotOwn {
+        /// The lock.
+        lock: LockName,
+        /// Who holds it.
+        holder: String,
+    },
+    /// Nobody could tell it from another one.
+    #[error(
+        "a new lock cannot be called `{0}`: its name has characters in it that are not seen, here shown by their numbers"
+    )]
+    Hidden(LockName),
     /// The claim never was one.
     #[error("{claim} is not a claim of `{lock}` on this branch; nothing was changed")]
     NotAClaim {
@@ -404,6 +427,7 @@ impl Pool {
             locks: locks.to_vec(),
             edits,
             right,
+            also_ends: Vec::new(),
             reason: None,
             shortfall: None,
         }
@@ -430,6 +454,9 @@ impl Pool {
     }
 
     fn add(&self, lock: &LockName, content: &Content, holding: Holding) -> Decision {
+        if !lock.is_visible() {
+            return Decision::Refuse(Refusal::Hidden(lock.clone()));
+        }
         let verb = match holding {
             Holding::Claimed => Verb::AddingClaimed,
             Holding::Unclaimed => Verb::AddingUnclaimed,

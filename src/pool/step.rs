@@ -15,6 +15,7 @@ mod operate;
 mod put;
 mod ready;
 mod reap;
+mod result;
 mod standing;
 mod status;
 
@@ -25,7 +26,7 @@ pub use init::{Initiated, Plan, init, init_local};
 pub use log::{LogQuery, log};
 pub use operate::{Order, operate};
 pub use put::put;
-pub use reap::{Became, Decided, Reaping, reap};
+pub use reap::{Became, Decided, Reaping, Unheard, reap};
 pub use standing::{Seen, Watch, standing};
 pub use status::{LockView, Overview, PoolView, Standing, Viewer, Waiter, Which};
 
@@ -92,9 +93,12 @@ pub enum StepError {
     Store(#[from] StoreError),
     /// A claim is to be known again by its build, and there is none.
     #[error(
-        "`params.request` needs the environment variable BUILD_ID, which Concourse sets: a claim is known again by its build and that name"
+        "{what} needs the environment variable BUILD_ID, which Concourse sets: a claim is known again by its build"
     )]
-    NoBuild,
+    NoBuild {
+        /// The key that needs it.
+        what: &'static str,
+    },
     /// The pool is not there.
     #[error(
         "there is no pool `{pool}` on the branch `{branch}` of `{remote}`; check `source.pool`, or let `pool init` make it"
@@ -126,6 +130,9 @@ pub enum StepError {
         /// The locks that were freed.
         freed: Vec<LockName>,
     },
+    /// Nothing could be learnt of any build.
+    #[error("nothing could be learnt of any build that holds a lock, so that {} kept, the oldest since {}: {}", kept(.0.claims), terminal::time::moment(.0.since).unwrap_or_default(), .0.why)]
+    Unheard(Unheard),
     /// The words are those that pipelines know.
     #[error("lock instance is no longer acquired")]
     NoLongerAcquired,
@@ -138,6 +145,20 @@ pub enum StepError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl StepError {
+    /// Whether it only says that we were told to stop, with nothing left behind. That is no mistake of anybody's.
+    pub fn is_abort(&self) -> bool {
+        matches!(self, StepError::Attempt(err) if matches!(**err, AttemptError::Stopped))
+    }
+}
+
+fn kept(claims: usize) -> String {
+    match claims {
+        1 => "one claim was".to_owned(),
+        n => format!("{n} claims were"),
+    }
 }
 
 fn quoted(locks: &[LockName]) -> String {

@@ -152,7 +152,7 @@ fn a_key_of_the_source_with_a_value_of_the_wrong_kind_is_named() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     let step = Step::on(&remote, "aws");
     let text = [json!(5), json!(true), json!(["x"]), json!({"x": 1})];
-    let flag = [json!("yes"), json!("true"), json!(1), json!([])];
+    let flag = [json!("yes"), json!("on"), json!(1), json!([])];
     let time = [json!(true), json!([]), json!({}), json!(1.5)];
     let list = [
         json!("x"),
@@ -508,7 +508,7 @@ fn a_duration_that_is_none_is_named_with_its_key() {
 fn a_put_that_asks_for_nothing_is_told_what_it_can_ask_for() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     let line = "invalid payload (missing acquire, release, remove, claim, add, add_claimed, update, check, or \
-                check_unclaimed)";
+                check_unclaimed; there are release_mine and reap as well)";
 
     for params in [
         json!(null),
@@ -639,14 +639,18 @@ fn a_folder_or_file_that_is_missing_is_named_by_its_path() {
         "check",
         "check_unclaimed",
     ] {
-        put_refused(&remote, json!({ param: "absent" }), &[], &["absent/name"]);
+        let words = [
+            &format!("`params.{param}` must be a folder")[..],
+            "`absent`",
+        ];
+        put_refused(&remote, json!({ param: "absent" }), &[], &words);
         let other: &[(&str, &[u8])] = &[("lock/other", b"x")];
         put_refused(&remote, json!({ param: "lock" }), other, &["lock/name"]);
         put_refused(
             &remote,
             json!({ param: "lock" }),
             &[("lock", b"a file")],
-            &["lock/name"],
+            &["`lock` is none: it has `lock`"],
         );
         put_refused(
             &remote,

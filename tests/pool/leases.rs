@@ -43,6 +43,7 @@ async fn carry_out(
         priority: 0,
         step: None,
         lease,
+        container: None,
         rerun: None,
     };
     let (source, never) = (

@@ -121,7 +121,7 @@ fn who_is_told_to_stop_leaves_the_line_and_delays_nobody() {
     wait_for_tickets(&remote, 2);
 
     first.signal("TERM");
-    first.finish().assert_failed(&["stopped by a signal"]);
+    first.finish().assert_stopped();
     assert_eq!(tickets(&remote).len(), 1);
     remote.release_by_hand("aws", "env-1");
 
@@ -277,7 +277,7 @@ fn who_waits_and_has_to_take_a_dead_ticket_away_can_be_aborted_meanwhile() {
 
     std::fs::write(remote.path().join("go-on"), "").unwrap();
     assert!(told.elapsed() < Duration::from_secs(8), "{}", answer.stderr);
-    answer.assert_failed(&["stopped by a signal"]);
+    answer.assert_stopped();
 }
 
 #[test]
@@ -569,7 +569,7 @@ fn where_a_ticket_can_neither_be_taken_away_nor_moved_that_is_said_once() {
     running.signal("TERM");
     let answer = running.finish();
 
-    answer.assert_failed(&["stopped by a signal"]);
+    answer.assert_stopped();
     let words = "lets no ref below refs/pool-queue be taken away or moved";
     assert_eq!(answer.stderr.matches(words).count(), 1, "{}", answer.stderr);
     remote.release_by_hand("aws", "env-1");
@@ -783,10 +783,6 @@ fn one_who_waits_is_told_who_holds_the_lock_his_place_and_how_long_it_takes() {
     assert_eq!(
         value("held_before_by").as_deref(),
         Some("ops/web/deploy build 12")
-    );
-    assert_eq!(
-        value("build_url").as_deref(),
-        Some("https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/14")
     );
     assert!(value("waited").is_some());
     assert_eq!(holder.code, Some(0));

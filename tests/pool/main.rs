@@ -13,6 +13,7 @@ mod chaos;
 mod check;
 /// The command line: each command, its settings, its answers and exit codes.
 mod command_line;
+mod concourse;
 /// What the dashboard and the alerts say, by a real Prometheus.
 mod dashboard;
 /// `pool doctor`: what is wrong is found, and nothing is left behind.

@@ -79,13 +79,13 @@ fn a_one_off_build_is_named_by_its_id() {
 
     assert_eq!(
         said_with(&one_off),
-        "one-off build 4711 claiming: env-1\n\nPool-Request: ID"
+        "one-off build 4711 claiming: env-1\n\nPool-Request: ID\nPool-Build: 4711"
     );
     assert_eq!(
         said_with(&reachable),
         "one-off build 4711 claiming: env-1\n\n\
          Build URL: https://ci.example.com/builds/4711\n\n\
-         Pool-Request: ID"
+         Pool-Request: ID\nPool-Build: 4711"
     );
 }
 
@@ -139,7 +139,7 @@ fn the_build_s_own_address_wins() {
     );
     assert_eq!(
         said_with(&one_off),
-        "one-off build 1 claiming: env-1\n\nBuild URL: https://x/builds/1\n\nPool-Request: ID"
+        "one-off build 1 claiming: env-1\n\nBuild URL: https://x/builds/1\n\nPool-Request: ID\nPool-Build: 1"
     );
 }
 

@@ -139,6 +139,12 @@ fn steps_of(pipeline: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
     for job in list(pipeline, "jobs") {
         list(job, "plan").for_each(|step| steps(step, &mut found));
+        // What is done after the job.
+        for key in ["ensure", "on_success", "on_failure", "on_error", "on_abort"] {
+            if job[key].is_object() {
+                steps(&job[key], &mut found);
+            }
+        }
     }
     found
 }
@@ -274,7 +280,7 @@ fn puts_of_the_example() -> (Value, Vec<Value>) {
 fn the_example_s_puts_are_requests_that_we_understand() {
     let (source, puts) = puts_of_the_example();
 
-    assert_eq!(puts.len(), 3);
+    assert_eq!(puts.len(), 4);
     for params in puts {
         let request = json!({"source": source, "params": params}).to_string();
         PutRequest::read(request.as_bytes()).unwrap();

@@ -721,9 +721,14 @@ fn an_operation_without_its_folder_or_file_names_the_path() {
         let no_folder = step.put(json!({ param: "lock" }));
         let no_name = step.put_with(json!({ param: "lock" }), &[("lock/metadata", b"new")]);
 
-        for answer in [no_folder, no_name] {
-            assert_refused(&remote, &before, &answer, &["cannot read `", "/lock/name`"]);
-        }
+        let words = [&format!("`params.{param}` must be a folder")[..], "`lock`"];
+        assert_refused(&remote, &before, &no_folder, &words);
+        assert_refused(
+            &remote,
+            &before,
+            &no_name,
+            &["cannot read `", "/lock/name`"],
+        );
     }
     for param in ["add", "add_claimed", "update"] {
         let answer = step.put_with(json!({ param: "lock" }), &[("lock/name", b"env-9")]);

@@ -31,6 +31,12 @@ fn killed_in(hook: &str, params: &serde_json::Value) -> (TestRemote, Step) {
     (remote, step)
 }
 
+/// How many markers runs have left in the container of a step.
+fn markers(step: &Step) -> usize {
+    let folder = step.temporary().join("pool-resource/markers");
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
 fn let_go_on(remote: &TestRemote) {
     std::fs::write(remote.path().join("go-on"), "").unwrap();
 }
@@ -142,7 +148,7 @@ fn a_no_to_a_push_is_none_to_the_same_push_that_got_no_answer_before() {
 
     let again = step.put(json!({"acquire": true}));
     assert_eq!(remote.list("aws/claimed"), [again.lock()]);
-    assert!(!step.temporary().join("pool-resource").exists());
+    assert_eq!(markers(&step), 1, "that of the answer");
 }
 
 #[test]
@@ -171,7 +177,7 @@ fn a_run_that_is_aborted_while_it_finishes_the_push_of_another_gives_that_back_i
     let again = again.finish();
 
     assert!(told.elapsed() < Duration::from_secs(8));
-    again.assert_failed(&["stopped by a signal"]);
+    again.assert_stopped();
     let_go_on(&remote);
     wait_until_no_push_is_held(&remote);
     assert_eq!(remote.list("aws/claimed"), [""; 0], "{}", again.stderr);
@@ -182,7 +188,7 @@ fn a_run_that_is_aborted_while_it_finishes_the_push_of_another_gives_that_back_i
             "ops/web/deploy build 12 claiming: env-1"
         ]
     );
-    assert!(!step.temporary().join("pool-resource").exists());
+    assert_eq!(markers(&step), 0);
     remote.fsck();
 }
 
@@ -220,10 +226,10 @@ fn a_run_that_is_aborted_before_it_knows_what_another_has_left_gives_that_back()
             let again = again.finish();
             let_go_on(&remote);
 
-            again.assert_failed(&["stopped by a signal"]);
+            again.assert_stopped();
             assert_eq!(remote.list("aws/claimed"), [""; 0], "{params} {hook}");
             assert_eq!(remote.count(), 3, "{params} {hook}: {}", again.stderr);
-            assert!(!step.temporary().join("pool-resource").exists());
+            assert_eq!(markers(&step), 0);
         }
     }
 }
@@ -268,9 +274,9 @@ fn a_run_that_is_aborted_before_it_gives_back_what_another_was_giving_back_does_
     let again = again.finish();
     let_go_on(&remote);
 
-    again.assert_failed(&["stopped by a signal"]);
+    again.assert_stopped();
     assert_eq!(remote.list("aws/claimed"), [""; 0], "{}", again.stderr);
-    assert!(!step.temporary().join("pool-resource").exists());
+    assert_eq!(markers(&step), 0);
 }
 
 #[test]
@@ -352,7 +358,7 @@ fn a_claim_that_was_being_given_back_is_not_taken_over() {
             .message(&remote.back(1))
             .contains(&format!("Pool-Claim: {claim}"))
     );
-    assert!(!step.temporary().join("pool-resource").exists());
+    assert_eq!(markers(&step), 1, "that of the answer");
 }
 
 #[test]
@@ -366,7 +372,51 @@ fn two_acquires_of_one_build_stay_two() {
     );
 
     assert_ne!(first.lock(), second.lock());
-    assert!(!step.temporary().join("pool-resource").exists());
+}
+
+#[test]
+fn the_same_step_in_the_same_container_gets_the_same_answer_while_its_claim_stands() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    let step = Step::on(&remote, "aws").in_build();
+    let inputs = step.folder();
+    let run = |params: &serde_json::Value| step.start_put_in(&inputs, params.clone()).finish();
+    let params = json!({"acquire": true});
+    let first = run(&params);
+
+    let again = run(&params);
+    let once_more = run(&params);
+
+    assert_eq!(again.json()["version"], first.json()["version"]);
+    assert_eq!(once_more.lock(), first.lock());
+    assert!(again.stderr.contains("taking it over"), "{}", again.stderr);
+    assert_eq!(remote.list("aws/claimed"), [first.lock()]);
+
+    // Another request, another build and another container are other steps.
+    let other = run(&json!({"acquire": true, "count": 1, "priority": 1, "request": "x"}));
+    assert_ne!(other.lock(), first.lock());
+    remote.release_by_hand("aws", &first.lock());
+    remote.release_by_hand("aws", &other.lock());
+    let anew = run(&params);
+    assert_ne!(anew.version(), first.version());
+    assert_eq!(remote.list("aws/claimed"), [anew.lock()]);
+}
+
+#[test]
+fn a_step_that_is_run_again_and_aborted_gives_back_what_it_had_answered() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let step = Step::on(&remote, "aws").set("uri", server.uri()).in_build();
+    let inputs = step.folder();
+    let (stdout, _kept) = support::step::full_stdout();
+    let params = json!({"acquire": true});
+    step.start_put_in(&inputs, params.clone()).finish().lock();
+
+    let mut again = step.start_put_to(stdout, &inputs, params);
+    again.wait_for_blocked_answer();
+    again.signal("TERM");
+
+    again.finish().assert_stopped();
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
 }
 
 /// A step of build 4711 that says how it is to be known again, in a container of its own.
@@ -525,7 +575,7 @@ fn a_claim_of_several_that_was_not_told_and_is_not_whole_any_more_is_given_back_
         "{}",
         again.stderr
     );
-    assert!(!step.temporary().join("pool-resource").exists());
+    assert_eq!(markers(&step), 1, "that of the answer");
 }
 
 #[test]

@@ -272,6 +272,15 @@ impl Running {
         assert!(status.unwrap().success());
     }
 
+    /// Sends it a signal, if it has not ended yet.
+    pub fn signal_if_there(&self, signal: &str) {
+        // Its id is nobody else's before it has been waited for.
+        let _ = Command::new("kill")
+            .args([&format!("-{signal}"), &self.id().to_string()])
+            .stderr(Stdio::null())
+            .status();
+    }
+
     /// Waits until it is in the middle of writing to its standard output.
     pub fn wait_for_blocked_answer(&mut self) {
         let threads = format!("/proc/{}/task", self.id());
@@ -377,6 +386,32 @@ impl Answer {
             .iter()
             .map(|version| version["ref"].as_str().unwrap().to_owned())
             .collect()
+    }
+
+    /// Asserts that the step ended as one that was told to: exit 1, nothing on stdout, and no talk of a mistake.
+    #[track_caller]
+    pub fn assert_stopped(&self) {
+        assert_eq!(
+            (self.code, self.stdout.as_str()),
+            (Some(1), ""),
+            "{}",
+            self.stderr
+        );
+        assert!(
+            self.stderr.contains("stopped by a signal"),
+            "{}",
+            self.stderr
+        );
+        assert!(!self.stderr.contains("error: "), "{}", self.stderr);
+    }
+
+    /// The answer's metadata, by name.
+    #[track_caller]
+    pub fn told(&self, name: &str) -> Option<String> {
+        let json = self.json();
+        let pairs = json["metadata"].as_array().unwrap();
+        let pair = pairs.iter().find(|pair| pair["name"] == name);
+        pair.map(|pair| pair["value"].as_str().unwrap().to_owned())
     }
 
     /// Asserts that the step failed as it should: exit 1, nothing on stdout, no panic, and an error with these words.

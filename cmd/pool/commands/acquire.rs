@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use pool::attempt::Outcome;
-use pool::operation::{Condition, Operation, Want};
+use pool::operation::{Condition, Operation, Want, Wanted};
 use pool::step::Order;
 
 use super::Context;
@@ -65,6 +65,6 @@ fn condition(text: &str) -> Result<Condition> {
         .with_context(|| format!("`--match` must be KEY=VALUE, found {text:?}"))?;
     Ok(Condition {
         path: path.to_owned(),
-        value: value.to_owned(),
+        value: Wanted::Text(value.to_owned()),
     })
 }

@@ -31,6 +31,9 @@ pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
         context.source.pool.as_str(),
         context.json,
     )?)?;
+    if let Some(unheard) = reaping.unheard {
+        return Err(step::StepError::Unheard(unheard).into());
+    }
     // Why, the log has told.
     Ok(match reaping.failed().is_empty() {
         true => ExitCode::SUCCESS,

@@ -90,7 +90,7 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<ExitCode> {
         let release = Operation::Release {
             locks: vec![lock.clone()],
             // As one who is not the holder, who is to find that somebody else ended his claim.
-            right: Right::Stale {
+            right: Right::Operator {
                 claim: held.claim,
                 last_sign: held.last_sign,
             },

@@ -30,7 +30,12 @@ impl Attempt<'_> {
         let Some(place) = self.markers.clone() else {
             return Ok(None);
         };
-        let mut left = Marker::left_in(&place.folder, &place.request);
+        let requests = [Some(&place.request), place.answered.as_ref()];
+        let mut left: Vec<(Marker, Marked)> = requests
+            .into_iter()
+            .flatten()
+            .flat_map(|request| Marker::left_in(&place.folder, request))
+            .collect();
         left.sort_by_key(|(_, marked)| !marked.ending);
         let last = left.len().saturating_sub(1);
         for (n, (marker, marked)) in left.into_iter().enumerate() {

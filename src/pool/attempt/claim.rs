@@ -64,7 +64,17 @@ impl OurClaim {
         }
     }
 
-    /// Somebody has been told of it, or it has ended, or it never came to be.
+    /// Somebody has been told of it. With `answered` it is known by that name to a run after this one: it is the same step
+    /// again if it comes, and nobody has heard.
+    pub fn is_told(&mut self, answered: Option<&str>) {
+        match (self.take_marker(), answered) {
+            (Some(marker), Some(answered)) => marker.keep_as(answered),
+            (Some(marker), None) => marker.clear(),
+            (None, _) => {}
+        }
+    }
+
+    /// It has ended, or it never came to be.
     pub fn is_over(&mut self) {
         if let Some(marker) = self.take_marker() {
             marker.clear();

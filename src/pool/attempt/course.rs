@@ -9,6 +9,7 @@ use super::others_first::OthersFirst;
 use super::queue::Queue;
 use super::wait::Waiting;
 use super::{Attempt, AttemptError};
+use crate::maker::Me;
 use crate::operation::Operation;
 use git::object::Oid;
 use git::{Depth, HistoryError, Snapshot};
@@ -26,6 +27,8 @@ pub(super) struct Course<'o> {
     pub fetch_anyway: bool,
     /// Where there was no claim of our step yet.
     pub not_ours: Option<Oid>,
+    /// Whether no view is believed any more that is older than where the branch was since we began.
+    pub is_current: bool,
     pub waiting: Waiting,
     pub others_first: OthersFirst,
     /// The pauses after races that will be lost.
@@ -42,9 +45,10 @@ pub(super) struct Course<'o> {
 
 impl<'o> Course<'o> {
     pub fn new(operation: &'o Operation, attempt: &Attempt<'_>) -> Course<'o> {
-        // Ownership is proved by the history, and often by the last commit. For how long something was held is told by more.
+        // Ownership is proved by the history, and often by the last commit, as is by whom something was held. For how long is
+        // told by more.
         let tells_hold = attempt.meter.is_on() && operation.gives_back();
-        let proves = operation.claim_to_prove().is_some();
+        let proves = operation.claim_to_prove().is_some() || operation.gives_back();
         Course {
             operation,
             began: Instant::now(),
@@ -56,7 +60,8 @@ impl<'o> Course<'o> {
             last: None,
             fetch_anyway: false,
             not_ours: None,
-            waiting: Waiting::new(attempt.paint),
+            is_current: false,
+            waiting: Waiting::new(attempt.paint, Me::of(&attempt.origin)),
             others_first: OthersFirst::default(),
             lost_races: Box::new(pauses_after_lost_races()),
             races: 0,

@@ -9,7 +9,7 @@ use git::FaultError;
 use git::StoreError;
 use git::object::Oid;
 use pace::Stopped;
-use pace::duration::whole_seconds;
+use pace::duration::{as_set, in_two_units};
 
 /// Why an operation was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +69,7 @@ pub enum AttemptError {
         holders: Vec<String>,
     },
     /// Its time was over, and it was not to be waited for that it can be had.
-    #[error("gave up after {}, {}: {}", humantime::format_duration(whole_seconds(*.after)), allowed(.patience), troubled(.trouble))]
+    #[error("gave up after {}, {}: {}", in_two_units(*.after), allowed(.patience), troubled(.trouble))]
     OutOfTime {
         /// How long it took.
         after: Duration,
@@ -79,7 +79,7 @@ pub enum AttemptError {
         trouble: String,
     },
     /// Its time was over, and what was claimed could not be given back.
-    #[error("gave up after {}, and {locks} may still be claimed, by the commit {commit}", humantime::format_duration(whole_seconds(*.after)))]
+    #[error("gave up after {}, and {locks} may still be claimed, by the commit {commit}", in_two_units(*.after))]
     OutOfTimeHolding {
         /// How long it took.
         after: Duration,
@@ -125,10 +125,7 @@ fn allowed(patience: &Duration) -> String {
     if patience.is_zero() {
         "with `try`".to_owned()
     } else {
-        format!(
-            "with a `timeout` of {}",
-            humantime::format_duration(*patience)
-        )
+        format!("with a `timeout` of {}", as_set(*patience))
     }
 }
 
@@ -143,7 +140,7 @@ fn after_shown(after: &Duration) -> String {
     if after.is_zero() {
         "at once".to_owned()
     } else {
-        format!("after {}", humantime::format_duration(*after))
+        format!("after {}", as_set(*after))
     }
 }
 

@@ -7,10 +7,12 @@ use rand::RngExt;
 
 use super::course::Setback;
 use super::queue::Queue;
-use super::{Attempt, AttemptError, read_pool};
+use super::{Attempt, AttemptError, GivenBack, read_pool};
 use crate::ledger::{self, ClaimOfStep, Fate};
 use crate::line::Standing;
 use crate::lock::{ClaimId, LockName, PoolName};
+use crate::maker::Me;
+use crate::message;
 use crate::metadata;
 use crate::operation::{Condition, Operation, Want};
 use crate::rules::{Decision, Facts, Pool, Since, State, decide};
@@ -39,6 +41,12 @@ impl Attempt<'_> {
         if let Operation::Move { to, .. } = operation {
             let there = read_pool(&self.remote, snapshot, to)?;
             facts.destination = Some(there.ok_or_else(|| self.no_pool(to))?);
+        }
+        if matches!(operation, Operation::ReleaseOwn) {
+            facts.own = self.own(&history)?;
+        }
+        if self.only_own && operation.gives_back() {
+            facts.others = self.others(&history, operation)?;
         }
         let standing = queue.map(|queue| queue.standing(&pool, snapshot.commit, &fits));
         if let Some(standing) = &standing {
@@ -74,6 +82,59 @@ impl Attempt<'_> {
         Ok(operation.is_answered_by(&claim.locks, self.fitting(&pool)))
     }
 
+    /// Which locks we hold, and by which claims.
+    fn own(&self, history: &History<'_>) -> Result<Vec<(LockName, ClaimId)>, HistoryError> {
+        let Some(me) = Me::of(&self.origin) else {
+            return Ok(Vec::new());
+        };
+        let claims = ledger::claims(history, std::slice::from_ref(&self.pool))?;
+        let own = claims.into_values().flatten();
+        let own = own.filter(|(lock, held)| me.made(lock, &held.message));
+        Ok(own.map(|(lock, held)| (lock, held.claim)).collect())
+    }
+
+    /// Which of the locks that an operation gives back are held by others, and by whom.
+    fn others(
+        &self,
+        history: &History<'_>,
+        operation: &Operation,
+    ) -> Result<BTreeMap<LockName, String>, HistoryError> {
+        let asked = match operation {
+            Operation::Release { locks, .. } => &locks[..],
+            Operation::Remove { lock, .. } => std::slice::from_ref(lock),
+            _ => return Ok(BTreeMap::new()),
+        };
+        let me = Me::of(&self.origin);
+        let claims = ledger::claims(history, std::slice::from_ref(&self.pool))?;
+        let others = claims.into_values().flatten().filter(|(lock, held)| {
+            let is_mine = me.as_ref().is_some_and(|me| me.made(lock, &held.message));
+            asked.contains(lock) && !is_mine
+        });
+        Ok(others
+            .map(|(lock, held)| (lock, message::who(&held.message)))
+            .collect())
+    }
+
+    /// What there is to say of a giving back that had nothing to do since `commit`. What we hold is told as far as the
+    /// history is here: nobody fetches more for that.
+    pub(super) fn given_back(
+        &self,
+        snapshot: &Snapshot,
+        commit: Oid,
+    ) -> Result<Option<GivenBack>, HistoryError> {
+        let history = self.remote.history(snapshot);
+        let still_held = match self.own(&history) {
+            Ok(own) => own.into_iter().map(|(lock, _)| lock).collect(),
+            Err(HistoryError::Truncated) => Vec::new(),
+            Err(err) => return Err(err),
+        };
+        let subject = message::first_line(&history.commit(commit)?.message);
+        Ok(Some(GivenBack {
+            subject: terminal::one_line(&subject),
+            still_held,
+        }))
+    }
+
     fn no_pool(&self, pool: &PoolName) -> AttemptError {
         AttemptError::NoPool {
             pool: pool.clone(),
@@ -86,7 +147,7 @@ impl Attempt<'_> {
     fn fitting<'p>(&'p self, pool: &'p Pool) -> impl Fn(&Want, &LockName) -> bool + 'p {
         let known: RefCell<BTreeMap<(LockName, String), bool>> = Default::default();
         move |want, lock| {
-            let wanted = |Condition { path, value }: &Condition| format!("{path}={value}");
+            let wanted = |Condition { path, value }: &Condition| format!("{path}={value:?}");
             let wanted: Vec<String> = want.conditions.iter().map(wanted).collect();
             if !want.among.is_empty() && !want.among.contains(lock) {
                 return false;
@@ -138,6 +199,11 @@ impl Attempt<'_> {
         match (since, lock) {
             (Since::Commit(commit), _) => Ok(commit),
             (Since::LastTouch, None) => Ok(snapshot.commit),
+            (Since::Settled, _) => {
+                let history = self.remote.history(snapshot);
+                let settled = ledger::settled_version(&history, &self.pool)?;
+                Ok(settled.unwrap_or(snapshot.commit))
+            }
             (Since::LastTouch, Some(lock)) => {
                 let history = self.remote.history(snapshot);
                 let touch = ledger::last_touch(&history, &self.pool, lock)?;

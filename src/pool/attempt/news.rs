@@ -10,12 +10,13 @@ use tokio::time::Instant;
 use crate::ledger;
 use crate::line::Standing;
 use crate::lock::{LockName, PoolName};
+use crate::maker::Me;
 use crate::message;
 use crate::rules::Wait;
 use git::object::Oid;
 use git::{Commit, History, HistoryError};
-use pace::duration::whole_seconds;
-use terminal::Paint;
+use pace::duration::in_two_units;
+use terminal::{Paint, one_line};
 
 /// The shortest time between two messages.
 const AT_MOST_EVERY: Duration = Duration::from_secs(60);
@@ -26,8 +27,11 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(30 * 60);
 /// How many of the holders are named.
 const HOLDERS_NAMED: usize = 3;
 
-/// How much of the subject of another's commit is shown, in characters.
-const SUBJECT_SHOWN: usize = 200;
+/// How much is shown of why somebody holds a lock, in characters.
+const REASON_SHOWN: usize = 200;
+
+/// What is to be done by whoever waits for a lock of his own.
+const OWN: &str = "a lock is waited for that is held by the same build or person, and is given back by nobody else: a step that may run again takes its claim over if it has a name (`request: NAME`); a put with `release_mine: true`, or `pool release`, frees the lock";
 
 /// With fewer holds than this in the history nothing is said of how long they take.
 const ENOUGH_HOLDS: usize = 5;
@@ -39,12 +43,14 @@ pub(super) struct Holder {
     pub claim: Oid,
     /// Seconds since 1970 as the holder's clock had it.
     pub since: i64,
-    /// The claim's first line, made fit for a log.
-    pub subject: String,
     /// Who it is, in as few words as possible.
     pub who: String,
     /// The page of its build.
     pub url: Option<String>,
+    /// Why it holds the lock, where it says so.
+    pub reason: Option<String>,
+    /// If that is whoever asks: how he is spoken to.
+    pub is_me: Option<&'static str>,
 }
 
 impl Holder {
@@ -53,39 +59,58 @@ impl Holder {
         history: &History<'_>,
         pool: &PoolName,
         lock: &LockName,
+        me: Option<&Me>,
     ) -> Result<Option<Holder>, HistoryError> {
         let Some(claim) = ledger::last_claim(history, pool, lock)? else {
             return Ok(None);
         };
-        Ok(Some(Holder::read(lock, claim, &history.commit(claim)?)))
+        Ok(Some(Holder::read(lock, claim, &history.commit(claim)?, me)))
     }
 
-    fn read(lock: &LockName, claim: Oid, commit: &Commit) -> Holder {
-        let subject = message::first_line(&commit.message);
-        let subject: String = subject.chars().take(SUBJECT_SHOWN).collect();
-        let subject = terminal::one_line(&subject);
-        let who = message::who(&commit.message);
+    fn read(lock: &LockName, claim: Oid, commit: &Commit, me: Option<&Me>) -> Holder {
+        let message = &commit.message;
+        let reason = message::trailer(message, message::REASON);
+        let reason = reason.map(|reason| reason.chars().take(REASON_SHOWN).collect::<String>());
         Holder {
             lock: lock.clone(),
             claim,
             since: commit.time,
-            subject,
-            who,
-            url: message::build_url(&commit.message),
+            who: message::who(message),
+            url: message::build_url(message).map(|url| one_line(&url)),
+            reason: reason.map(|reason| one_line(&reason)),
+            is_me: me.filter(|me| me.made(lock, message)).map(Me::spoken_to),
         }
+    }
+
+    /// Who holds the lock, which is called by `name`, since when, why and where to read on.
+    fn shown(&self, name: &str, paint: Paint) -> String {
+        let mut line = format!("{name} is held");
+        if let Some(since) = terminal::time::time(self.since) {
+            line += &format!(" since {since}");
+        }
+        line += &match self.is_me {
+            Some(me) => format!(" by {me} ({})", self.who),
+            None => format!(" by {}", self.who),
+        };
+        if let Some(reason) = &self.reason {
+            line += &format!(": {reason}");
+        }
+        if let Some(url) = &self.url {
+            line += &format!(" {}", paint.link(url));
+        }
+        line
+    }
+
+    /// The line of a log, where `paint` lets the lock stand out.
+    fn painted(&self, paint: Paint) -> String {
+        self.shown(&paint.strong(&self.lock.to_string()), paint)
     }
 
     /// The line of an error.
     pub fn line(&self) -> String {
-        let Holder {
-            lock,
-            claim,
-            subject,
-            ..
-        } = self;
-        let since =
-            terminal::time::time(self.since).map_or(String::new(), |time| format!(" since {time}"));
-        format!("`{lock}` is held{since} by {claim} (`{subject}`)")
+        let name = format!("`{}`", self.lock);
+        let line = self.shown(&name, Paint::Plain);
+        format!("{line} (the claim {})", self.claim)
     }
 }
 
@@ -118,19 +143,25 @@ impl Usual {
 pub(super) struct News {
     /// Whether the log shows colours.
     pub paint: Paint,
+    /// Who waits.
+    me: Option<Me>,
     said: Option<(String, Instant)>,
     /// Whether any holder has been named.
     named: bool,
+    /// Whether it has been said that a lock is one's own.
+    warned: bool,
     pause: Duration,
     holders: HashMap<LockName, Holder>,
 }
 
 impl News {
-    pub fn new(paint: Paint) -> News {
+    pub fn new(paint: Paint, me: Option<Me>) -> News {
         News {
             paint,
+            me,
             said: None,
             named: false,
+            warned: false,
             pause: AT_MOST_EVERY,
             holders: HashMap::new(),
         }
@@ -162,10 +193,7 @@ impl News {
         let now = paint.dim(&terminal::time::now());
         let so_far = match &self.said {
             None => String::new(),
-            Some(_) => format!(
-                "still waiting after {}: ",
-                humantime::format_duration(whole_seconds(waited))
-            ),
+            Some(_) => format!("still waiting after {}: ", in_two_units(waited)),
         };
         terminal::say(
             log,
@@ -174,22 +202,21 @@ impl News {
                 paint.strong("waiting")
             ),
         );
-        for lock in wait.held().iter().take(HOLDERS_NAMED) {
+        let me = self.me.clone();
+        let own = own_among(wait.held(), pool, history, me.as_ref());
+        let others = wait.held().iter().filter(|lock| !own.contains(lock));
+        let shown = own.iter().chain(others).take(HOLDERS_NAMED.max(own.len()));
+        for lock in shown {
             let known = self.holders.get(lock).cloned();
-            if let Some(holder) = Holder::of(history, pool, lock).ok().flatten().or(known) {
-                let since = terminal::time::time(holder.since)
-                    .map_or(String::new(), |time| format!(" since {time}"));
-                let url = holder
-                    .url
-                    .as_ref()
-                    .map_or(String::new(), |url| format!(" {}", paint.link(url)));
-                let (lock, who) = (paint.strong(lock.as_str()), &holder.who);
-                terminal::say(
-                    log,
-                    format_args!("{now}   {lock} is held{since} by {who}{url}"),
-                );
+            let holder = Holder::of(history, pool, lock, me.as_ref()).ok().flatten();
+            if let Some(holder) = holder.or(known) {
+                terminal::say(log, format_args!("{now}   {}", holder.painted(paint)));
                 self.holders.insert(holder.lock.clone(), holder);
             }
+        }
+        if !own.is_empty() && !self.warned {
+            self.warned = true;
+            terminal::say(log, format_args!("{now}   {}: {OWN}", paint.strong("note")));
         }
         if let Some(standing) = standing {
             self.say_usual(log, pool, wait, standing, history, &now);
@@ -235,7 +262,7 @@ impl News {
         let Some(usual) = Usual::of(ledger::holds(history, pool, only)) else {
             return;
         };
-        let show = |time: Duration| humantime::format_duration(whole_seconds(time)).to_string();
+        let show = in_two_units;
         // As many are served in one round of holds as there are locks.
         let rounds =
             u32::try_from(standing.place.div_ceil(standing.usable.max(1))).unwrap_or(u32::MAX);
@@ -258,6 +285,24 @@ impl News {
     }
 }
 
+/// Which of these locks whoever asks holds himself, as far as the history is here.
+fn own_among(
+    locks: &[LockName],
+    pool: &PoolName,
+    history: &History<'_>,
+    me: Option<&Me>,
+) -> Vec<LockName> {
+    let Some(me) = me.filter(|_| !locks.is_empty()) else {
+        return Vec::new();
+    };
+    let Ok((claims, _)) = ledger::claims_here(history, std::slice::from_ref(pool), None) else {
+        return Vec::new();
+    };
+    let own = claims.into_values().flatten();
+    let own = own.filter(|(lock, held)| locks.contains(lock) && me.made(lock, &held.message));
+    own.map(|(lock, _)| lock).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::time::advance;
@@ -268,7 +313,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_is_told_of_changes_once_a_minute_and_of_the_first_holder_at_once() {
-        let mut news = News::new(Paint::Plain);
+        let mut news = News::new(Paint::Plain, None);
         assert!(news.is_due("a lock is free, for the one before us", false));
         news.note("a lock is free, for the one before us".into(), false);
 
@@ -286,7 +331,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_change_is_said_more_and_more_seldom() {
-        let mut news = News::new(Paint::Plain);
+        let mut news = News::new(Paint::Plain, None);
         for minutes in [0, 1, 2, 4, 8, 16, 30, 30] {
             if minutes > 0 {
                 advance(60 * minutes * SECOND - SECOND).await;

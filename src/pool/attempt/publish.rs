@@ -138,7 +138,10 @@ impl Attempt<'_> {
             Right::Claim(claim) => Some((message::CLAIM, claim.to_string())),
             // Not as one who shows his own claim: its holder is to find that somebody else ended it.
             Right::Stale { claim, .. } => Some((message::REAPED, claim.to_string())),
+            Right::Operator { claim, .. } => Some((message::UNLOCKED, claim.to_string())),
         });
+        let more = change.also_ends.iter();
+        trailers.extend(more.map(|claim| (message::CLAIM, claim.to_string())));
         let reason = change
             .reason
             .iter()

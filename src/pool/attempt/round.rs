@@ -7,6 +7,7 @@ use super::{Attempt, AttemptError, Outcome, reach};
 use crate::ledger;
 use crate::line::sightings::Said;
 use crate::message::{Verb, listed};
+use crate::operation::Operation;
 use crate::rules::{Change, Decision};
 use git::object::Oid;
 use git::refusal::{Kind, of_ref};
@@ -122,8 +123,24 @@ impl Attempt<'_> {
             }
             Decision::Done(locks, since) => {
                 let commit = self.since(&snapshot, locks.first(), since)?;
+                let given_back = match operation.gives_back() {
+                    true => self.given_back(&snapshot, commit)?,
+                    false => None,
+                };
                 self.remote.forget_push().await;
-                Ok(Some(Outcome::new(commit, locks)))
+                // What is not there may be a claim that this view does not show yet, and nobody shows it.
+                if matches!(operation, Operation::ReleaseOwn) && !course.is_current {
+                    let head = self.read(async |remote| remote.head_for_pushes().await);
+                    course.is_current = true;
+                    course.fetch_anyway = head.await? != Some(snapshot.commit);
+                    if course.fetch_anyway {
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(Outcome {
+                    given_back,
+                    ..Outcome::new(commit, locks)
+                }))
             }
             Decision::Refuse(refusal) => {
                 self.remote.forget_push().await;
@@ -185,8 +202,14 @@ impl Attempt<'_> {
         let held_before = change
             .locks
             .first()
-            .filter(|_| waited.is_some() && change.verb == Verb::Claiming)
-            .and_then(|lock| Holder::of(&history, &self.pool, lock).ok().flatten());
+            .filter(|_| match change.verb {
+                Verb::Claiming => waited.is_some(),
+                verb => verb == Verb::Unclaiming || verb == Verb::Removing,
+            })
+            .and_then(|lock| {
+                let holder = Holder::of(&history, &self.pool, lock, None);
+                holder.ok().flatten()
+            });
         self.meter.note_change(&history, &self.pool, &change);
         match self.publish(snapshot, None, &change, course).await? {
             Published::Landed(commit) => match change.shortfall {
@@ -198,6 +221,7 @@ impl Attempt<'_> {
                     waited,
                     place_at_arrival: course.waiting.place_at_arrival,
                     held_before_by: held_before.map(|holder| holder.who),
+                    given_back: None,
                 })),
             },
             Published::Overtaken(no) => {

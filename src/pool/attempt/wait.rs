@@ -10,6 +10,7 @@ use super::queue::Queue;
 use super::{Attempt, AttemptError, deeper, read_pool};
 use crate::line::Standing;
 use crate::lock::LockName;
+use crate::maker::Me;
 use crate::rules::{Refusal, Wait};
 use git::{Depth, Snapshot};
 use pace::pause_unless_stopped;
@@ -29,12 +30,12 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub fn new(paint: Paint) -> Waiting {
+    pub fn new(paint: Paint, me: Option<Me>) -> Waiting {
         Waiting {
             since: None,
             place_at_arrival: None,
             missing_since: None,
-            news: News::new(paint),
+            news: News::new(paint, me),
         }
     }
 }
@@ -166,11 +167,12 @@ impl Attempt<'_> {
         // More would hide the error that they are part of.
         const MOST: usize = 5;
         let mut lines = Vec::new();
+        let me = Me::of(&self.origin);
         for lock in locks.iter().take(MOST) {
             // Without an answer the error is still true.
             while let Ok(snapshot) = self.snapshot(depth).await {
                 let history = self.remote.history(&snapshot);
-                match Holder::of(&history, &self.pool, lock) {
+                match Holder::of(&history, &self.pool, lock, me.as_ref()) {
                     Ok(holder) => {
                         lines.extend(holder.map(|holder| holder.line()));
                         break;

@@ -61,7 +61,7 @@ impl Build {
         Origin {
             prefix: self.prefix(),
             url: self.url.clone().or_else(|| self.composed_url()),
-            build_id: self.id.clone().filter(|_| self.job.is_some()),
+            build_id: self.id.clone(),
             instance_vars: self.instance_vars.clone(),
         }
     }

@@ -45,6 +45,11 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// Whether none of its keys is set.
+    pub(super) fn is_blank(&self) -> bool {
+        self.names().all(|key| self.set(key).is_none())
+    }
+
     /// A text.
     pub(super) fn text(&self, key: &str) -> Result<Option<&'a str>, RequestError> {
         match self.set(key) {
@@ -54,11 +59,13 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// A switch, off unless it is set.
+    /// A switch, off unless it is set. A text counts as the word that it is, as in the resource in use today.
     pub(super) fn flag(&self, key: &str) -> Result<bool, RequestError> {
         match self.set(key) {
             None => Ok(false),
             Some(Value::Bool(on)) => Ok(*on),
+            Some(Value::String(text)) if is_word(text, "true") => Ok(true),
+            Some(Value::String(text)) if is_word(text, "false") => Ok(false),
             Some(other) => Err(self.wrong(key, "true or false", kind(other))),
         }
     }
@@ -133,13 +140,23 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn path_of(&self, key: &str) -> String {
+    /// The keys that it has.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.map.into_iter().flat_map(Map::keys).map(String::as_str)
+    }
+
+    /// The name of a key, with those that lead to it.
+    pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {
             key.to_owned()
         } else {
             format!("{}.{key}", self.path)
         }
     }
+}
+
+fn is_word(text: &str, word: &str) -> bool {
+    text.trim().eq_ignore_ascii_case(word)
 }
 
 /// What kind of value it is; never the value, which may be a secret.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::keys::{Keys, kind};
-use super::{Reap, RequestError};
+use super::{Reap, RequestError, unknown};
 use crate::lock::{ClaimId, Holding, LockName};
 use crate::metadata;
 use crate::operation::{Condition, Operation, Right, Want};
@@ -20,10 +20,14 @@ const SMALL_FILE: u64 = 64 * 1024;
 /// The folder in which a get of several locks has one for each of them.
 pub const LOCKS: &str = "locks";
 
+/// The file by which a get marks a folder that holds no claim. The version that it saw is in it.
+pub const NO_CLAIM: &str = "no-claim";
+
 /// The operations, in the order in which they are listed when there is none.
-const OPERATIONS: [&str; 10] = [
+const OPERATIONS: [&str; 11] = [
     "acquire",
     "release",
+    "release_mine",
     "remove",
     "claim",
     "add",
@@ -34,6 +38,16 @@ const OPERATIONS: [&str; 10] = [
     "reap",
 ];
 
+/// The keys that go with operations.
+const OTHERS: [&str; 7] = [
+    "match", "count", "timeout", "try", "priority", "lease", "request",
+];
+
+/// What is to be said of params that mean nothing, each on a line.
+pub(super) fn notes(params: &Keys<'_>) -> Vec<String> {
+    unknown::notes(params, &[&OPERATIONS[..], &OTHERS].concat())
+}
+
 /// What a put step asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Params {
@@ -43,6 +57,8 @@ pub enum Params {
     Claim(LockName),
     /// `release: FOLDER`.
     Release(Folder),
+    /// `release_mine: true`.
+    ReleaseMine,
     /// `add: FOLDER`.
     Add(Folder),
     /// `add_claimed: FOLDER`.
@@ -65,17 +81,24 @@ pub struct Folder(String);
 
 impl Params {
     pub(super) fn read(params: &Keys<'_>) -> Result<Params, RequestError> {
-        let mut given = OPERATIONS
-            .iter()
-            .filter_map(|key| Some((*key, params.set(key)?)));
-        let (key, value) = given.next().ok_or(RequestError::NoOperation)?;
-        if given.next().is_some() {
-            let given = OPERATIONS
-                .iter()
-                .copied()
-                .filter(|key| params.set(key).is_some());
-            return Err(RequestError::SeveralOperations(given.collect()));
+        let mut given = Vec::new();
+        for key in OPERATIONS {
+            let is_given = match key {
+                "acquire" | "release_mine" => params.flag(key)?,
+                _ => params.set(key).is_some(),
+            };
+            if is_given && let Some(value) = params.set(key) {
+                given.push((key, value));
+            }
         }
+        let (key, value) = match given[..] {
+            [] => return Err(RequestError::NoOperation),
+            [given] => given,
+            _ => {
+                let keys = given.into_iter().map(|(key, _)| key);
+                return Err(RequestError::SeveralOperations(keys.collect()));
+            }
+        };
 
         let text = |expected| match value {
             Value::String(text) => Ok(text.as_str()),
@@ -83,10 +106,8 @@ impl Params {
         };
         let folder = || Folder::new(key, text("the path of a folder")?);
         match key {
-            "acquire" => match value {
-                Value::Bool(true) => Ok(Params::Acquire(want(params)?)),
-                other => Err(params.wrong(key, "true", kind(other))),
-            },
+            "acquire" => Ok(Params::Acquire(want(params)?)),
+            "release_mine" => Ok(Params::ReleaseMine),
             "claim" => LockName::new(text("the name of a lock")?)
                 .map(Params::Claim)
                 .map_err(RequestError::ClaimedName),
@@ -107,8 +128,9 @@ impl Params {
     /// # Errors
     /// [`RequestError`], with the path of the file that is missing or does not hold what it should.
     pub fn operation(&self, source_dir: &Path) -> Result<Option<Operation>, RequestError> {
+        let within = |folder: &Folder| folder.within(self.key(), source_dir);
         let add = |folder: &Folder, holding| {
-            let folder = folder.within(source_dir);
+            let folder = within(folder)?;
             Ok::<_, RequestError>(Operation::Add {
                 lock: lock_in(&folder)?,
                 content: content_in(&folder)?,
@@ -119,39 +141,63 @@ impl Params {
             Params::Acquire(want) => Operation::Acquire(want.clone()),
             Params::Claim(lock) => Operation::Claim(lock.clone()),
             Params::Release(folder) => {
-                let folder = folder.within(source_dir);
+                let folder = within(folder)?;
                 Operation::Release {
                     locks: locks_in(&folder)?,
                     right: Right::of(claim_in(&folder)?),
                     reason: None,
                 }
             }
+            Params::ReleaseMine => Operation::ReleaseOwn,
             Params::Add(folder) => add(folder, Holding::Unclaimed)?,
             Params::AddClaimed(folder) => add(folder, Holding::Claimed)?,
             Params::Remove(folder) => {
-                let folder = folder.within(source_dir);
+                let folder = within(folder)?;
                 Operation::Remove {
                     lock: lock_in(&folder)?,
                     claim: claim_in(&folder)?,
                 }
             }
             Params::Update(folder) => {
-                let folder = folder.within(source_dir);
+                let folder = within(folder)?;
                 Operation::Update {
                     lock: lock_in(&folder)?,
                     content: content_in(&folder)?,
                     claim: claim_in(&folder)?,
                 }
             }
-            Params::Check(folder) => {
-                Operation::AwaitUnclaimed(lock_in(&folder.within(source_dir))?)
-            }
-            Params::CheckUnclaimed(folder) => {
-                Operation::AwaitClaimed(lock_in(&folder.within(source_dir))?)
-            }
+            Params::Check(folder) => Operation::AwaitUnclaimed(lock_in(&within(folder)?)?),
+            Params::CheckUnclaimed(folder) => Operation::AwaitClaimed(lock_in(&within(folder)?)?),
             Params::Reap(_) => return Ok(None),
         };
         Ok(Some(operation))
+    }
+
+    /// What gives a lock back by a folder that a get has marked as one without a claim: then that mark's version.
+    pub fn without_claim(&self, source_dir: &Path) -> Option<String> {
+        let (Params::Release(folder) | Params::Remove(folder)) = self else {
+            return None;
+        };
+        let mark = source_dir.join(folder.as_str()).join(NO_CLAIM);
+        let text = small_text(&mark).ok().flatten()?;
+        Some(terminal::one_line(text.trim()))
+    }
+
+    /// The key of the operation.
+    fn key(&self) -> &'static str {
+        match self {
+            Params::Acquire(_) => "acquire",
+            Params::Claim(_) => "claim",
+            Params::Release(_) => "release",
+            Params::ReleaseMine => "release_mine",
+            Params::Add(_) => "add",
+            Params::AddClaimed(_) => "add_claimed",
+            Params::Remove(_) => "remove",
+            Params::Update(_) => "update",
+            Params::Check(_) => "check",
+            Params::CheckUnclaimed(_) => "check_unclaimed",
+            Params::Reap(_) => "reap",
+        }
     }
 }
 
@@ -173,8 +219,23 @@ impl Folder {
         &self.0
     }
 
-    fn within(&self, source_dir: &Path) -> PathBuf {
-        source_dir.join(&self.0)
+    /// The folder, which must be there.
+    fn within(&self, param: &'static str, source_dir: &Path) -> Result<PathBuf, RequestError> {
+        let folder = source_dir.join(&self.0);
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let mut inputs: Vec<String> = std::fs::read_dir(source_dir)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect();
+        inputs.sort();
+        Err(RequestError::NoFolder {
+            param,
+            path: self.0.clone(),
+            inputs,
+        })
     }
 }
 
@@ -226,7 +287,8 @@ fn conditions_below(
         }
         return Ok(());
     }
-    let text = metadata::as_text(value).ok_or_else(|| wrong("a list"))?;
+    let wanted = metadata::wanted(value).ok_or_else(|| wrong("a list"))?;
+    let text = wanted.to_string();
     // They stand in the line for others to read, one on each line.
     if path.is_empty()
         || path.contains('=')
@@ -240,7 +302,7 @@ fn conditions_below(
     }
     conditions.push(Condition {
         path: path.to_owned(),
-        value: text,
+        value: wanted,
     });
     Ok(())
 }
@@ -278,6 +340,8 @@ fn lock_in(folder: &Path) -> Result<LockName, RequestError> {
         path: path.clone(),
         reason: io::ErrorKind::NotFound.into(),
     })?;
+    // Some editors begin a file with a mark that nobody sees.
+    let text = text.trim_start_matches('\u{feff}');
     LockName::new(text.trim()).map_err(|reason| RequestError::LockFile { path, reason })
 }
 

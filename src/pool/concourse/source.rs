@@ -9,7 +9,7 @@ use super::keys::{Keys, kind};
 use git::object::is_branch;
 use net::Secret;
 
-use super::RequestError;
+use super::{RequestError, private_key, unknown};
 use crate::lock::PoolName;
 
 /// The pause between two looks at a lock that is not free, unless `retry_delay` is set.
@@ -32,6 +32,33 @@ pub const DEFAULT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Longer than a restart of a Git server, and shorter than what would hide a broken one from those who must mend it.
 pub const DEFAULT_FAULT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The keys that there are.
+const KEYS: [&str; 23] = [
+    "uri",
+    "branch",
+    "pool",
+    "private_key",
+    "private_key_user",
+    "private_key_passphrase",
+    "username",
+    "password",
+    "git_config",
+    "retry_delay",
+    "order",
+    "ticket_renewal",
+    "connect_timeout",
+    "silence_timeout",
+    "attempt_timeout",
+    "fault_timeout",
+    "https_tunnel",
+    "forward_agent",
+    "release_only_own",
+    "skip_ssl_verification",
+    "ca_cert",
+    "known_hosts",
+    "prometheus_push_gateway",
+];
 
 /// Where the pool is, how to get there, and how to behave.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,12 +99,16 @@ pub struct Source {
     pub https_tunnel: Option<Tunnel>,
     /// Whether the user asks for the forwarding of the SSH agent.
     pub forward_agent: bool,
+    /// Whether a put gives back only what its own build has claimed.
+    pub release_only_own: bool,
     /// Whether the certificate of an HTTPS server may be anyone's.
     pub skip_ssl_verification: bool,
     /// Certificates, as PEM, that HTTPS trusts besides the system's.
     pub ca_cert: Option<String>,
     /// The host keys that SSH accepts, as lines of a `known_hosts` file.
     pub known_hosts: Option<String>,
+    /// What is to be said of its keys, each on a line.
+    pub notes: Vec<String>,
     /// The Pushgateway that metrics go to: an http or https URL, which may have credentials in it.
     pub prometheus_push_gateway: Option<Secret<Url>>,
 }
@@ -104,6 +135,17 @@ impl Source {
         Source::read(&Keys::of(source)?)
     }
 
+    /// The key for SSH, with its lines put right. It is asked for only where SSH is spoken.
+    ///
+    /// # Errors
+    /// [`RequestError::Key`] when it is something else than a key.
+    pub fn ssh_key(&self) -> Result<Option<String>, RequestError> {
+        let text = self.private_key.as_ref().map(|key| key.expose());
+        let text = text.filter(|text| !text.trim().is_empty());
+        let key = text.map(private_key::read).transpose();
+        key.map_err(RequestError::Key)
+    }
+
     pub(super) fn read(source: &Keys<'_>) -> Result<Source, RequestError> {
         let mut missing = Vec::new();
         let mut required = |keys: &Keys<'_>, key: &str, name: &str| {
@@ -116,14 +158,21 @@ impl Source {
         let secret = |keys: &Keys<'_>, key: &str| {
             Ok(keys.text(key)?.map(|text| Secret::new(text.to_owned())))
         };
+        // No password ends with a new line; files and YAML do.
+        let line = |keys: &Keys<'_>, key: &str| {
+            let text = keys
+                .text(key)?
+                .map(|text| text.trim_end_matches(['\r', '\n']));
+            Ok::<_, RequestError>(text.filter(|text| !text.is_empty()).map(str::to_owned))
+        };
 
         let uri = required(source, "uri", "uri")?;
         let branch = required(source, "branch", "branch")?;
         let pool = required(source, "pool", "pool")?;
-        let https_tunnel = match source.set("https_tunnel") {
-            None => None,
-            Some(_) => {
-                let tunnel = source.object("https_tunnel")?;
+        let tunnel = source.object("https_tunnel")?;
+        let https_tunnel = match tunnel.is_blank() {
+            true => None,
+            false => {
                 let port = port(&tunnel, "proxy_port")?;
                 let host = required(&tunnel, "proxy_host", "https_tunnel.proxy_host")?;
                 if port.is_none() {
@@ -150,9 +199,9 @@ impl Source {
             pool: PoolName::new(&pool).map_err(RequestError::Pool)?,
             private_key: secret(source, "private_key")?,
             private_key_user: source.text("private_key_user")?.map(str::to_owned),
-            private_key_passphrase: secret(source, "private_key_passphrase")?,
-            username: source.text("username")?.map(str::to_owned),
-            password: secret(source, "password")?,
+            private_key_passphrase: line(source, "private_key_passphrase")?.map(Secret::new),
+            username: line(source, "username")?,
+            password: line(source, "password")?.map(Secret::new),
             git_config: git_config(source)?,
             retry_delay: source
                 .duration("retry_delay")?
@@ -176,9 +225,11 @@ impl Source {
                 .unwrap_or(DEFAULT_FAULT_TIMEOUT),
             https_tunnel,
             forward_agent: source.flag("forward_agent")?,
+            release_only_own: source.flag("release_only_own")?,
             skip_ssl_verification: source.flag("skip_ssl_verification")?,
             ca_cert: source.text("ca_cert")?.map(str::to_owned),
             known_hosts: source.text("known_hosts")?.map(str::to_owned),
+            notes: unknown::notes(source, &KEYS),
             prometheus_push_gateway: gateway(source)?,
         })
     }

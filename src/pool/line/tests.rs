@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::lock::{Holding, PoolName};
 use crate::message::Origin;
-use crate::operation::Condition;
+use crate::operation::{Condition, Wanted};
 use git::object::{Entry, Mode, Named, Oid};
 
 fn place(number: u64, priority: i32, raised: u32, id: &str) -> PlaceName {
@@ -114,11 +114,11 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
     let conditions = vec![
         Condition {
             path: "region".into(),
-            value: "eu west = 1".into(),
+            value: Wanted::Text("eu west = 1".into()),
         },
         Condition {
             path: "a.b".into(),
-            value: String::new(),
+            value: Wanted::Text(String::new()),
         },
     ];
     let want = Want {
@@ -258,7 +258,7 @@ fn conditions_leave_the_locks_that_fit() {
         count: NonZeroUsize::MIN,
         conditions: vec![Condition {
             path: "gpu".into(),
-            value: "true".into(),
+            value: Wanted::Switch(true),
         }],
         among: Vec::new(),
     };

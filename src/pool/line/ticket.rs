@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Need, PRIORITY_LIMIT};
 use crate::lock::LockName;
 use crate::message::{self, Origin};
-use crate::operation::{Condition, Want};
+use crate::operation::{Condition, Want, Wanted};
 use git::object::Oid;
 use git::{Identity, Note};
 
@@ -104,6 +104,7 @@ pub fn says_left(message: &[u8]) -> bool {
 const LOCK: &str = "Pool-Waits-For";
 const COUNT: &str = "Pool-Count";
 const MATCH: &str = "Pool-Match";
+const MATCH_VALUE: &str = "Pool-Match-Value";
 const AMONG: &str = "Pool-Among";
 const SINCE: &str = "Pool-Since";
 const RENEWAL: &str = "Pool-Renewal";
@@ -118,16 +119,24 @@ impl TicketText {
         let mut trailers = Vec::new();
         let waits_for = match &self.need {
             Need::Lock(lock) => {
-                trailers.push((LOCK, lock.to_string()));
-                lock.to_string()
+                trailers.push((LOCK, lock.as_str().to_owned()));
+                lock.as_str().to_owned()
             }
             Need::Any(want) => {
                 let number = want.count.get();
                 trailers.push((COUNT, number.to_string()));
                 for Condition { path, value } in &want.conditions {
-                    trailers.push((MATCH, format!("{path}={value}")));
+                    let by = match value {
+                        Wanted::Text(_) => MATCH,
+                        Wanted::Number(_) | Wanted::Switch(_) => MATCH_VALUE,
+                    };
+                    trailers.push((by, format!("{path}={value}")));
                 }
-                trailers.extend(want.among.iter().map(|lock| (AMONG, lock.to_string())));
+                trailers.extend(
+                    want.among
+                        .iter()
+                        .map(|lock| (AMONG, lock.as_str().to_owned())),
+                );
                 match number {
                     _ if want.among.len() == number => message::listed(&want.among),
                     1 => "any lock".to_owned(),
@@ -151,16 +160,7 @@ impl TicketText {
             Some(lock) => Need::Lock(LockName::new(&lock).ok()?),
             None => Need::Any(Want {
                 count: one(COUNT)?.parse::<NonZeroUsize>().ok()?,
-                conditions: message::trailers(text, MATCH)
-                    .iter()
-                    .map(|line| {
-                        let (path, value) = line.split_once('=')?;
-                        Some(Condition {
-                            path: path.to_owned(),
-                            value: value.to_owned(),
-                        })
-                    })
-                    .collect::<Option<_>>()?,
+                conditions: conditions(text)?,
                 among: message::trailers(text, AMONG)
                     .iter()
                     .map(|lock| LockName::new(lock).ok())
@@ -184,4 +184,25 @@ impl TicketText {
                 .clamp(*RENEWALS.start(), *RENEWALS.end()),
         })
     }
+}
+
+/// What the metadata must say that a ticket waits for; `None` when a line of it is none.
+fn conditions(text: &[u8]) -> Option<Vec<Condition>> {
+    let read = |name, value: fn(&str) -> Wanted| {
+        let lines = message::trailers(text, name).into_iter();
+        lines.map(move |line| {
+            let (path, wanted) = line.split_once('=')?;
+            Some(Condition {
+                path: path.to_owned(),
+                value: value(wanted),
+            })
+        })
+    };
+    let texts = read(MATCH, |text| Wanted::Text(text.to_owned()));
+    let values = read(MATCH_VALUE, |text| match text {
+        "true" => Wanted::Switch(true),
+        "false" => Wanted::Switch(false),
+        number => Wanted::Number(number.to_owned()),
+    });
+    texts.chain(values).collect()
 }

@@ -267,7 +267,7 @@ fn where_there_is_nobody_to_ask_the_lease_decides_and_then_the_age() {
         (
             None,
             Some(2 * HOUR - 1),
-            free("it is 2h old, which is more than 1h 59m 59s"),
+            free("it is 2h old, which is more than 1h59m59s"),
         ),
     ];
 

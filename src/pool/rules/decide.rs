@@ -12,6 +12,12 @@ use git::object::{Content, Edit, Entry};
 /// `facts` has what an earlier [`Decision::Ask`] asked for, and whose turn it is. `draw` is any number; where the turn is
 /// open it picks among the free locks, so that several who acquire at once seldom want the same.
 pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> Decision {
+    if let Some((lock, holder)) = facts.others.first_key_value() {
+        return Decision::Refuse(Refusal::NotOwn {
+            lock: lock.clone(),
+            holder: holder.clone(),
+        });
+    }
     if let Some((locks, claim)) = operation.claim_to_prove() {
         let Some(fates) = &facts.fates else {
             return Decision::Ask(locks.to_vec(), claim);
@@ -42,12 +48,14 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
             right,
             reason,
         } => release(pool, locks, *right, reason.as_deref(), |_| None),
+        Operation::ReleaseOwn => release_own(pool, &facts.own),
         // The tree stays as it is, even where a folder lacks its `.gitkeep`: that is how a renewal is known.
         Operation::Renew { locks, claim } => Decision::Change(Change {
             verb: Verb::Renewing,
             locks: locks.clone(),
             edits: Vec::new(),
             right: Right::Claim(*claim),
+            also_ends: Vec::new(),
             reason: None,
             shortfall: None,
         }),
@@ -127,7 +135,7 @@ fn without_right(
     let state = pool.state(lock);
     let stale_since = match operation {
         Operation::Release {
-            right: Right::Stale { last_sign, .. },
+            right: Right::Stale { last_sign, .. } | Right::Operator { last_sign, .. },
             ..
         } => Some(*last_sign),
         _ => None,
@@ -218,6 +226,28 @@ fn release(
         (Some(refusal), _) => Decision::Refuse(refusal),
         (None, None) => Decision::Done(Vec::new(), Since::LastTouch),
     }
+}
+
+/// Frees these locks in one commit that shows all of their claims.
+fn release_own(pool: &Pool, own: &[(LockName, ClaimId)]) -> Decision {
+    let Some((_, first)) = own.first() else {
+        return Decision::Done(Vec::new(), Since::Settled);
+    };
+    let locks: Vec<LockName> = own.iter().map(|(lock, _)| lock.clone()).collect();
+    let mut decision = release(pool, &locks, Right::Claim(*first), None, |_| None);
+    if let Decision::Change(change) = &mut decision {
+        let mut claims: Vec<ClaimId> = Vec::new();
+        let ended = own.iter().filter(|(lock, _)| change.locks.contains(lock));
+        for (_, claim) in ended {
+            if !claims.contains(claim) {
+                claims.push(*claim);
+            }
+        }
+        let mut claims = claims.into_iter();
+        change.right = Right::of(claims.next());
+        change.also_ends = claims.collect();
+    }
+    decision
 }
 
 /// Takes a free lock to another pool. Its subject is that of an addition, which is what whoever reads the other pool's

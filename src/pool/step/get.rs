@@ -6,11 +6,12 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings, ask};
-use crate::concourse::{GetRequest, LOCKS, Response};
+use crate::concourse::{GetRequest, LOCKS, NO_CLAIM, Response};
 use crate::ledger::{self, Moved};
 use crate::lock::{Holding, LockName, PoolName};
+use crate::message;
 use git::object::Oid;
-use git::{Files, History, HistoryError, Remote, Store};
+use git::{Commit, Files, History, HistoryError, Remote, Store};
 use pace::ride_out;
 use terminal::trying_again;
 
@@ -20,13 +21,57 @@ const SMALL: usize = 1024;
 
 /// What a version turned out to be.
 enum Found {
-    Locks(Vec<Moved>),
+    Locks(Box<Version>),
     NoLock,
     NoSuchVersion,
     NoLongerAcquired,
 }
 
-/// Writes the lock of a version into `destination`: its `name`, its `metadata`, and the `claim` if the version is one.
+/// A version that has something to get.
+struct Version {
+    /// What its commit did, to at least one lock.
+    locks: Vec<Moved>,
+    /// That commit.
+    commit: Commit,
+    /// The claim that holds the locks, if they are held.
+    claim: Option<Oid>,
+}
+
+impl Version {
+    /// What people see of it: what the commit did, who made it, when and why, and whether there is a claim to show.
+    fn story(&self) -> Vec<(String, String)> {
+        let message = &self.commit.message;
+        let did = self.locks.first().map(|moved| match moved {
+            Moved { is_claim: true, .. } => "claimed",
+            Moved { now: None, .. } => "removed",
+            Moved { before: None, .. } => "added",
+            Moved {
+                before: Some(Holding::Claimed),
+                now: Some((Holding::Unclaimed, _)),
+                ..
+            } => "released",
+            _ => "updated",
+        });
+        let claim = match self.claim {
+            Some(claim) => claim.to_string(),
+            None => "none".to_owned(),
+        };
+        let all = [
+            ("action", did.map(str::to_owned)),
+            ("by", Some(message::who(message))),
+            ("at", terminal::time::time(self.commit.time)),
+            ("reason", message::trailer(message, message::REASON)),
+            ("build_url", message::build_url(message)),
+            ("claim", Some(claim)),
+        ];
+        all.into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+            .collect()
+    }
+}
+
+/// Writes the lock of a version into `destination`: its `name`, its `metadata`, and the `claim` that holds it, or a mark that
+/// there is none.
 /// Of a claim of several locks it is the first, and each of them has a folder of the same kind below [`LOCKS`].
 ///
 /// A version that removed its lock writes nothing. Nothing is written either when the step fails.
@@ -52,9 +97,10 @@ pub async fn get(
     };
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     remote.want_files(Files::Small(SMALL));
-    let (version, moved) = loop {
-        let (version, moved) = find(&mut remote, &ready, pool, wanted, log).await?;
-        let files: Vec<Oid> = moved
+    let (version, found) = loop {
+        let (version, found) = find(&mut remote, &ready, pool, wanted, log).await?;
+        let files: Vec<Oid> = found
+            .locks
             .iter()
             .filter_map(|moved| Some(moved.now?.1.id))
             .collect();
@@ -64,20 +110,22 @@ pub async fn get(
         })
         .await?;
         if are_here {
-            break (version, moved);
+            break (version, found);
         }
     };
-    for (n, lock) in moved.iter().enumerate() {
+    for (n, lock) in found.locks.iter().enumerate() {
         if n == 0 {
-            write_lock(&remote, destination, lock)?;
+            write_lock(&remote, destination, lock, &found, version)?;
         }
-        if moved.len() > 1 {
+        if found.locks.len() > 1 {
             let folder = destination.join(LOCKS).join(lock.lock.as_str());
-            write_lock(&remote, &folder, lock)?;
+            write_lock(&remote, &folder, lock, &found, version)?;
         }
     }
-    let locks: Vec<LockName> = moved.into_iter().map(|moved| moved.lock).collect();
-    Ok(Response::new(version, &locks, pool))
+    let names: Vec<LockName> = found.locks.iter().map(|moved| moved.lock.clone()).collect();
+    let mut response = Response::new(version, &names, pool);
+    response.metadata.extend(found.story());
+    Ok(response)
 }
 
 /// Finds the locks that a version is about.
@@ -87,7 +135,7 @@ async fn find(
     pool: &PoolName,
     wanted: Option<Oid>,
     log: &mut dyn Write,
-) -> Result<(Oid, Vec<Moved>), StepError> {
+) -> Result<(Oid, Box<Version>), StepError> {
     let (version, found) = ask(
         remote,
         wanted,
@@ -100,6 +148,14 @@ async fn find(
                 let still = ledger::still_claimed(history, pool, &moved.lock, version)?;
                 Ok::<bool, HistoryError>(still == Some(true))
             };
+            let found = |locks: Vec<Moved>, claim| {
+                let made = locks.first().map_or(version, |moved| moved.commit);
+                Ok::<Found, HistoryError>(Found::Locks(Box::new(Version {
+                    commit: history.commit(made)?,
+                    locks,
+                    claim,
+                })))
+            };
             if history.since(version)?.is_none() {
                 return Ok((version, Found::NoSuchVersion));
             }
@@ -110,9 +166,14 @@ async fn find(
                     Some((Holding::Claimed, _)) if !stands(history, first, version)? => {
                         Found::NoLongerAcquired
                     }
+                    Some((Holding::Claimed, _)) => {
+                        let claim = ledger::last_claim(history, pool, &first.lock)?;
+                        moved.truncate(1);
+                        found(moved, claim)?
+                    }
                     _ => {
                         moved.truncate(1);
-                        Found::Locks(moved)
+                        found(moved, None)?
                     }
                 },
                 // A commit may claim several; those that were released by themselves since are not part of it any more.
@@ -123,10 +184,9 @@ async fn find(
                             standing.push(claim);
                         }
                     }
-                    if standing.is_empty() {
-                        Found::NoLongerAcquired
-                    } else {
-                        Found::Locks(standing)
+                    match standing.first().map(|claim| claim.commit) {
+                        None => Found::NoLongerAcquired,
+                        Some(claim) => found(standing, Some(claim))?,
                     }
                 }
             };
@@ -136,7 +196,7 @@ async fn find(
     .await?;
 
     match found {
-        Found::Locks(moved) => Ok((version, moved)),
+        Found::Locks(found) => Ok((version, found)),
         Found::NoLock => Err(StepError::NoLock {
             version,
             pool: pool.clone(),
@@ -146,17 +206,27 @@ async fn find(
     }
 }
 
-fn write_lock(remote: &Remote, folder: &Path, moved: &Moved) -> Result<(), StepError> {
+fn write_lock(
+    remote: &Remote,
+    folder: &Path,
+    moved: &Moved,
+    found: &Version,
+    version: Oid,
+) -> Result<(), StepError> {
     let Some((_, entry)) = moved.now else {
         return Ok(());
     };
     let metadata = remote.store().blob(entry.id)?;
-    write(folder, "name", format!("{}\n", moved.lock).as_bytes())?;
+    write(
+        folder,
+        "name",
+        format!("{}\n", moved.lock.as_str()).as_bytes(),
+    )?;
     write(folder, "metadata", &metadata)?;
-    if moved.is_claim {
-        write(folder, "claim", format!("{}\n", moved.commit).as_bytes())?;
+    match found.claim {
+        Some(claim) => write(folder, "claim", format!("{claim}\n").as_bytes()),
+        None => write(folder, NO_CLAIM, format!("{version}\n").as_bytes()),
     }
-    Ok(())
 }
 
 fn write(folder: &Path, name: &str, content: &[u8]) -> Result<(), StepError> {

@@ -29,6 +29,8 @@ pub struct Order {
     pub step: Option<String>,
     /// For how long the holder need not be heard of, where a claim is made or renewed; `None` for ever.
     pub lease: Option<Duration>,
+    /// The container that no other step has, if it is one: then a run after this one gives the same answer.
+    pub container: Option<String>,
     /// What tells this run and its reruns in the same container from all others; `None` when no run takes up what a run
     /// that vanished has left.
     pub rerun: Option<String>,
@@ -56,14 +58,19 @@ pub async fn operate(
         priority,
         step,
         lease,
+        container,
         rerun,
     } = order;
-    let markers = rerun.filter(|_| operation.claims()).map(|rerun| Markers {
-        folder: around.temporary.join("pool-resource/markers"),
-        request: format!(
+    let markers = rerun.filter(|_| operation.claims()).map(|rerun| {
+        let request = format!(
             "{rerun} {:?} {} {} {operation:?} {step:?}",
             ready.location, source.branch, source.pool
-        ),
+        );
+        Markers {
+            folder: around.temporary.join("pool-resource/markers"),
+            answered: container.map(|container| format!("{request} in {container}")),
+            request,
+        }
     });
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     remote.want_files(files_for(&operation));
@@ -72,8 +79,10 @@ pub async fn operate(
         branch: source.branch.clone(),
     };
     let reporter = Reporter::new(ready.gateway.take(), place);
+    let only_own = source.release_only_own && operation.gives_back();
     let mut attempt = Attempt {
         patience,
+        only_own,
         in_line: source.in_line.then_some(InLine {
             priority,
             renewal: source.ticket_renewal,
@@ -118,6 +127,7 @@ pub(super) fn attempt<'a>(
         pace: ready.pace,
         patience: None,
         in_line: None,
+        only_own: false,
         meter: Meter::new(Reporter::new(None, place)),
         paint: around.paint,
         step: None,

@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-use super::{Became, Order, StepError, Surroundings, operate, reap};
+use super::{Became, Order, StepError, Surroundings, operate, reap, result};
 use crate::attempt::{AttemptError, GOES_ON, Outcome};
 use crate::concourse::{Params, PutRequest, Response};
+use crate::lock::PoolName;
 use crate::message;
-use pace::duration::whole_seconds;
+use crate::operation::Operation;
+use pace::duration::in_two_units;
 use pace::stopped_for;
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
@@ -31,14 +33,39 @@ pub async fn put(
     log: &mut dyn Write,
 ) -> Result<(), StepError> {
     let source = &request.source;
+    for note in &request.notes {
+        terminal::say(log, format_args!("{note}"));
+    }
     let step = match (&request.request, around.build.identity()) {
         (None, _) => None,
         (Some(name), Some(build)) => Some(format!("{build} {name}")),
-        (Some(_), None) => return Err(StepError::NoBuild),
+        (Some(_), None) => {
+            return Err(StepError::NoBuild {
+                what: "`params.request`",
+            });
+        }
     };
     let Some(operation) = request.params.operation(source_dir)? else {
         return reap_and_answer(request, around, stop, answer, log).await;
     };
+    if let Some(version) = request.params.without_claim(source_dir) {
+        terminal::say(
+            log,
+            format_args!(
+                "note: this folder holds no claim, as its get saw the lock free, at the version {version}; the lock is given back whoever holds it, unless `release_only_own: true` is set in the source"
+            ),
+        );
+    }
+    let needs_build = match &operation {
+        Operation::ReleaseOwn => Some("`params.release_mine`"),
+        operation if operation.gives_back() && source.release_only_own => {
+            Some("`source.release_only_own`")
+        }
+        _ => None,
+    };
+    if let Some(what) = needs_build.filter(|_| around.build.id().is_none()) {
+        return Err(StepError::NoBuild { what });
+    }
     let stop = match operation.gives_back() {
         true => later(stop, GOES_ON),
         false => stop,
@@ -50,26 +77,46 @@ pub async fn put(
         priority: request.priority,
         step,
         lease: request.lease,
+        // Concourse makes a container for each step, and says so by its build.
+        container: around
+            .build
+            .identity()
+            .map(|_| source_dir.display().to_string()),
         rerun: Some(format!("{:?}", around.build.identity())),
     };
     let respond = async |outcome: &Outcome| {
-        let mut response = Response::new(outcome.commit, &outcome.locks, &source.pool);
-        let mut add = |name: &str, value: Option<String>| {
-            let value = value.map(|value| (name.to_owned(), value));
-            response.metadata.extend(value);
-        };
-        let shown = |time: Duration| humantime::format_duration(whole_seconds(time)).to_string();
-        add("waited", outcome.waited.map(shown));
-        let place = outcome.place_at_arrival.map(|place| place.to_string());
-        add("place_at_arrival", place);
-        add("held_before_by", outcome.held_before_by.clone());
-        // Concourse shows an address as a link.
-        add("build_url", around.build.origin().url);
+        let response = answer_of(outcome, &source.pool);
         answer.write_all(&response.to_json()?).await?;
         answer.flush().await
     };
-    operate(source, order, around, stop, respond, log).await?;
+    let (asked, pool) = (order.operation.clone(), &source.pool);
+    let outcome = operate(source, order, around, stop, respond, log).await?;
+    terminal::say(
+        log,
+        format_args!("{}", result::line(&asked, &outcome, pool)),
+    );
     Ok(())
+}
+
+/// What Concourse shows of a put. Whoever knows the resource in use today expects the two names alone; more is told of one
+/// that had to wait.
+fn answer_of(outcome: &Outcome, pool: &PoolName) -> Response {
+    let mut response = Response::new(outcome.commit, &outcome.locks, pool);
+    let Some(waited) = outcome.waited else {
+        return response;
+    };
+    let more = [
+        ("waited", Some(in_two_units(waited))),
+        (
+            "place_at_arrival",
+            outcome.place_at_arrival.map(|place| place.to_string()),
+        ),
+        ("held_before_by", outcome.held_before_by.clone()),
+    ];
+    let more = more.into_iter();
+    let more = more.filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    response.metadata.extend(more);
+    response
 }
 
 /// Gives what is cancelled some time after `stop`.
@@ -100,17 +147,18 @@ async fn reap_and_answer(
     if !failed.is_empty() {
         return Err(StepError::NotFreed { failed, freed });
     }
+    if let Some(unheard) = reaping.unheard {
+        return Err(StepError::Unheard(unheard));
+    }
     let would_be = reaping.with(|became| matches!(became, Became::WouldBeFreed));
     let kept = reaping.decided.len() - freed.len() - would_be.len();
     let pair = |name: &str, value: String| (name.to_owned(), value);
-    let mut metadata = vec![
-        pair("pool_name", source.pool.to_string()),
-        pair("freed", message::listed(&freed)),
-        pair("kept", kept.to_string()),
-    ];
-    if settings.dry_run {
-        metadata.push(pair("would_be_freed", message::listed(&would_be)));
-    }
+    let mut metadata = vec![pair("pool_name", source.pool.as_str().to_owned())];
+    metadata.push(pair("freed", message::listed(&freed)));
+    metadata.push(pair("kept", kept.to_string()));
+    metadata.push(pair("would_be_freed", message::listed(&would_be)));
+    // Concourse shows a name without a value as a mistake.
+    metadata.retain(|(_, value)| !value.is_empty());
     let response = Response {
         version: reaping.version,
         metadata,

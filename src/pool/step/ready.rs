@@ -46,6 +46,9 @@ impl Ready {
         around: &Surroundings,
         log: &mut dyn Write,
     ) -> Result<Ready, StepError> {
+        for note in &source.notes {
+            terminal::say(log, format_args!("{note}"));
+        }
         let settings = Settings::read(source);
         for name in &settings.others {
             terminal::say(
@@ -86,10 +89,10 @@ impl Ready {
             },
             credentials: credentials(source, in_uri),
             ssh: SshAccess {
-                key: source
-                    .private_key
-                    .as_ref()
-                    .map(|key| key.expose().to_owned()),
+                key: match location {
+                    Location::Ssh { .. } => source.ssh_key()?,
+                    Location::Http(_) | Location::Git { .. } | Location::Path(_) => None,
+                },
                 passphrase: source
                     .private_key_passphrase
                     .as_ref()

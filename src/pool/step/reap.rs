@@ -28,6 +28,7 @@ use crate::reap::{self, Rules, Verdict};
 use crate::rules::{Refusal, State};
 use git::object::Oid;
 use git::{Files, HistoryError, Store, StoreError};
+use pace::duration::as_set;
 
 /// How long asking about all builds may take. Whoever has not been asked about by then is left to the next reaping.
 const LIMIT_OF_ASKING: Duration = Duration::from_secs(300);
@@ -40,9 +41,22 @@ const REASON_SHOWN: usize = 1000;
 pub struct Reaping {
     /// Each claim that stood, by the name of its lock.
     pub decided: Vec<Decided>,
+    /// Why nothing could be learnt of any build, where some should have been asked about.
+    pub unheard: Option<Unheard>,
     /// A version of the pool whose get does not fail: the last commit that freed a lock, else the last version at which
     /// none was claimed.
     pub version: Oid,
+}
+
+/// A CI system that did not tell of any of the builds that it ought to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unheard {
+    /// What was learnt in the first attempt instead.
+    pub why: String,
+    /// How many claims could not be judged for that.
+    pub claims: usize,
+    /// Since when the oldest of them stands, by its holder's clock.
+    pub since: SystemTime,
 }
 
 /// What was decided about one claim.
@@ -186,24 +200,26 @@ pub async fn reap(
     })?;
 
     let judging = async {
+        let mut hearing = Hearing::default();
         let until = Instant::now() + LIMIT_OF_ASKING;
         let mut judged = Vec::new();
         for (lock, held) in claims {
             let verdict = match state.as_ref().and_then(|pool| pool.state(&lock)) {
                 Some(State::Damaged(damage)) => Verdict::Keep(format!("it is damaged: {damage}")),
-                _ => judge(&held, settings, &mut witnesses, until).await,
+                _ => judge(&held, settings, &mut witnesses, until, &mut hearing).await,
             };
             judged.push((lock, held, verdict));
         }
-        judged
+        (judged, hearing)
     };
-    let judged = tokio::select! {
+    let (judged, hearing) = tokio::select! {
         judged = judging => judged,
         () = stop.cancelled() => return Err(stopped()),
     };
 
     let mut reaping = Reaping {
         decided: Vec::new(),
+        unheard: hearing.unheard.filter(|_| !hearing.has_heard),
         version: version.unwrap_or(snapshot.commit),
     };
     let is_stale = |verdict: &Verdict| matches!(verdict, Verdict::Free(_));
@@ -271,21 +287,48 @@ pub async fn reap(
     Ok(reaping)
 }
 
+/// What was learnt of the builds that made claims.
+#[derive(Default)]
+struct Hearing {
+    has_heard: bool,
+    unheard: Option<Unheard>,
+}
+
+impl Hearing {
+    fn note(&mut self, heard: &Heard, made: SystemTime) {
+        match heard {
+            Heard::Found { .. } | Heard::Missing { .. } => self.has_heard = true,
+            Heard::Unheard(why) => {
+                let unheard = self.unheard.get_or_insert_with(|| Unheard {
+                    why: terminal::one_line(why),
+                    claims: 0,
+                    since: made,
+                });
+                unheard.claims += 1;
+                unheard.since = unheard.since.min(made);
+            }
+            Heard::Unknown(_) => {}
+        }
+    }
+}
+
 /// What to do with a claim, as far as can be learnt until then.
 async fn judge(
     held: &Held,
     settings: &Reap,
     witnesses: &mut [Box<dyn Witness>],
     until: Instant,
+    hearing: &mut Hearing,
 ) -> Verdict {
     let maker = Maker::read(&held.message);
     let heard = match timeout_at(until, evidence::ask(witnesses, &maker, held.made)).await {
         Ok(heard) => heard,
         Err(_) => Heard::Unheard(format!(
             "asking about all builds takes longer than {}",
-            humantime::format_duration(LIMIT_OF_ASKING)
+            as_set(LIMIT_OF_ASKING)
         )),
     };
+    hearing.note(&heard, held.made);
     let claim = reap::Claim {
         made: held.made,
         lease_end: held.lease_end,

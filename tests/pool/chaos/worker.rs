@@ -799,7 +799,7 @@ impl<'a> Worker<'a> {
             (None, None) => return Ending::Vanished,
             (Some(1), None) if answer.stdout.is_empty() && answer.stderr.contains("error: ") => {}
             // The signal came with the last byte of the answer, of which nobody takes any notice then.
-            (Some(1), Some(_)) if answer.stderr.contains("error: stopped by a signal") => {}
+            (Some(1), Some(_)) if answer.stderr.contains("stopped by a signal") => {}
             _ => self.odd(&format!("{asked:?}"), answer),
         }
         if answer.stderr.contains("panicked") {

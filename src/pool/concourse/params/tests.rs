@@ -63,6 +63,12 @@ fn each_param_is_one_operation() {
             json!({"claim": "x", "acquire": false, "release": null, "add": "", "other": 1}),
             Params::Claim(lock("x")),
         ),
+        (json!({"release_mine": true}), Params::ReleaseMine),
+        // A text counts as what it says.
+        (
+            json!({"acquire": " True", "release_mine": "false"}),
+            Params::Acquire(Want::default()),
+        ),
     ];
 
     for (params, expected) in table {
@@ -79,7 +85,7 @@ fn a_put_that_asks_for_nothing_is_told_what_it_can_ask_for() {
     ] {
         assert_eq!(
             read(nothing).unwrap_err().to_string(),
-            "invalid payload (missing acquire, release, remove, claim, add, add_claimed, update, check, or check_unclaimed)"
+            "invalid payload (missing acquire, release, remove, claim, add, add_claimed, update, check, or check_unclaimed; there are release_mine and reap as well)"
         );
     }
 }
@@ -105,11 +111,11 @@ fn a_wrong_type_names_the_param() {
     let table = [
         (
             json!({"acquire": "yes"}),
-            "`params.acquire` must be true, found a string",
+            "`params.acquire` must be true or false, found a string",
         ),
         (
             json!({"acquire": 1}),
-            "`params.acquire` must be true, found a number",
+            "`params.acquire` must be true or false, found a number",
         ),
         (
             json!({"claim": true}),
@@ -266,10 +272,9 @@ fn a_claim_file_that_is_no_commit_id_is_refused() {
 #[test]
 fn a_missing_folder_or_file_is_named() {
     for (params, files, missing) in [
-        (json!({"release": "in"}), &[][..], "/in/name`"),
         (
             json!({"check": "in"}),
-            &[("in/other", &b""[..])],
+            &[("in/other", &b""[..])][..],
             "/in/name`",
         ),
         (
@@ -291,6 +296,34 @@ fn a_missing_folder_or_file_is_named() {
         );
         assert!(err.source().is_some());
     }
+}
+
+#[test]
+fn a_folder_that_is_no_input_is_named_with_its_param_and_the_inputs_that_there_are() {
+    let none = operation(json!({"release": "in"}), &[]).unwrap_err();
+    let other = operation(
+        json!({"remove": "env-1"}),
+        &[("env/name", b"env-1"), ("code/x", b"")],
+    )
+    .unwrap_err();
+    let many: Vec<String> = (10..30).map(|n| format!("in-{n}/name")).collect();
+    let many: Vec<(&str, &[u8])> = many.iter().map(|path| (path.as_str(), &b"x"[..])).collect();
+    let many = operation(json!({"check": "in"}), &many).unwrap_err();
+
+    let usually = "usually the step that makes the folder did not succeed, and then claimed nothing, or `inputs` of this put leaves the folder out, or the name of a lock was given instead of a folder";
+    assert_eq!(
+        none.to_string(),
+        format!(
+            "`params.release` must be a folder among the inputs of this put, and `in` is none: it has no inputs; {usually}"
+        )
+    );
+    assert_eq!(
+        other.to_string(),
+        format!(
+            "`params.remove` must be a folder among the inputs of this put, and `env-1` is none: it has `code`, `env`; {usually}"
+        )
+    );
+    assert!(many.to_string().contains("`in-19` and 10 more; "), "{many}");
 }
 
 #[test]

@@ -53,9 +53,11 @@ fn three_keys_are_enough() {
             fault_timeout: DEFAULT_FAULT_TIMEOUT,
             https_tunnel: None,
             forward_agent: false,
+            release_only_own: false,
             skip_ssl_verification: false,
             ca_cert: None,
             known_hosts: None,
+            notes: Vec::new(),
             prometheus_push_gateway: None,
         }
     );
@@ -82,6 +84,7 @@ fn every_key_is_read() {
         "retry_delay": "90s",
         "https_tunnel": {"proxy_host": "proxy", "proxy_port": "3128", "proxy_user": "p", "proxy_password": "q"},
         "forward_agent": true,
+        "release_only_own": true,
         "skip_ssl_verification": true,
         "known_hosts": "example.com ssh-ed25519 AAAA",
         "prometheus_push_gateway": "http://u:p@gateway:9091/base",
@@ -121,9 +124,11 @@ fn every_key_is_read() {
                 password: Some(secret("q")),
             }),
             forward_agent: true,
+            release_only_own: true,
             skip_ssl_verification: true,
             ca_cert: None,
             known_hosts: Some("example.com ssh-ed25519 AAAA".into()),
+            notes: Vec::new(),
             prometheus_push_gateway: Some(Secret::new(
                 Url::parse("http://u:p@gateway:9091/base").unwrap()
             )),
@@ -164,9 +169,13 @@ fn all_missing_keys_are_reported_at_once_one_a_line() {
         "invalid payload (missing branch)"
     );
     assert_eq!(
-        message_with(json!({"https_tunnel": {"proxy_host": "", "proxy_port": null}})),
+        message_with(json!({"https_tunnel": {"proxy_host": "", "proxy_user": "u"}})),
         "invalid payload (missing https_tunnel.proxy_host)\ninvalid payload (missing https_tunnel.proxy_port)"
     );
+    for none in [json!({}), json!({"proxy_host": "", "proxy_port": null})] {
+        let source = read_with(json!({ "https_tunnel": none })).unwrap();
+        assert_eq!(source.https_tunnel, None);
+    }
 }
 
 #[test]
@@ -185,7 +194,7 @@ fn a_wrong_type_names_the_key_and_what_was_found() {
             "`source.password` must be a string, found true",
         ),
         (
-            json!({"forward_agent": "true"}),
+            json!({"forward_agent": "yes"}),
             "`source.forward_agent` must be true or false, found a string",
         ),
         (
@@ -237,6 +246,19 @@ fn a_wrong_type_names_the_key_and_what_was_found() {
         read(json!("x")).unwrap_err().to_string(),
         "`source` must be an object, found a string"
     );
+}
+
+#[test]
+fn a_switch_may_be_a_text() {
+    for (text, on) in [
+        ("true", true),
+        ("True ", true),
+        ("false", false),
+        ("", false),
+    ] {
+        let source = read_with(json!({"skip_ssl_verification": text})).unwrap();
+        assert_eq!(source.skip_ssl_verification, on, "{text}");
+    }
 }
 
 #[test]
