@@ -38,6 +38,7 @@
 //! past                 who held what, from when to when: all pools of a branch in one walk back
 //! maker                who made a claim, as its commit tells; what a CI system can say of such a build; whether it is us
 //! marker               what a run leaves on disk for a run after it, in case it is killed
+//! private              a folder that nobody else can look into
 //! metadata             what a lock's metadata says, where it is JSON or YAML
 //! metrics              what is measured, in which group, and how it is pushed
 //!   |
@@ -137,6 +138,7 @@ pub mod metadata;
 pub mod metrics;
 pub mod operation;
 pub mod past;
+pub mod private;
 pub mod reap;
 pub mod rules;
 pub mod show;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::lock::LockName;
 use crate::message::Verb;
+use crate::private;
 use git::object::{Oid, blob_id, full_id};
 
 /// How a marker begins whose claim is to stand.
@@ -62,7 +63,10 @@ impl Marker {
     pub fn leave(folder: &Path, request: &str, marked: &Marked) -> io::Result<Marker> {
         let key = key(request);
         let take = || {
-            fs::create_dir_all(folder)?;
+            if let Some(home) = folder.parent() {
+                private::folder(home)?;
+            }
+            private::folder(folder)?;
             let path = folder.join(format!("{key}-{}", uuid::Uuid::new_v4()));
             let file = OpenOptions::new()
                 .write(true)

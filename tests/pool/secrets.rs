@@ -202,3 +202,83 @@ fn a_trace_in_an_object_would_be_found() {
 
     assert_clean_folder(remote.path());
 }
+
+/// What of a folder can be read by another user: its own files and folders that let others in, down from one that does.
+fn open_to_others(folder: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(found) = std::fs::symlink_metadata(entry.path()) else {
+            continue;
+        };
+        if found.mode() & 0o077 == 0 || found.is_symlink() {
+            continue;
+        }
+        if found.is_dir() {
+            open.extend(open_to_others(&entry.path()));
+        } else {
+            open.push(entry.path().display().to_string());
+        }
+    }
+    open
+}
+
+#[test]
+fn nothing_that_a_step_keeps_is_in_the_reach_of_another_user() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let step = Step::on(&remote, "aws").in_build();
+    let names = || std::fs::read_dir(step.temporary()).unwrap().count();
+    step.check(None).versions();
+    step.put(json!({"acquire": true})).lock();
+    let before = names();
+    // One that waits has its copy of the repository there.
+    let waiting = step.start_put(json!({"acquire": true, "priority": 1}));
+    waiting.wait_for_stderr("env-1 is held since");
+    assert!(names() > before, "it has something there");
+
+    let ours = std::fs::read_dir(step.temporary()).unwrap().flatten();
+    let ours: Vec<_> = ours
+        .filter(|entry| !entry.file_name().to_string_lossy().starts_with("folder-"))
+        .collect();
+    assert!(ours.len() >= 2, "the cache and the marker, and the copy");
+    for entry in &ours {
+        assert_eq!(
+            open_to_others(step.temporary()),
+            [""; 0],
+            "{:?}",
+            entry.path()
+        );
+        // As another user, where we may become one.
+        let ls = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--clear-groups", "ls"])
+            .arg(entry.path())
+            .output();
+        assert!(
+            !ls.is_ok_and(|ls| ls.status.success()),
+            "{:?}",
+            entry.path()
+        );
+    }
+
+    waiting.signal("TERM");
+    waiting.finish().assert_stopped();
+}
+
+#[test]
+fn a_link_of_somebody_else_s_in_the_temporary_folder_is_not_followed() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let step = Step::on(&remote, "aws").in_build();
+    let victim = step.folder();
+    std::os::unix::fs::symlink(&victim, step.temporary().join("pool-resource")).unwrap();
+
+    step.check(None).versions();
+    let answer = step.put(json!({"acquire": true}));
+
+    answer.version();
+    assert!(
+        answer.stderr.contains("is no folder of our own"),
+        "{}",
+        answer.stderr
+    );
+    assert_eq!(std::fs::read_dir(&victim).unwrap().count(), 0);
+}

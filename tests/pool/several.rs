@@ -221,3 +221,32 @@ fn several_that_nobody_was_told_of_are_all_given_back() {
     assert_eq!(remote.list("aws/unclaimed"), ["env-1", "env-2"]);
     assert_eq!(remote.subjects()[0], "unclaiming: env-1, env-2");
 }
+
+#[test]
+fn metadata_of_several_documents_is_passed_over_and_that_is_said() {
+    let remote = TestRemote::with_pool("aws", &[]);
+    let files = [
+        Hand::Put(
+            "aws/unclaimed/odd",
+            "100644",
+            b"k8s: 1.30\n---\nk8s: 1.30\n",
+        ),
+        Hand::Put("aws/unclaimed/right", "100644", b"k8s: 1.30\n"),
+    ];
+    remote.commit("two", &files);
+    let step = Step::on(&remote, "aws");
+
+    step.put(json!({"acquire": true, "match": {"k8s": "1.3"}}))
+        .assert_failed(&["has none whose metadata is as `match` says"]);
+    let answer = step.put(json!({"acquire": true, "match": {"k8s": "1.30"}}));
+
+    assert_eq!(answer.lock(), "right");
+    let note = "note: the metadata of `odd` has several YAML documents, and only one can be read, so that `match` passes it over";
+    assert!(
+        answer.stderr.lines().any(|line| line == note),
+        "{}",
+        answer.stderr
+    );
+    step.put(json!({"release": "x"}))
+        .assert_failed(&["`x` is none"]);
+}

@@ -27,6 +27,8 @@ pub(super) struct Course<'o> {
     pub fetch_anyway: bool,
     /// Where there was no claim of our step yet.
     pub not_ours: Option<Oid>,
+    /// Whether it has been said which metadata cannot be read.
+    pub said_unreadable: bool,
     /// Whether no view is believed any more that is older than where the branch was since we began.
     pub is_current: bool,
     pub waiting: Waiting,
@@ -60,6 +62,7 @@ impl<'o> Course<'o> {
             last: None,
             fetch_anyway: false,
             not_ours: None,
+            said_unreadable: false,
             is_current: false,
             waiting: Waiting::new(attempt.paint, Me::of(&attempt.origin)),
             others_first: OthersFirst::default(),

@@ -135,6 +135,32 @@ impl Attempt<'_> {
         }))
     }
 
+    /// Which locks an acquire passes over because their metadata cannot be read, each on a line.
+    pub(super) fn unreadable(
+        &self,
+        snapshot: &Snapshot,
+        want: &Want,
+    ) -> Result<Vec<String>, HistoryError> {
+        // More would hide the rest of the log.
+        const MOST: usize = 5;
+        let pool = read_pool(&self.remote, snapshot, &self.pool)?;
+        let Some(pool) = pool.filter(|_| !want.conditions.is_empty()) else {
+            return Ok(Vec::new());
+        };
+        let notes = pool.locks().filter_map(|(lock, state)| {
+            let (State::Claimed(entry) | State::Unclaimed(entry)) = state else {
+                return None;
+            };
+            let store = self.remote.store();
+            let content = store.small_file(entry.id, metadata::READABLE).ok()??;
+            let problem = metadata::problem(&content)?;
+            Some(format!(
+                "note: the metadata of `{lock}` {problem}, so that `match` passes it over"
+            ))
+        });
+        Ok(notes.take(MOST).collect())
+    }
+
     fn no_pool(&self, pool: &PoolName) -> AttemptError {
         AttemptError::NoPool {
             pool: pool.clone(),

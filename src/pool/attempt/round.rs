@@ -95,6 +95,13 @@ impl Attempt<'_> {
         if self.fetch_missed(course).await? {
             return Ok(None);
         }
+        if let Operation::Acquire(want) = operation
+            && !std::mem::replace(&mut course.said_unreadable, true)
+        {
+            for note in self.unreadable(&snapshot, want)? {
+                terminal::say(self.log, format_args!("{note}"));
+            }
+        }
         if let (Some(queue), Some(standing)) = (course.queue.as_mut(), &standing) {
             queue.note_standing(standing, snapshot.commit);
         }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ledger::Latest;
 use crate::lock::PoolName;
+use crate::private;
 use git::object::{blob_id, full_id};
 use git::{Store, StoreError};
 
@@ -27,6 +28,7 @@ impl Cache {
         let key = blob_id(format!("{remote}\0{branch}").as_bytes());
         let home = temporary.join("pool-resource");
         let folder = home.join(key.to_string());
+        private::folder(&home).ok()?;
         fs::create_dir_all(&folder).ok()?;
         let held = File::create(home.join(format!("{key}.lock"))).ok()?;
         held.try_lock().ok()?;

@@ -12,7 +12,7 @@ use crate::attempt::{AttemptError, read_pool, snapshot};
 use crate::concourse::Source;
 use crate::lock::{LockName, PoolName};
 use crate::message::{self, Origin};
-use crate::rules::Pool;
+use crate::rules::{Pool, Refusal};
 use git::FaultError;
 use git::object::{Content, Edit, Oid};
 use git::{
@@ -70,6 +70,13 @@ pub async fn init(
     stop: CancellationToken,
     log: &mut dyn Write,
 ) -> Result<Initiated, StepError> {
+    if let Some(lock) = plan
+        .values()
+        .flat_map(|locks| locks.keys())
+        .find(|lock| !lock.is_visible())
+    {
+        return Err(AttemptError::Refused(Refusal::Hidden(lock.clone())).into());
+    }
     let ready = Ready::new(source, around, log)?;
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     let mut faults = Faults::new(ready.pace.fault_limit);
