@@ -38,13 +38,13 @@
 //! past                 who held what, from when to when: all pools of a branch in one walk back
 //! maker                who made a claim, as its commit tells; what a CI system can say of such a build; whether it is us
 //! marker               what a run leaves on disk for a run after it, in case it is killed
-//! private              a folder that nobody else can look into
 //! metadata             what a lock's metadata says, where it is JSON or YAML
 //! metrics              what is measured, in which group, and how it is pushed
 //!   |
 //! operation, message   values: what is asked; commit messages, both ways
 //!   |
 //! lock                 values: names of locks and pools, claims
+//! private              a folder that nobody else can look into
 //! ```
 //!
 //! Below this crate: `git` (a branch as a compare-and-swap register), `gitlab` (GitLab's API), `net` (HTTP, TLS, proxies, secrets), `terminal`

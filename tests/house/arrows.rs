@@ -20,7 +20,7 @@ const ACROSS: [(&str, &str); 2] = [("guard", "pool"), ("pipelines", "pool")];
 
 /// The modules of `pool`, likewise.
 const FLOORS_OF_POOL: [&[&str]; 9] = [
-    &["lock"],
+    &["lock", "private"],
     &["message", "operation"],
     &["ledger", "maker", "marker", "metadata", "metrics", "past"],
     &["reap", "rules"],

@@ -522,8 +522,12 @@ fn a_setting_that_means_nothing_to_us_gives_one_line_and_does_no_harm() {
     let answer = step.put(json!({"acquire": true}));
 
     assert_eq!(answer.version(), site.remote.head());
+    let (notes, result) = answer
+        .stderr
+        .split_at(answer.stderr.find("claimed `").unwrap());
+    assert_eq!(result.lines().count(), 1);
     assert_eq!(
-        answer.stderr,
+        notes,
         "note: the setting `core.compression` in `git_config` has no effect here\n\
          note: the setting `credential.helper` in `git_config` has no effect here\n\
          note: the setting `http.postBuffer` in `git_config` has no effect here\n"

@@ -325,7 +325,8 @@ fn a_hook_that_takes_its_time_is_waited_for() {
         let started = Instant::now();
         let claimed = step.put(json!({"acquire": true}));
         assert!(started.elapsed() >= Duration::from_secs(2));
-        assert_eq!((claimed.version(), &*claimed.stderr), (remote.head(), ""));
+        let told = format!("claimed `env-1`; the claim is {}\n", remote.head());
+        assert_eq!((claimed.version(), claimed.stderr), (remote.head(), told));
         remote.release_by_hand("aws", "env-1");
     }
 

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -27,6 +28,7 @@ impl Store {
         set_up();
         let folder = tempfile::Builder::new()
             .prefix("pool-resource-")
+            .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(|source| StoreError::Folder {
                 folder: parent.to_owned(),

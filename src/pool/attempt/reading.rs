@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::Attempt;
 use crate::ledger::{self, Moves};
 use crate::lock::{Holding, PoolName};
+use crate::past;
 use crate::rules::Pool;
 use git::FaultError;
 use git::object::Oid;
@@ -101,7 +102,11 @@ pub(crate) async fn reach(
     let Some(pool) = of.filter(|_| snapshot.depth >= near) else {
         return Ok(false);
     };
-    let Ok(moves) = Moves::new(&remote.history(snapshot), snapshot.commit) else {
+    let moves = {
+        let (history, head) = (remote.history(snapshot), snapshot.commit);
+        past::pools(&history, head).and_then(|pools| Moves::new(&history, head, pools))
+    };
+    let Ok(moves) = moves else {
         return Ok(false);
     };
     let unheard = &mut String::new();

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use crate::lock::{Holding, LockName, PoolName};
 use crate::message::{self, Verb};
-use crate::past;
 use git::object::{Entry, Oid};
 use git::{Guess, History, HistoryError, Undo};
 
@@ -16,12 +15,16 @@ pub struct Moves {
 }
 
 impl Moves {
-    /// For the pools that a branch has at `head`.
+    /// For these pools, which a branch has at `head`.
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub fn new(history: &History<'_>, head: Oid) -> Result<Moves, HistoryError> {
-        let pools: Vec<PoolName> = past::pools(history, head)?.into_iter().collect();
+    pub fn new(
+        history: &History<'_>,
+        head: Oid,
+        pools: impl IntoIterator<Item = PoolName>,
+    ) -> Result<Moves, HistoryError> {
+        let pools: Vec<PoolName> = pools.into_iter().collect();
         let mut having: HashMap<LockName, Vec<usize>> = HashMap::new();
         for (n, pool) in pools.iter().enumerate() {
             for lock in super::locks(history, head, pool)?.into_keys() {

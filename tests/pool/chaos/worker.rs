@@ -797,7 +797,11 @@ impl<'a> Worker<'a> {
             // Whoever is killed after the last word has said it.
             (Some(0) | None, Some(told)) => return told,
             (None, None) => return Ending::Vanished,
-            (Some(1), None) if answer.stdout.is_empty() && answer.stderr.contains("error: ") => {}
+            (Some(1), None)
+                if answer.stdout.is_empty()
+                    && ["error: ", "stopped by a signal"]
+                        .iter()
+                        .any(|end| answer.stderr.contains(end)) => {}
             // The signal came with the last byte of the answer, of which nobody takes any notice then.
             (Some(1), Some(_)) if answer.stderr.contains("stopped by a signal") => {}
             _ => self.odd(&format!("{asked:?}"), answer),
