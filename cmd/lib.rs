@@ -6,6 +6,8 @@
 //! `resource` is what they have in common.
 
 pub mod check;
+#[cfg(feature = "state")]
+pub mod cicdstatemgr;
 #[path = "in/mod.rs"]
 pub mod get;
 #[cfg(feature = "guard")]
@@ -27,6 +29,8 @@ pub fn called() -> ExitCode {
         Some("check") => check::main(),
         Some("in") => get::main(),
         Some("out") => out::main(),
+        #[cfg(feature = "state")]
+        Some("cicdstatemgr") => cicdstatemgr::main(),
         #[cfg(feature = "guard")]
         Some("gitlab-job-guard") => gitlab_job_guard::main(),
         _ => pool::main(),

@@ -26,6 +26,7 @@ pub use init::{Initiated, Plan, init, init_local};
 pub use log::{LogQuery, log};
 pub use operate::{Order, operate};
 pub use put::put;
+pub use ready::{Reach, reach};
 pub use reap::{Became, Decided, Reaping, Unheard, reap};
 pub use standing::{Seen, Watch, standing};
 pub use status::{LockView, Overview, PoolView, Standing, Viewer, Waiter, Which};

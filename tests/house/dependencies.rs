@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::plan::{crates, dependencies, manifest, names_path, root, sources};
 
 /// The libraries that only these crates may use. Programs are `cmd`.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("reqwest", &["net"]),
     ("rustls", &["net"]),
     ("rustls-native-certs", &["net"]),
@@ -20,6 +20,9 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("russh", &["git"]),
     ("prometheus", &["pool"]),
     ("unicode-width", &["terminal"]),
+    ("granit-parser", &["pool", "state"]),
+    ("minijinja", &["state"]),
+    ("minijinja-contrib", &["state"]),
     ("anyhow", &["cmd"]),
     ("clap", &["cmd"]),
     ("clap_complete", &["cmd"]),

@@ -91,6 +91,45 @@ fn the_rules_of_the_guard_do_no_io_and_read_no_clock() {
 }
 
 #[test]
+fn documents_and_their_changes_do_no_io() {
+    let outside = [
+        "std::fs",
+        "std::env",
+        "std::net",
+        "std::thread",
+        "tokio",
+        "::now()",
+        "net::",
+        "git::",
+    ];
+    for name in [
+        "answer",
+        "document",
+        "json",
+        "merge",
+        "operation",
+        "path",
+        "shell",
+        "value",
+        "vars",
+        "yaml",
+    ] {
+        let is_of = |path: &std::path::Path| {
+            path.starts_with(format!("src/state/{name}"))
+                || path == std::path::Path::new(&format!("src/state/{name}.rs"))
+        };
+        let mut all = sources("src/state");
+        all.retain(|(path, _)| is_of(path));
+        assert!(!all.is_empty(), "{name}");
+        for (path, code) in all {
+            for word in outside {
+                assert!(!code.contains(word), "{} has `{word}`", path.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn gitlab_knows_nothing_of_those_who_ask() {
     assert_absent(
         "src/gitlab",

@@ -4,6 +4,7 @@
 pub mod atc;
 pub mod authority;
 pub mod daemon;
+pub mod echo;
 pub mod faulty;
 pub mod gate;
 pub mod gitlab;
@@ -12,6 +13,7 @@ pub mod havoc;
 pub mod http;
 pub mod prometheus;
 pub mod pushgateway;
+pub mod redis;
 pub mod relay;
 pub mod replica;
 pub mod scripted;

@@ -1,6 +1,7 @@
 //! A source made ready for use: the settings of Git and the environment taken into account.
 
 use std::io::Write;
+use std::time::Duration;
 
 use url::Url;
 
@@ -20,6 +21,37 @@ pub(super) struct Ready {
     pub pace: Pace,
     /// Where metrics are pushed to.
     pub gateway: Option<Gateway>,
+}
+
+/// How the repository of a source is reached, for others who keep something else in it.
+#[derive(Debug)]
+pub struct Reach {
+    /// Where it is.
+    pub location: Location,
+    /// How to get in.
+    pub access: Access,
+    /// Who commits.
+    pub identity: Identity,
+    /// How long errors of the server are retried.
+    pub fault_limit: Duration,
+}
+
+/// Says how the repository of `source` is reached, and on `log` what of it has no effect.
+///
+/// # Errors
+/// [`StepError`] when the uri, a setting or the environment's proxy is not one.
+pub fn reach(
+    source: &Source,
+    around: &Surroundings,
+    log: &mut dyn Write,
+) -> Result<Reach, StepError> {
+    let ready = Ready::new(source, around, log)?;
+    Ok(Reach {
+        location: ready.location,
+        access: ready.access,
+        identity: ready.identity,
+        fault_limit: ready.pace.fault_limit,
+    })
 }
 
 /// What the settings of Git among a source's keys say.

@@ -1,0 +1,5 @@
+//! `cicdstatemgr`: a document for each run of a pipeline.
+
+fn main() -> std::process::ExitCode {
+    programs::cicdstatemgr::main()
+}
