@@ -15,6 +15,8 @@ pub mod get;
 pub mod gitlab_job_guard;
 pub mod out;
 pub mod pool;
+#[cfg(feature = "pipelines")]
+pub mod prunner;
 mod resource;
 
 use std::env;
@@ -33,6 +35,8 @@ pub fn called() -> ExitCode {
         Some("cicdstatemgr") => cicdstatemgr::main(),
         #[cfg(feature = "guard")]
         Some("gitlab-job-guard") => gitlab_job_guard::main(),
+        #[cfg(feature = "pipelines")]
+        Some("prunner") => prunner::main(),
         _ => pool::main(),
     }
 }

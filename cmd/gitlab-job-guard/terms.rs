@@ -194,7 +194,7 @@ pub fn timeout(
         .parse()
         .map_err(|_| wrong("CI_JOB_TIMEOUT", "must be a number of seconds"))?;
     let of_job = Duration::from_secs(of_job);
-    let started = env("CI_JOB_STARTED_AT").and_then(|at| gitlab::time::parse(&at));
+    let started = env("CI_JOB_STARTED_AT").and_then(|at| terminal::time::parse(&at));
     let gone = started
         .and_then(|at| SystemTime::now().duration_since(at).ok())
         .unwrap_or_default();

@@ -2,6 +2,7 @@
 //!
 //! - [`piped`]: a program that we talk to over pipes.
 //! - [`start`]: a command of the user's, and who of it gets signals ([`Recipient`]).
+//! - [`Supervised`]: scripts below a supervisor, which knows all of their descendants; [`supervise`] is that supervisor. Linux.
 //! - [`Listener`], [`stop_on_signals`]: the signals that ask us for an end.
 //!
 //! # Invariants
@@ -9,14 +10,27 @@
 //! - Only this crate starts processes.
 //! - A key at the terminal reaches a command once: by the terminal where it shares ours, else by us.
 
+#[cfg(target_os = "linux")]
+mod mask;
 mod signals;
+#[cfg(target_os = "linux")]
+mod supervised;
+#[cfg(target_os = "linux")]
+mod supervisor;
 
-pub use signals::{KILL, Listener, Received, Recipient, TERM, stop_on_signals};
+pub use signals::{
+    HUP, INT, KILL, Listener, QUIT, Received, Recipient, TERM, USR1, stop_on_signals,
+};
+#[cfg(target_os = "linux")]
+pub use supervised::{End, Supervised, Surroundings, is_on_path};
+#[cfg(target_os = "linux")]
+pub use supervisor::{GRACE, supervise};
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::Stdio;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use signals::Recipients;
@@ -90,4 +104,12 @@ pub fn start(
     let child = command.spawn()?;
     let recipient = Recipient::of(recipients, &child);
     Ok((child, recipient))
+}
+
+/// Allows us as many open files as we may have. What we start gets that too, as with programs in Go.
+pub fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Some programs close every number there may be.
+    let current = maximum.map(|maximum| maximum.min(65_536)).or(Some(65_536));
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
 }

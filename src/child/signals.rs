@@ -21,6 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 /// What asks for an end.
 pub const TERM: i32 = SIGTERM;
+/// What a key asks for an end with.
+pub const INT: i32 = SIGINT;
+/// As [`INT`], with more force.
+pub const QUIT: i32 = SIGQUIT;
+/// The terminal's end, or new settings.
+pub const HUP: i32 = SIGHUP;
+/// Whatever one wants.
+pub const USR1: i32 = SIGUSR1;
 /// What is an end.
 pub const KILL: i32 = signal_hook::consts::SIGKILL;
 
@@ -52,7 +60,19 @@ impl Listener {
     /// # Errors
     /// Those of the operating system.
     pub fn new() -> io::Result<Listener> {
-        let ignored = ignored();
+        Listener::but_for(ignored())
+    }
+
+    /// Begins to listen, also to what was ignored, but for SIGHUP: shells ignore some of them for what they start in the
+    /// background, and whoever sends one to a server means it.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn of_server() -> io::Result<Listener> {
+        Listener::but_for(ignored() & 1 << (SIGHUP - 1))
+    }
+
+    fn but_for(ignored: u64) -> io::Result<Listener> {
         let wanted = ENDS
             .iter()
             .chain(&OTHERS)

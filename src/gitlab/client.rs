@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_pause_is_given_in_seconds_or_as_a_moment_and_is_no_longer_than_an_hour() {
         let now = http_date("Fri, 27 Nov 2026 10:55:08 GMT");
-        assert_eq!(now, crate::time::parse("2026-11-27T10:55:08Z"));
+        assert_eq!(now, terminal::time::parse("2026-11-27T10:55:08Z"));
         for (after, expected) in [
             ("7", Some(7)),
             ("Fri, 27 Nov 2026 10:56:08 GMT", Some(60)),

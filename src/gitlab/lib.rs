@@ -28,7 +28,6 @@ mod page;
 mod resources;
 mod settings;
 pub mod status;
-pub mod time;
 mod wait;
 mod wire;
 

@@ -8,8 +8,6 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
 use serde_json::Value;
 
-use crate::time;
-
 /// A pipeline.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct Pipeline {
@@ -105,7 +103,7 @@ fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
 
 fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
     let value = Value::deserialize(from)?;
-    Ok(value.as_str().and_then(time::parse))
+    Ok(value.as_str().and_then(terminal::time::parse))
 }
 
 #[cfg(test)]

@@ -9,16 +9,19 @@ use serde_json::Value;
 use crate::plan::{crates, dependencies, manifest, names_path, root, sources};
 
 /// The libraries that only these crates may use. Programs are `cmd`.
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 21] = [
     ("reqwest", &["net"]),
     ("rustls", &["net"]),
     ("rustls-native-certs", &["net"]),
     ("openssl-probe", &["net"]),
-    ("hyper-util", &["net"]),
+    ("axum", &["pipelines"]),
+    ("globset", &["pipelines"]),
+    ("hyper", &["pipelines"]),
+    ("hyper-util", &["net", "pipelines"]),
     ("signal-hook", &["child"]),
     ("git2", &["git"]),
     ("russh", &["git"]),
-    ("prometheus", &["pool"]),
+    ("prometheus", &["pipelines", "pool"]),
     ("unicode-width", &["terminal"]),
     ("granit-parser", &["pool", "state"]),
     ("minijinja", &["state"]),

@@ -1,0 +1,299 @@
+//! Jobs and their tasks: what is known of each run of a pipeline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::definition::{self, ON_ERROR, Restart};
+use crate::value::Variables;
+
+/// The id of a job.
+pub type JobId = Uuid;
+
+/// A moment, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Time(pub i64);
+
+impl Time {
+    /// Now.
+    pub fn now() -> Time {
+        Time::from(SystemTime::now())
+    }
+
+    /// The time since an earlier moment; none if the clock was set back.
+    pub fn since(self, earlier: Time) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or_default())
+    }
+}
+
+impl From<SystemTime> for Time {
+    fn from(time: SystemTime) -> Time {
+        let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+        match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => Time(millis(since)),
+            Err(before) => Time(-millis(before.duration())),
+        }
+    }
+}
+
+/// One run of a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Its place among all jobs, in the order in which they came.
+    pub number: u64,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Who asked for it.
+    pub user: String,
+    /// Its partition of the wait list.
+    pub partition: String,
+    /// Its variables. Values that are secret are gone when it has ended, and never on disk.
+    pub variables: Arc<Variables>,
+    /// The names of those that are secret.
+    pub secrets: BTreeSet<String>,
+    /// What the client calls it, so that a repeated request makes no second one.
+    pub key: Option<String>,
+    /// When it came.
+    pub created: Time,
+    /// When it began.
+    pub start: Option<Time>,
+    /// When it ended.
+    pub end: Option<Time>,
+    /// Whether it ran to its end, however that was.
+    pub completed: bool,
+    /// Whether somebody canceled it, or it lost its place.
+    pub canceled: bool,
+    /// The first thing that went wrong.
+    pub last_error: Option<String>,
+    /// How the pipeline was when the job came.
+    pub plan: Arc<Plan>,
+    /// Its tasks, in the order in which they are listed.
+    pub tasks: Vec<Task>,
+    /// Why no more tasks are started, if that is so.
+    pub stopping: Option<Stopping>,
+    /// Whether its time to wait at least is not over.
+    pub is_delayed: bool,
+}
+
+/// What of a pipeline does not change for a job once it has come.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    /// The environment of the tasks.
+    pub env: BTreeMap<String, String>,
+    /// How long it waits at least.
+    pub delay: Duration,
+    /// For how long it may run.
+    pub timeout: Option<Duration>,
+    /// Whether tasks get the variables in their environment.
+    pub env_from_variables: bool,
+    /// What becomes of it when the server ends in its midst.
+    pub restart: Restart,
+}
+
+/// Why no more tasks of a job are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// A task failed.
+    Failed,
+    /// It ran for too long.
+    TimedOut,
+    /// Somebody canceled it.
+    Canceled,
+    /// The server ends, and begins it anew the next time.
+    Requeued,
+}
+
+/// A task of a job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// What it is to do.
+    pub definition: Arc<definition::Task>,
+    /// How far it is.
+    pub status: Status,
+    /// When it began.
+    pub start: Option<Time>,
+    /// When it ended.
+    pub end: Option<Time>,
+    /// As a shell gives it: 0 for success, -1 where there is none.
+    pub exit_code: i32,
+    /// Whether it failed, and that counts.
+    pub errored: bool,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// How often it was tried before.
+    pub attempt: u32,
+    /// Whether its process runs, rather than the pause before the next attempt.
+    pub is_at_work: bool,
+    /// Whether it is stopped since it ran for too long.
+    pub timed_out: bool,
+}
+
+/// How far a task is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    /// It has not begun.
+    Waiting,
+    /// It has begun.
+    Running,
+    /// It is done.
+    Done,
+    /// It failed.
+    Error,
+    /// It was stopped, or it will never begin.
+    Canceled,
+    /// It was done by the job that this one is a repetition of.
+    Skipped,
+}
+
+impl Status {
+    /// Whether it is over.
+    pub fn is_over(self) -> bool {
+        !matches!(self, Status::Waiting | Status::Running)
+    }
+
+    /// As clients know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Waiting => "waiting",
+            Status::Running => "running",
+            Status::Done => "done",
+            Status::Error => "error",
+            Status::Canceled => "canceled",
+            Status::Skipped => "skipped",
+        }
+    }
+
+    /// The status of a name.
+    pub fn parse(name: &str) -> Option<Status> {
+        use Status::{Canceled, Done, Error, Running, Skipped, Waiting};
+        [Waiting, Running, Done, Error, Canceled, Skipped]
+            .into_iter()
+            .find(|status| status.name() == name)
+    }
+}
+
+/// The state of a job, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It has not begun.
+    Waiting,
+    /// It runs.
+    Running,
+    /// It ended well.
+    Succeeded,
+    /// A task of it failed.
+    Failed,
+    /// It was canceled.
+    Canceled,
+}
+
+impl Phase {
+    /// All there are.
+    pub const ALL: [Phase; 5] = [
+        Phase::Waiting,
+        Phase::Running,
+        Phase::Succeeded,
+        Phase::Failed,
+        Phase::Canceled,
+    ];
+
+    /// As clients and metrics know it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Waiting => "waiting",
+            Phase::Running => "running",
+            Phase::Succeeded => "succeeded",
+            Phase::Failed => "failed",
+            Phase::Canceled => "canceled",
+        }
+    }
+}
+
+impl Job {
+    /// Whether nothing of it will change any more.
+    pub fn is_finished(&self) -> bool {
+        self.completed || self.canceled
+    }
+
+    /// Whether it has begun and not ended.
+    pub fn is_running(&self) -> bool {
+        self.start.is_some() && !self.is_finished()
+    }
+
+    /// Whether any task of it failed.
+    pub fn errored(&self) -> bool {
+        self.tasks.iter().any(|task| task.errored)
+    }
+
+    /// Its state.
+    pub fn phase(&self) -> Phase {
+        if self.canceled {
+            Phase::Canceled
+        } else if self.completed && (self.errored() || self.last_error.is_some()) {
+            Phase::Failed
+        } else if self.completed {
+            Phase::Succeeded
+        } else if self.start.is_some() {
+            Phase::Running
+        } else {
+            Phase::Waiting
+        }
+    }
+
+    /// A task by its name.
+    pub fn task(&self, name: &str) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.definition.name == name)
+    }
+
+    /// The task of which the failure is the job's: the first that ended with one.
+    pub fn first_failed(&self) -> Option<&Task> {
+        let failed = self
+            .tasks
+            .iter()
+            .filter(|task| task.errored && !task.is_handler());
+        failed.min_by_key(|task| task.end)
+    }
+
+    /// As it may be shown and kept: without secrets.
+    pub fn public_variables(&self) -> Variables {
+        let mut variables = Variables::clone(&self.variables);
+        for name in &self.secrets {
+            if let Some(value) = variables.get_mut(name) {
+                *value = crate::value::Value::Text("***".to_owned());
+            }
+        }
+        variables
+    }
+}
+
+impl Task {
+    /// One that has not begun.
+    pub fn new(definition: Arc<definition::Task>) -> Task {
+        Task {
+            definition,
+            status: Status::Waiting,
+            start: None,
+            end: None,
+            exit_code: 0,
+            errored: false,
+            error: None,
+            attempt: 0,
+            is_at_work: false,
+            timed_out: false,
+        }
+    }
+
+    /// Whether it is what runs after a failure.
+    pub fn is_handler(&self) -> bool {
+        self.definition.name == ON_ERROR
+    }
+
+    /// Whether those that depend on it may start.
+    pub fn is_satisfied(&self) -> bool {
+        matches!(self.status, Status::Done | Status::Skipped)
+    }
+}

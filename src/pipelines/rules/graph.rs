@@ -1,0 +1,298 @@
+//! The tasks of a job that runs: which start, which never will, and how the job ends.
+
+use std::sync::Arc;
+
+use super::queue::forget_secrets;
+use super::{Due, Effect, Ended, News, Now, State};
+use crate::job::{JobId, Status, Stopping, Task};
+
+impl State {
+    /// Starts what can start, drops what never will, and ends the job when nothing is left.
+    pub(super) fn advance(&mut self, id: JobId, now: Now) {
+        loop {
+            // It may have ended on the way here, or even be forgotten.
+            let Some(job) = self.jobs.get(&id).filter(|job| job.is_running()).cloned() else {
+                return;
+            };
+            let stopping = job.stopping.is_some();
+            let mut is_changed = false;
+            for (at, task) in job.tasks.iter().enumerate() {
+                if task.status != Status::Waiting || task.is_handler() {
+                    continue;
+                }
+                let needed = task
+                    .definition
+                    .depends_on
+                    .iter()
+                    .filter_map(|name| job.task(name));
+                let mut needed = needed.map(|task| (task.is_satisfied(), task.status.is_over()));
+                let is_lost = stopping
+                    || needed
+                        .clone()
+                        .any(|(is_satisfied, is_over)| is_over && !is_satisfied);
+                if is_lost {
+                    self.change_task(id, at).status = Status::Canceled;
+                    is_changed = true;
+                } else if needed.all(|(is_satisfied, _)| is_satisfied) {
+                    is_changed |= self.begin(id, at, now);
+                }
+            }
+            if !is_changed {
+                break;
+            }
+        }
+        if self.jobs[&id]
+            .tasks
+            .iter()
+            .all(|task| task.status.is_over())
+        {
+            self.graph_is_over(id, now);
+        }
+    }
+
+    /// Begins a task; says whether it is over already.
+    fn begin(&mut self, id: JobId, at: usize, now: Now) -> bool {
+        let task = self.change_task(id, at);
+        task.start = Some(now.wall);
+        if task.definition.script.is_empty() {
+            task.status = Status::Done;
+            task.end = Some(now.wall);
+            return true;
+        }
+        task.status = Status::Running;
+        task.exit_code = -1;
+        self.run(id, at, now);
+        false
+    }
+
+    /// Starts an attempt of a task.
+    pub(super) fn run(&mut self, id: JobId, at: usize, now: Now) {
+        let task = self.change_task(id, at);
+        task.is_at_work = true;
+        task.timed_out = false;
+        let (attempt, timeout) = (task.attempt, task.definition.timeout);
+        if let Some(timeout) = timeout {
+            self.set_deadline(now.run + timeout, id, Due::TaskTimeout(at));
+        }
+        self.effects.push(Effect::Run {
+            job: id,
+            task: at,
+            attempt,
+        });
+    }
+
+    /// A task's process has ended.
+    pub(super) fn ended(&mut self, id: JobId, at: usize, attempt: u32, how: Ended, now: Now) {
+        let Some(job) = self.jobs.get(&id) else {
+            return;
+        };
+        let Some(task) = job
+            .tasks
+            .get(at)
+            .filter(|task| task.is_at_work && task.attempt == attempt)
+        else {
+            return;
+        };
+        let (task, stopping) = (task.clone(), job.stopping);
+        self.clear_deadline(id, Due::TaskTimeout(at));
+        self.change_task(id, at).is_at_work = false;
+        // What stops the job does not stop what runs after a failure, unless somebody cancels that too.
+        let stopped = match stopping {
+            Some(Stopping::Failed | Stopping::TimedOut) if task.is_handler() => None,
+            stopping => stopping,
+        };
+        match stopped {
+            Some(Stopping::Canceled | Stopping::Requeued | Stopping::Failed) => {
+                self.close(id, at, Status::Canceled, -1, None, now);
+            }
+            Some(Stopping::TimedOut) => {
+                let error = job_timeout(self.jobs[&id].plan.timeout);
+                self.close(id, at, Status::Error, -1, Some(error), now);
+            }
+            None => {
+                let (code, error) = match how {
+                    _ if task.timed_out => (-1, Some(task_timeout(&task))),
+                    Ended::Exited(0) => (0, None),
+                    Ended::Exited(code) => (code, Some(format!("exit status {code}"))),
+                    Ended::Failed(error) => (-1, Some(error)),
+                };
+                match error {
+                    None => self.close(id, at, Status::Done, 0, None, now),
+                    Some(_) if self.retries(id, at, now) => return,
+                    Some(error) if task.definition.allow_failure => {
+                        // The code alone tells of an exit; what could not run says why.
+                        let error = (code == -1).then_some(error);
+                        self.close(id, at, Status::Done, code, error, now);
+                    }
+                    Some(error) => {
+                        self.close(id, at, Status::Error, code, Some(error), now);
+                        self.task_failed(id, at, now);
+                    }
+                }
+            }
+        }
+        self.advance(id, now);
+    }
+
+    fn close(
+        &mut self,
+        id: JobId,
+        at: usize,
+        status: Status,
+        code: i32,
+        error: Option<String>,
+        now: Now,
+    ) {
+        self.clear_deadline(id, Due::Retry(at));
+        let task = self.change_task(id, at);
+        task.status = status;
+        task.end = Some(now.wall);
+        task.exit_code = code;
+        task.errored = status == Status::Error;
+        task.error = error;
+        task.is_at_work = false;
+    }
+
+    fn task_failed(&mut self, id: JobId, at: usize, now: Now) {
+        let job = self.change(id);
+        if job.tasks[at].is_handler() {
+            return;
+        }
+        if job.last_error.is_none() {
+            job.last_error = job.tasks[at].error.clone();
+        }
+        let continues =
+            |definition: &Arc<crate::definition::Pipeline>| definition.continues_after_failure;
+        let pipeline = job.pipeline.clone();
+        if !self.definitions.get(&pipeline).is_some_and(continues) {
+            self.stop_job(id, Stopping::Failed, now);
+        }
+    }
+
+    /// No more tasks start, and those that run are stopped. The first reason stands, unless somebody cancels.
+    pub(super) fn stop_job(&mut self, id: JobId, why: Stopping, now: Now) {
+        let job = self.change(id);
+        let is_by_hand = matches!(why, Stopping::Canceled | Stopping::Requeued);
+        // What has failed stays failed, even if what runs after that is canceled.
+        let runs_handler = job.tasks.iter().any(Task::is_handler);
+        if job.stopping.is_none() || (is_by_hand && !runs_handler) {
+            job.stopping = Some(why);
+        }
+        let tasks: Vec<(usize, bool, bool)> = job
+            .tasks
+            .iter()
+            .enumerate()
+            .map(|(at, task)| (at, task.status == Status::Running, task.is_at_work))
+            .collect();
+        for (at, is_running, is_at_work) in tasks {
+            if !is_running || (runs_handler && !is_by_hand) {
+                continue;
+            }
+            if runs_handler {
+                // Else its end would be taken for its own.
+                self.change(id).stopping = Some(Stopping::Canceled);
+            }
+            if is_at_work {
+                self.effects.push(Effect::Interrupt { job: id, task: at });
+            } else {
+                // It waits to be tried again.
+                match why {
+                    Stopping::TimedOut => {
+                        let error = job_timeout(self.jobs[&id].plan.timeout);
+                        self.close(id, at, Status::Error, -1, Some(error), now);
+                    }
+                    _ => self.close(id, at, Status::Canceled, -1, None, now),
+                }
+            }
+        }
+        self.advance(id, now);
+    }
+
+    pub(super) fn timed_out(&mut self, id: JobId, now: Now) {
+        let error = job_timeout(self.jobs[&id].plan.timeout);
+        let job = self.change(id);
+        job.last_error.get_or_insert(error);
+        self.stop_job(id, Stopping::TimedOut, now);
+    }
+
+    pub(super) fn task_timed_out(&mut self, id: JobId, at: usize) {
+        let task = self.change_task(id, at);
+        if task.is_at_work {
+            task.timed_out = true;
+            self.effects.push(Effect::Interrupt { job: id, task: at });
+        }
+    }
+
+    /// Nothing of the job runs or waits: it has ended, unless something runs after a failure.
+    fn graph_is_over(&mut self, id: JobId, now: Now) {
+        let job = self.jobs[&id].clone();
+        if job.stopping == Some(Stopping::Requeued) {
+            return self.requeue(id, now);
+        }
+        let has_failed = job.errored() || job.last_error.is_some();
+        let is_canceled =
+            job.stopping == Some(Stopping::Canceled) && !job.tasks.iter().any(Task::is_handler);
+        let handler = self
+            .definitions
+            .get(&job.pipeline)
+            .and_then(|definition| definition.on_error.clone());
+        if let Some(handler) = handler
+            && has_failed
+            && !is_canceled
+            && !job.tasks.iter().any(Task::is_handler)
+            && job.first_failed().is_some()
+        {
+            let at = job.tasks.len();
+            self.change(id).tasks.push(Task::new(handler));
+            self.touched.entry(id).or_default().is_new = true;
+            if !self.begin(id, at, now) {
+                return;
+            }
+        }
+        self.finish(id, is_canceled, now);
+    }
+
+    fn finish(&mut self, id: JobId, is_canceled: bool, now: Now) {
+        self.no_more_deadlines(id);
+        let job = self.change(id);
+        job.completed = true;
+        job.canceled = is_canceled;
+        job.end = Some(now.wall);
+        if is_canceled {
+            job.last_error
+                .get_or_insert_with(|| "context canceled".to_owned());
+        }
+        forget_secrets(job);
+        let (pipeline, is_failed) = (
+            job.pipeline.clone(),
+            job.errored() || job.last_error.is_some(),
+        );
+        if let Some(running) = self.running.get_mut(&pipeline) {
+            running.remove(&id);
+            if running.is_empty() {
+                self.running.remove(&pipeline);
+            }
+        }
+        self.effects.push(Effect::Over {
+            job: id,
+            is_canceled,
+        });
+        if is_failed && !is_canceled && self.webhook(id).is_some_and(|webhook| webhook.on_failure) {
+            self.tell(id, News::Failure);
+        }
+        self.sweep(&pipeline, now);
+        self.open.insert(pipeline);
+    }
+}
+
+fn job_timeout(timeout: Option<std::time::Duration>) -> String {
+    format!("the job timed out after {}", shown(timeout))
+}
+
+fn task_timeout(task: &Task) -> String {
+    format!("timed out after {}", shown(task.definition.timeout))
+}
+
+fn shown(time: Option<std::time::Duration>) -> String {
+    humantime::format_duration(time.unwrap_or_default()).to_string()
+}

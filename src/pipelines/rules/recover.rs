@@ -1,0 +1,113 @@
+//! What becomes of jobs in whose midst the server ended.
+
+use std::sync::Arc;
+
+use super::{Due, Now, State};
+use crate::definition::{Definitions, Restart};
+use crate::job::{Job, JobId, Status, Task};
+
+/// A job that had not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Recovered {
+    /// It ran, and is canceled.
+    Interrupted(JobId),
+    /// It waited, and is canceled.
+    Dropped(JobId),
+    /// It waits again.
+    Requeued(JobId),
+}
+
+impl State {
+    /// Begins with jobs that were known before. Those that had not ended are canceled, or wait again.
+    pub fn restore(
+        definitions: Arc<Definitions>,
+        jobs: Vec<Arc<Job>>,
+        now: Now,
+    ) -> (State, Vec<Recovered>) {
+        let mut state = State {
+            definitions,
+            ..State::default()
+        };
+        let mut jobs = jobs;
+        jobs.sort_by_key(|job| job.number);
+        let mut open = Vec::new();
+        for job in jobs {
+            if !job.is_finished() {
+                open.push(job.id);
+            }
+            state.insert(Job::clone(&job));
+        }
+        // They are on disk as they are.
+        state.touched.clear();
+        let recovered = open.into_iter().map(|id| state.recover(id, now)).collect();
+        state.sweep_all(now);
+        (state, recovered)
+    }
+
+    fn recover(&mut self, id: JobId, now: Now) -> Recovered {
+        let job = self.jobs[&id].clone();
+        let is_lost = job.secrets.iter().next().cloned();
+        if job.plan.restart == Restart::Requeue && is_lost.is_none() {
+            self.requeue(id, now);
+            return Recovered::Requeued(id);
+        }
+        let why = is_lost
+            .filter(|_| job.plan.restart == Restart::Requeue)
+            .map(|name| {
+                format!("the server ended, and the secret variable \"{name}\" is not kept on disk")
+            });
+        if job.start.is_none() {
+            self.cancel_waiting(id, why);
+            return Recovered::Dropped(id);
+        }
+        for at in 0..job.tasks.len() {
+            let was_running = job.tasks[at].status == Status::Running;
+            if was_running || job.tasks[at].status == Status::Waiting {
+                let task = self.change_task(id, at);
+                task.status = Status::Canceled;
+                task.is_at_work = false;
+                task.end = was_running.then_some(now.wall);
+            }
+        }
+        let job = self.change(id);
+        job.canceled = true;
+        job.last_error = why.or(job.last_error.take());
+        Recovered::Interrupted(id)
+    }
+
+    /// A job begins anew: it waits, before all that came after it.
+    pub(super) fn requeue(&mut self, id: JobId, now: Now) {
+        self.no_more_deadlines(id);
+        self.touched.entry(id).or_default().is_new = true;
+        let job = self.change(id);
+        job.start = None;
+        job.end = None;
+        job.stopping = None;
+        job.last_error = None;
+        job.tasks.retain(|task| !task.is_handler());
+        for task in &mut job.tasks {
+            if task.status != Status::Skipped {
+                *task = Task::new(task.definition.clone());
+            }
+        }
+        let (pipeline, number, delay) = (job.pipeline.clone(), job.number, job.plan.delay);
+        let is_delayed = job.is_delayed;
+        if is_delayed {
+            self.set_deadline(now.run + delay, id, Due::Delay);
+        }
+        if let Some(running) = self.running.get_mut(&pipeline) {
+            running.remove(&id);
+        }
+        let numbers: Vec<u64> = self
+            .queue(&pipeline)
+            .iter()
+            .map(|id| self.jobs[id].number)
+            .collect();
+        let place = numbers.partition_point(|other| *other < number);
+        self.queues
+            .entry(pipeline.clone())
+            .or_default()
+            .insert(place, id);
+        self.open.insert(pipeline);
+    }
+}
