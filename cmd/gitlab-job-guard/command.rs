@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::{Context, Result};
-use child::Listener;
+use child::{Environment, Listener};
 
 use crate::resource::tell;
 
@@ -13,7 +13,11 @@ use crate::resource::tell;
 pub async fn run(words: &[OsString]) -> Result<u8> {
     let mut signals = Listener::new().context("cannot listen for signals")?;
     let (program, rest) = words.split_first().context("there is no command")?;
-    let (mut command, recipient) = match child::start(program, rest, &[]) {
+    let as_ours = Environment {
+        set: &[],
+        removed: &[],
+    };
+    let (mut command, recipient) = match child::start(program, rest, &as_ours) {
         Ok(started) => started,
         Err(err) => {
             tell!("error: cannot start `{}`: {err}", program.to_string_lossy());
@@ -28,11 +32,7 @@ pub async fn run(words: &[OsString]) -> Result<u8> {
         tokio::select! {
             biased;
             status = command.wait() => break status.context("cannot wait for the command")?,
-            signal = signals.next() => {
-                if recipient.is_to_be_sent(&signal) {
-                    recipient.send(&command, signal.number);
-                }
-            }
+            signal = signals.next() => recipient.pass_on(&command, &signal),
         }
     };
     let by_signal = status.signal().map(|signal| 128 + signal);

@@ -27,8 +27,9 @@ use super::exit::Exit;
 use super::flags::Flags;
 use super::news::Log;
 use super::terms::{self, TermsError};
-use crate::pool::args::{Args, Command, OnLost, PlaceArgs, RunArgs, WaitArgs, WantArgs};
+use crate::pool::args::{OnLost, PlaceArgs, RunArgs, WaitArgs, WantArgs};
 use crate::pool::commands::{self, Context};
+use crate::pool::settings::Scope;
 
 /// For how long a claim is good whose command cannot renew it.
 const LEASE: Duration = Duration::from_secs(15 * 60);
@@ -59,7 +60,7 @@ pub async fn run(flags: &Flags, env: &Env<'_>, log: &Log) -> Result<Exit> {
         pool: env("POOL_NAME").is_none().then(|| lock::POOL.to_owned()),
         ..PlaceArgs::default()
     };
-    let mut context = commands::context(&place, flags.no_wait)?;
+    let mut context = commands::context(&place, &Scope::One, flags.no_wait)?;
     let settings = Reap {
         stale_after: None,
         concourse: None,
@@ -91,7 +92,7 @@ pub async fn run(flags: &Flags, env: &Env<'_>, log: &Log) -> Result<Exit> {
             let lease = timeout_of_job(env).unwrap_or(LONGEST_JOB);
             claim(&context, name.clone(), &wait, lease).await
         } else {
-            run_with(place, &name, wait.clone(), flags).await
+            run_with(&context, &name, wait.clone(), flags).await
         }
     };
     let result = tokio::select! {
@@ -121,7 +122,7 @@ pub async fn run(flags: &Flags, env: &Env<'_>, log: &Log) -> Result<Exit> {
 
 /// Runs the command while the lock is held, as `pool run` does.
 async fn run_with(
-    place: PlaceArgs,
+    context: &Context,
     lock: &LockName,
     wait: WaitArgs,
     flags: &Flags,
@@ -134,11 +135,12 @@ async fn run_with(
         },
         lease: LEASE,
         on_lost: OnLost::Tell,
+        pass_credentials: false,
+        conflict_exit_code: None,
         wait,
         command: flags.command.clone(),
     };
-    let command = Command::Run(args);
-    commands::run(Args { place, command })
+    commands::run_command(context, &args)
         .await
         .map(Exit::Program)
 }

@@ -25,7 +25,7 @@ pub struct Args {
 #[derive(Group, Debug, Clone, Default)]
 #[command(next_help_heading = "Where the locks are")]
 pub struct PlaceArgs {
-    /// The Git repository; without any setting a repository of your own on this machine [env: POOL_URI]
+    /// The Git repository; if nothing at all is set, a repository of your own on this machine [env: POOL_URI]
     #[arg(long, global = true, value_name = "URI")]
     pub uri: Option<String>,
     /// The branch in it; else `main` [env: POOL_BRANCH]
@@ -34,7 +34,7 @@ pub struct PlaceArgs {
     /// The pool, a folder on that branch [env: POOL_NAME]
     #[arg(long, global = true, value_name = "POOL")]
     pub pool: Option<String>,
-    /// Settings as TOML; else `pool.toml` in this folder, then in the user's configuration [env: POOL_CONFIG]
+    /// Settings as TOML; else `pool.toml` in this folder or above, then in the user's configuration [env: POOL_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Who you are, as others see it; else a CI's build, or user and machine [env: POOL_HOLDER]
@@ -56,19 +56,23 @@ pub enum Command {
     Claim(ClaimArgs),
     /// Show each lock: free or held, by whom, since when; and who waits for what
     Status(StatusArgs),
+    /// Print the metadata of a lock, as it is
+    Show(ShowArgs),
     /// Show who held what, from when to when, and how it ended; the newest first
     Log(LogArgs),
     /// Check that everything is in order: settings, server, rights, pools, clock
     Doctor(DoctorArgs),
     /// Give locks back: your own, by the name of their holder or by the id of their claim
     Release(ReleaseArgs),
+    /// Begin the lease of a claim of yours anew
+    Renew(RenewArgs),
     /// Make the branch, the pool and locks in it, as far as they are not there yet
     Init(InitArgs),
     /// Put a new lock into the pool
     Add(AddArgs),
     /// Take a lock that you hold out of the pool
     Remove(RemoveArgs),
-    /// Give a free lock new metadata, waiting while it is held
+    /// Give a free lock new metadata, waiting while it is held; or one that you hold
     Update(UpdateArgs),
     /// Take a free lock to another pool
     Move(MoveArgs),
@@ -115,6 +119,9 @@ pub struct StatusArgs {
     /// Every pool on the branch, as without a configured pool
     #[arg(long)]
     pub all: bool,
+    /// Only what you hold, and the lines that you wait in
+    #[arg(long)]
+    pub mine: bool,
     /// Go on looking, every two seconds: on a terminal drawn anew, else printed when something has changed
     #[arg(long)]
     pub watch: bool,
@@ -187,6 +194,12 @@ pub struct RunArgs {
     /// What to do when the claim is taken away while the command runs
     #[arg(long, value_name = "WHAT", default_value = "tell")]
     pub on_lost: OnLost,
+    /// Let the command inherit the credentials in the environment, such as POOL_PASSWORD; else it does not
+    #[arg(long)]
+    pub pass_credentials: bool,
+    /// The exit code when the locks are not to be had in time [default: 1]
+    #[arg(short = 'E', long, value_name = "N")]
+    pub conflict_exit_code: Option<u8>,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,
@@ -208,11 +221,35 @@ pub enum OnLost {
 #[derive(Group, Debug)]
 pub struct ReleaseArgs {
     /// The locks
+    #[arg(value_name = "LOCK", required_unless_present_any = ["claim", "all"])]
+    pub locks: Vec<String>,
+    /// The claim by which they are yours; without a lock, all that it holds
+    #[arg(long, value_name = "ID")]
+    pub claim: Option<String>,
+    /// All that you hold in the pool, in one commit; nothing is fine
+    #[arg(long, conflicts_with_all = ["locks", "claim"])]
+    pub all: bool,
+}
+
+/// Which lock is shown.
+#[derive(Group, Debug)]
+pub struct ShowArgs {
+    /// The lock
+    pub lock: String,
+}
+
+/// What a renewal needs.
+#[derive(Group, Debug)]
+pub struct RenewArgs {
+    /// The locks
     #[arg(value_name = "LOCK", required_unless_present = "claim")]
     pub locks: Vec<String>,
     /// The claim by which they are yours; without a lock, all that it holds
     #[arg(long, value_name = "ID")]
     pub claim: Option<String>,
+    /// How long the claim may go unrenewed from now on before `pool reap` frees it
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time)]
+    pub lease: Duration,
 }
 
 /// What is to be there.
@@ -260,6 +297,9 @@ pub struct UpdateArgs {
     /// A file with its metadata; `-` reads it from the standard input
     #[arg(long, value_name = "FILE")]
     pub metadata: PathBuf,
+    /// The claim by which the lock is yours: it is changed while you hold it
+    #[arg(long, value_name = "ID")]
+    pub claim: Option<String>,
     /// How to wait.
     #[command(flatten)]
     pub wait: WaitArgs,

@@ -6,17 +6,21 @@ mod completions;
 mod doctor;
 mod init;
 mod log;
+mod mine;
 mod reap;
 mod release;
+mod renew;
 mod run;
+mod show;
 mod status;
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Error, Result};
+use child::Listener;
 use git::object::Content;
 use pool::attempt::{AttemptError, Outcome};
 use pool::concourse::Source;
@@ -26,8 +30,11 @@ use pool::operation::Operation;
 use pool::step::{self, Order, Plan, StepError, Surroundings, Which};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "guard")]
+use crate::pool::args::RunArgs;
 use crate::pool::args::{Args, Command, PlaceArgs, WaitArgs};
-use crate::pool::{holder, settings};
+use crate::pool::holder;
+use crate::pool::settings::{self, Environment, Scope};
 use crate::resource;
 
 /// What every command works with.
@@ -42,34 +49,68 @@ pub struct Context {
     pub around: Surroundings,
     /// Whether to answer in JSON.
     pub json: bool,
+    /// What of the branch is meant.
+    pub which: Which,
+    /// The file with settings that is in use.
+    pub settings_file: Option<PathBuf>,
 }
 
 /// Carries out a command.
 pub async fn run(args: Args) -> Result<ExitCode> {
-    let context = |place: &PlaceArgs| context(place, false);
+    let place = args.place;
+    let usual = || context(&place, &Scope::One, false);
     match args.command {
-        Command::Run(given) => run::run(&context(&args.place)?, &given).await,
-        Command::Acquire(given) => acquire::acquire(&context(&args.place)?, &given).await,
-        Command::Claim(given) => acquire::claim(&context(&args.place)?, &given).await,
+        Command::Run(given) => run::run(&usual()?, &given).await,
+        Command::Acquire(given) => acquire::acquire(&usual()?, &given).await,
+        Command::Claim(given) => acquire::claim(&usual()?, &given).await,
         Command::Status(given) => {
-            let soon = !given.watch;
-            let (context, which) = of_one_or_all(&args.place, given.all, soon)?;
-            status::status(&context, which, &given).await
+            let context = context(&place, &one_or_all(given.all), !given.watch)?;
+            until_told(status::status(&context, &given)).await
         }
         Command::Log(given) => {
-            let (context, which) = of_one_or_all(&args.place, given.all, true)?;
-            log::log(&context, which, &given).await
+            let context = context(&place, &one_or_all(given.all), true)?;
+            until_told(log::log(&context, &given)).await
         }
-        Command::Doctor(given) => doctor::doctor(&args.place, &given).await,
-        Command::Release(given) => release::release(&context(&args.place)?, &given).await,
-        Command::Init(given) => init::init(&args.place, &given).await,
-        Command::Add(given) => change::add(&context(&args.place)?, &given).await,
-        Command::Remove(given) => change::remove(&context(&args.place)?, &given).await,
-        Command::Update(given) => change::update(&context(&args.place)?, &given).await,
-        Command::Move(given) => change::move_to(&context(&args.place)?, &given).await,
-        Command::Unlock(given) => release::unlock(&context(&args.place)?, &given).await,
-        Command::Reap(given) => reap::reap(&context(&args.place)?, &given).await,
+        Command::Doctor(given) => until_told(doctor::doctor(&place, &given)).await,
+        Command::Release(given) => release::release(&usual()?, &given).await,
+        Command::Renew(given) => renew::renew(&usual()?, &given).await,
+        Command::Show(given) => {
+            let context = context(&place, &Scope::One, true)?;
+            until_told(show::show(&context, &given)).await
+        }
+        Command::Init(given) => init::init(&place, &given).await,
+        Command::Add(given) => change::add(&usual()?, &given).await,
+        Command::Remove(given) => change::remove(&usual()?, &given).await,
+        Command::Update(given) => change::update(&usual()?, &given).await,
+        Command::Move(given) => change::move_to(&usual()?, &given).await,
+        Command::Unlock(given) => release::unlock(&usual()?, &given).await,
+        Command::Reap(given) => reap::reap(&usual()?, &given).await,
         Command::Completions(given) => completions::completions(&given),
+    }
+}
+
+/// Does what only reads, until a signal asks for an end: then it is dropped, and its temporary files go with it.
+async fn until_told(reading: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
+    let mut signals = Listener::new().context("cannot listen for signals")?;
+    tokio::select! {
+        biased;
+        done = reading => done,
+        signal = signals.next_end() => {
+            Ok(ExitCode::from(u8::try_from(128 + signal.number).unwrap_or(u8::MAX)))
+        }
+    }
+}
+
+/// Runs a command while a lock is held, as `pool run` does.
+#[cfg(feature = "guard")]
+pub async fn run_command(context: &Context, args: &RunArgs) -> Result<ExitCode> {
+    run::run(context, args).await
+}
+
+fn one_or_all(all: bool) -> Scope {
+    match all {
+        true => Scope::All,
+        false => Scope::OneOrAll,
     }
 }
 
@@ -80,11 +121,17 @@ pub fn is_not_now(err: &Error) -> bool {
 
 /// Puts together what a command works with. With `soon` it is one whose answer somebody waits for, and that can as well be
 /// asked again: it does not bear with faults for minutes, if nothing else is set.
-pub fn context(place: &PlaceArgs, soon: bool) -> Result<Context> {
+pub fn context(place: &PlaceArgs, scope: &Scope, soon: bool) -> Result<Context> {
     let env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let origin = holder::origin(place.holder.as_deref(), &env);
     let fault_timeout = soon.then_some("20s");
-    let settings = settings::read(place, &env, &origin, fault_timeout)?;
+    let settings = settings::read(
+        place,
+        scope,
+        &Environment::of_process(),
+        &origin,
+        fault_timeout,
+    )?;
     let mut around = resource::surroundings();
     if !io::IsTerminal::is_terminal(&io::stderr()) {
         around.paint = terminal::Paint::Plain;
@@ -95,27 +142,9 @@ pub fn context(place: &PlaceArgs, soon: bool) -> Result<Context> {
         origin,
         around,
         json: place.json,
+        which: settings.which,
+        settings_file: settings.file,
     })
-}
-
-/// The context of a command that can be about all pools: about all if that is asked for, or no pool is set.
-fn of_one_or_all(place: &PlaceArgs, all: bool, soon: bool) -> Result<(Context, Which)> {
-    let any = PlaceArgs {
-        pool: Some("any".to_owned()),
-        ..place.clone()
-    };
-    if all {
-        return Ok((context(&any, soon)?, Which::All));
-    }
-    match (context(place, soon), &place.pool) {
-        (Ok(context), _) => Ok((context, Which::One)),
-        (Err(err), Some(_)) => Err(err),
-        // If it is only the pool that is missing.
-        (Err(err), None) => match context(&any, soon) {
-            Ok(context) => Ok((context, Which::All)),
-            Err(_) => Err(err),
-        },
-    }
 }
 
 impl Context {

@@ -39,6 +39,8 @@ fn gitlab(env: &Env<'_>) -> Option<(String, Option<String>)> {
 fn github(env: &Env<'_>) -> Option<(String, Option<String>)> {
     let (repository, run) = (env("GITHUB_REPOSITORY")?, env("GITHUB_RUN_ID")?);
     let workflow = env("GITHUB_WORKFLOW").unwrap_or_else(|| "workflow".to_owned());
+    // Each job of a run has locks of its own.
+    let job = env("GITHUB_JOB").map_or(String::new(), |job| format!("/{job}"));
     let attempt = env("GITHUB_RUN_ATTEMPT").filter(|attempt| attempt != "1");
     let attempt = attempt.map_or(String::new(), |attempt| format!(" attempt {attempt}"));
     let server = env("GITHUB_SERVER_URL").unwrap_or_else(|| "https://github.com".to_owned());
@@ -47,7 +49,7 @@ fn github(env: &Env<'_>) -> Option<(String, Option<String>)> {
         server.trim_end_matches('/')
     );
     Some((
-        format!("GitHub {repository} {workflow} #{run}{attempt}"),
+        format!("GitHub {repository} {workflow}{job} #{run}{attempt}"),
         Some(url),
     ))
 }
@@ -147,6 +149,9 @@ mod tests {
 
         env[3].1 = "2";
         assert_eq!(of(None, &env).prefix, "GitHub ops/web Deploy #99 attempt 2");
+        env.push(("GITHUB_JOB", "west"));
+        let prefix = of(None, &env).prefix;
+        assert_eq!(prefix, "GitHub ops/web Deploy/west #99 attempt 2");
     }
 
     #[test]

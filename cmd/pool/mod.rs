@@ -19,21 +19,47 @@ use args::Args;
 
 /// Runs it.
 pub fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(err) => return not_understood(&err),
+    };
+    let json = args.place.json;
     match resource::block_on(commands::run(args)) {
         Ok(code) => code,
         Err(err) => {
-            say_error(err.as_ref());
-            if commands::is_not_now(&err) {
-                ExitCode::from(1)
+            let (kind, code) = match commands::is_not_now(&err) {
+                true => ("not_now", 1),
+                false => ("error", 2),
+            };
+            if json {
+                // Not on the standard output: what reads an answer there must find none.
+                resource::tell!("{}", output::error(&text(err.as_ref()), kind, code));
             } else {
-                ExitCode::from(2)
+                say_error(err.as_ref());
             }
+            ExitCode::from(code)
         }
     }
 }
 
-/// Tells people of an error. The library names a setting as a pipeline has it, below `source`.
+/// Tells of arguments that are none; or what was asked for by `--help`, which comes this way too.
+fn not_understood(err: &clap::Error) -> ExitCode {
+    let ours = std::env::args_os().take_while(|arg| arg != "--");
+    if err.use_stderr() && ours.into_iter().any(|arg| arg == "--json") {
+        let text = err.to_string();
+        let text = text.trim().trim_start_matches("error: ");
+        resource::tell!("{}", output::error(text, "usage", 2));
+        return ExitCode::from(2);
+    }
+    err.exit()
+}
+
+/// Tells people of an error.
 pub(crate) fn say_error(err: &dyn Error) {
-    resource::say_error(&terminal::chain(err).replace("`source.", "`"));
+    resource::say_error(&text(err));
+}
+
+/// An error for people. The library names a setting as a pipeline has it, below `source`.
+fn text(err: &dyn Error) -> String {
+    terminal::chain(err).replace("`source.", "`")
 }

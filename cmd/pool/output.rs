@@ -9,9 +9,10 @@ use std::io;
 
 use git::object::Oid;
 use pool::attempt::Outcome;
-use pool::lock::LockName;
+use pool::lock::{Holding, LockName};
+use pool::message;
 use pool::reap::Verdict;
-use pool::step::{Became, Initiated, Plan, Reaping};
+use pool::step::{Became, Initiated, Lock, Plan, Reaping};
 use serde::Serialize;
 
 /// The locks that were claimed.
@@ -63,6 +64,46 @@ pub fn changed(
         done,
         commit: commit.to_string(),
     })
+}
+
+/// A lock with its metadata, as JSON; metadata that is not UTF-8 is left out, and its size tells.
+pub fn shown(name: &LockName, lock: &Lock, pool: &str) -> io::Result<String> {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        pool: &'a str,
+        lock: &'a str,
+        state: &'static str,
+        holder: Option<String>,
+        since: Option<String>,
+        claim: Option<String>,
+        lease_end: Option<String>,
+        url: Option<String>,
+        metadata: Option<&'a str>,
+        metadata_bytes: usize,
+    }
+    let held = lock.held.as_ref();
+    document(&Shown {
+        pool,
+        lock: name.as_str(),
+        state: match lock.holding {
+            Holding::Claimed => "claimed",
+            Holding::Unclaimed => "free",
+        },
+        holder: held.map(|held| message::who(&held.message)),
+        since: held.and_then(|held| status::time(held.made)),
+        claim: held.map(|held| held.claim.to_string()),
+        lease_end: held.and_then(|held| status::time(held.lease_end?)),
+        url: held.and_then(|held| message::build_url(&held.message)),
+        metadata: std::str::from_utf8(&lock.metadata).ok(),
+        metadata_bytes: lock.metadata.len(),
+    })
+}
+
+/// What went wrong, as JSON on one line.
+pub fn error(text: &str, kind: &str, exit_code: u8) -> String {
+    let error =
+        serde_json::json!({"error": {"kind": kind, "message": text, "exit_code": exit_code}});
+    format!("{error}")
 }
 
 /// A lock that was taken from its holder.

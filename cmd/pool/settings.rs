@@ -1,54 +1,45 @@
-//! Where the locks are: from flags, the environment, a file, or by default on this machine, in this order.
+//! Where the locks are: from flags, the environment or a file, in this order. Only where nothing at all is set about it, they
+//! are on this machine: a wrong setting must not give a lock that keeps nobody out.
+//!
+//! `keys` has the settings, `environment` and `file` tell what they find, and here it is put together.
 
-use std::path::{Path, PathBuf};
+mod environment;
+mod file;
+mod keys;
+
+pub use environment::Environment;
+
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use pool::concourse::Source;
 use pool::lock::PoolName;
 use pool::message::Origin;
-use pool::step::init_local;
+use pool::step::{Which, init_local};
 use serde_json::{Map, Value};
 
+use self::file::File;
 use crate::pool::args::PlaceArgs;
-
-/// The keys of a source that are one text each: the environment has them as `POOL_` and the key in capitals.
-const TEXTS: [&str; 17] = [
-    "uri",
-    "branch",
-    "private_key",
-    "private_key_user",
-    "private_key_passphrase",
-    "username",
-    "password",
-    "retry_delay",
-    "order",
-    "ticket_renewal",
-    "connect_timeout",
-    "silence_timeout",
-    "attempt_timeout",
-    "fault_timeout",
-    "ca_cert",
-    "known_hosts",
-    "prometheus_push_gateway",
-];
-
-/// Those that are on or off.
-const SWITCHES: [&str; 2] = ["skip_ssl_verification", "forward_agent"];
-
-/// Those that can be in a file, which is named by the key and `_file`.
-const IN_FILES: [&str; 5] = [
-    "private_key",
-    "private_key_passphrase",
-    "password",
-    "ca_cert",
-    "known_hosts",
-];
-
-/// Those that only a settings file can have.
-const NESTED: [&str; 3] = ["pool", "https_tunnel", "git_config"];
+use crate::resource::tell;
 
 /// The pool in a repository of one's own on this machine.
 const LOCAL_POOL: &str = "local";
+
+/// The source of a command that is about all pools has to have one.
+const ANY_POOL: &str = "any";
+
+/// Which pool a command is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// The one that is set.
+    One,
+    /// The one that is set, else every pool on the branch.
+    OneOrAll,
+    /// Every pool on the branch.
+    All,
+    /// Those that a file lists, of which this is one.
+    Listed(PoolName),
+}
 
 /// Where the locks are.
 pub struct Settings {
@@ -56,207 +47,193 @@ pub struct Settings {
     pub source: Source,
     /// Whether that is the repository of one's own on this machine.
     pub is_local: bool,
+    /// What of the branch is meant.
+    pub which: Which,
+    /// The file in use.
+    pub file: Option<PathBuf>,
 }
 
-/// Puts together where the locks are. Without any repository named it is one in the user's own folder, which is made with
-/// the first use of it. `fault_timeout` is for where none is set.
+/// Puts together where the locks are. If nothing is set about it, it is a repository in the user's own folder, which is made
+/// with the first use of it. `fault_timeout` is for where none is set.
+///
+/// # Errors
+/// Something is set, and does not say where; or it is wrong.
 pub fn read(
     place: &PlaceArgs,
-    env: &impl Fn(&str) -> Option<String>,
+    scope: &Scope,
+    env: &Environment,
     origin: &Origin,
     fault_timeout: Option<&str>,
 ) -> Result<Settings> {
-    let mut keys = layers(place, env)?;
-    if let Some(limit) = fault_timeout {
-        keys.entry("fault_timeout").or_insert_with(|| limit.into());
+    let given = flags(place)?;
+    let working = std::env::current_dir().ok();
+    let file = file::find(place.config.as_deref(), env, working.as_deref())?;
+    let from_file = file.as_ref().map(File::read).transpose()?;
+    let from_file = from_file.unwrap_or_default();
+    let from_env = env.settings(file::content)?;
+    let is_named_elsewhere = given.contains_key("uri") || from_env.contains_key("uri");
+    if let Some(file) = &file {
+        let names_the_uri = !is_named_elsewhere && is_set(&from_file, "uri");
+        file.check_use(&from_file, names_the_uri, env)?;
     }
-    let is_local = !keys.contains_key("uri");
-    keys.entry("branch").or_insert_with(|| "main".into());
+    let is_local = !is_named_elsewhere && !is_set(&from_file, "uri");
     if is_local {
-        keys.entry("pool").or_insert_with(|| LOCAL_POOL.into());
-        let folder = local_folder()?;
-        let text = folder.to_str().map(str::to_owned);
-        let text = text.with_context(|| format!("`{}` is not UTF-8", folder.display()))?;
-        keys.insert("uri".to_owned(), Value::String(text));
-    } else if !keys.contains_key("pool") {
-        bail!(
-            "no pool is named: give --pool, POOL_NAME, or `pool` in pool.toml (it is a folder on the branch; `pool status --all` shows which there are)"
-        );
-    }
-    let source = Source::from_json(&Value::Object(keys))?;
-    if is_local {
-        let folder = local_folder()?;
-        if init_local(&folder, "main", &PoolName::new(LOCAL_POOL)?, origin)? {
-            crate::resource::tell!(
-                "note: the locks are in {}, for nothing else is set; see `pool --help`",
-                folder.display()
+        let mut set = about_a_place(place, scope, env, file.as_ref());
+        if working.is_none() {
+            set.push("the working folder, where pool.toml could be, cannot be read".to_owned());
+        }
+        if !set.is_empty() {
+            bail!(
+                "no Git repository is named, but {}: name it by --uri, POOL_URI, or `uri` in pool.toml. Only where nothing is set, a lock is on this machine alone, and keeps nobody else out",
+                set.join(", ")
             );
         }
     }
-    Ok(Settings { source, is_local })
+    let mut keys = from_file;
+    keys.extend(from_env);
+    keys.extend(given);
+
+    if let Some(limit) = fault_timeout {
+        keys.entry("fault_timeout").or_insert_with(|| limit.into());
+    }
+    keys.entry("branch").or_insert_with(|| "main".into());
+    if is_local {
+        return local(keys, scope, origin);
+    }
+    tell_of_slips(env, &keys);
+    let which = which(&mut keys, scope, env)?;
+    Ok(Settings {
+        source: Source::from_json(&Value::Object(keys))?,
+        is_local,
+        which,
+        file: file.map(|file| file.path),
+    })
 }
 
-/// The keys that are set, the most particular setting of each.
-fn layers(place: &PlaceArgs, env: &impl Fn(&str) -> Option<String>) -> Result<Map<String, Value>> {
-    let mut keys = match file(place, env) {
-        Some(path) => read_file(&path)?,
-        None => Map::new(),
-    };
-    for key in TEXTS {
-        let name = format!("POOL_{}", key.to_uppercase());
-        let value = env(&name);
-        let in_file = match IN_FILES.contains(&key) {
-            true => env(&format!("{name}_FILE")),
-            false => None,
-        };
-        let value = match (value, in_file) {
-            (Some(_), Some(_)) => bail!("both {name} and {name}_FILE are set; one is enough"),
-            (None, Some(path)) => Some(content(Path::new(&path))?),
-            (value, None) => value,
-        };
-        if let Some(value) = value {
-            keys.insert(key.to_owned(), Value::String(value));
-        }
-    }
-    for key in SWITCHES {
-        let name = format!("POOL_{}", key.to_uppercase());
-        if let Some(text) = env(&name) {
-            let on = switch(&text).with_context(|| format!("{name} must be true or false"))?;
-            keys.insert(key.to_owned(), Value::Bool(on));
-        }
-    }
-    let given = [
-        ("pool", env("POOL_NAME")),
-        ("uri", place.uri.clone()),
-        ("branch", place.branch.clone()),
-        ("pool", place.pool.clone()),
+/// What the flags say. One that is empty, as a variable of a shell may be, is a mistake.
+fn flags(place: &PlaceArgs) -> Result<Map<String, Value>> {
+    let mut keys = Map::new();
+    let flags = [
+        ("uri", &place.uri),
+        ("branch", &place.branch),
+        ("pool", &place.pool),
     ];
-    for (key, value) in given {
-        if let Some(value) = value {
-            keys.insert(key.to_owned(), Value::String(value));
+    for (key, value) in flags {
+        match value.as_deref() {
+            Some("") => bail!("--{key} is empty; give it a value, or leave it out"),
+            Some(value) => drop(keys.insert(key.to_owned(), value.into())),
+            None => {}
         }
+    }
+    if place
+        .config
+        .as_ref()
+        .is_some_and(|file| file.as_os_str().is_empty())
+    {
+        bail!("--config is empty; give it a value, or leave it out");
     }
     Ok(keys)
 }
 
-fn switch(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "yes" | "on" | "1" => Some(true),
-        "false" | "no" | "off" | "0" => Some(false),
-        _ => None,
+fn is_set(keys: &Map<String, Value>, key: &str) -> bool {
+    !matches!(keys.get(key), None | Some(Value::Null)) && keys[key] != ""
+}
+
+/// All that says, or was meant to say, where the locks are.
+fn about_a_place(
+    place: &PlaceArgs,
+    scope: &Scope,
+    env: &Environment,
+    file: Option<&File>,
+) -> Vec<String> {
+    let mut set = Vec::new();
+    if place.pool.is_some() {
+        set.push("--pool is given".to_owned());
+    }
+    if place.branch.is_some() {
+        set.push("--branch is given".to_owned());
+    }
+    if matches!(scope, Scope::Listed(_)) {
+        set.push("--file names pools".to_owned());
+    }
+    set.extend(env.about_a_place());
+    set.extend(file.map(|file| format!("`{}` is in use, and has no `uri`", file.path.display())));
+    set.extend(
+        env.ci()
+            .map(|name| format!("{name} is set: this is a job of a CI system")),
+    );
+    set
+}
+
+/// Tells of variables that were probably meant to be others, and of a branch that was meant to be set.
+fn tell_of_slips(env: &Environment, keys: &Map<String, Value>) {
+    for unknown in env
+        .unknown()
+        .iter()
+        .filter(|unknown| unknown.meant.is_some())
+    {
+        tell!("note: {unknown}");
+    }
+    if env.is_empty("POOL_BRANCH") {
+        let branch = keys.get("branch").and_then(Value::as_str);
+        tell!(
+            "note: POOL_BRANCH is set and empty; the branch is `{}`",
+            branch.unwrap_or_default()
+        );
     }
 }
 
-/// The file with settings, if there is one.
-fn file(place: &PlaceArgs, env: &impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let named = place
-        .config
-        .clone()
-        .or_else(|| env("POOL_CONFIG").map(PathBuf::from));
-    let usual = [
-        Some(PathBuf::from("pool.toml")),
-        dirs::config_dir().map(|dir| dir.join("pool/pool.toml")),
-    ];
-    named.or_else(|| usual.into_iter().flatten().find(|path| path.is_file()))
-}
-
-fn read_file(path: &Path) -> Result<Map<String, Value>> {
-    let text = content(path)?;
-    let keys: Map<String, Value> = toml::from_str(&text).map_err(|err| {
-        // Never the line itself, which may have a secret in it.
-        let line = err.span().map(|span| {
-            let before = text.get(..span.start).unwrap_or_default();
-            format!(", line {}", before.matches('\n').count() + 1)
-        });
-        anyhow::anyhow!(
-            "`{}` is not TOML{}",
-            path.display(),
-            line.unwrap_or_default()
-        )
-    })?;
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut set = Map::new();
-    for (key, value) in keys {
-        let in_file = key
-            .strip_suffix("_file")
-            .filter(|base| IN_FILES.contains(base));
-        if let Some(base) = in_file {
-            let Value::String(file) = &value else {
-                bail!("`{key}` in `{}` must be the path of a file", path.display());
-            };
-            let text = content(&folder.join(file))?;
-            if set.insert(base.to_owned(), Value::String(text)).is_some() {
-                bail!(
-                    "both `{base}` and `{key}` are in `{}`; one is enough",
-                    path.display()
-                );
+/// Which pool is meant; the source gets one in any case.
+fn which(keys: &mut Map<String, Value>, scope: &Scope, env: &Environment) -> Result<Which> {
+    let is_set = is_set(keys, "pool");
+    match scope {
+        Scope::All => {}
+        Scope::One | Scope::OneOrAll if is_set => return Ok(Which::One),
+        Scope::OneOrAll => {}
+        Scope::Listed(_) if is_set => return Ok(Which::One),
+        Scope::Listed(pool) => {
+            keys.insert("pool".to_owned(), pool.as_str().into());
+            return Ok(Which::One);
+        }
+        Scope::One => bail!(
+            "no pool is named{}: give --pool, POOL_NAME, or `pool` in pool.toml (it is a folder on the branch; `pool status --all` shows which there are)",
+            if env.is_empty("POOL_NAME") {
+                ", for POOL_NAME is set and empty"
+            } else {
+                ""
             }
-            continue;
-        }
-        let known = TEXTS.iter().chain(&SWITCHES).chain(&NESTED);
-        if !known.clone().any(|known| *known == key) {
-            let mut names: Vec<String> = known.map(|name| (*name).to_owned()).collect();
-            names.extend(IN_FILES.iter().map(|name| format!("{name}_file")));
-            names.sort();
-            bail!(
-                "there is no setting {key:?}, which is in `{}`; there are: {}",
-                path.display(),
-                names.join(", ")
-            );
-        }
-        if set.insert(key.clone(), value).is_some() {
-            bail!(
-                "both `{key}` and `{key}_file` are in `{}`; one is enough",
-                path.display()
-            );
-        }
+        ),
     }
-    Ok(set)
+    keys.insert("pool".to_owned(), ANY_POOL.into());
+    Ok(Which::All)
 }
 
-fn content(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
-}
-
-/// Where the repository of one's own is.
-fn local_folder() -> Result<PathBuf> {
+/// The repository of one's own.
+fn local(mut keys: Map<String, Value>, scope: &Scope, origin: &Origin) -> Result<Settings> {
     let data = dirs::data_dir().context(
         "no repository is named (--uri, POOL_URI, pool.toml), and there is no folder of the user's for one: HOME is not set",
     )?;
-    Ok(data.join("pool/locks.git"))
+    let folder = data.join("pool/locks.git");
+    let text = folder.to_str().map(str::to_owned);
+    let text = text.with_context(|| format!("`{}` is not UTF-8", folder.display()))?;
+    keys.insert("uri".to_owned(), Value::String(text));
+    keys.insert("pool".to_owned(), LOCAL_POOL.into());
+    let source = Source::from_json(&Value::Object(keys))?;
+    init_local(&folder, "main", &PoolName::new(LOCAL_POOL)?, origin)?;
+    tell!(
+        "note: no repository is named, so that locks are in {}: they keep nobody out who is not you on this machine",
+        folder.display()
+    );
+    Ok(Settings {
+        source,
+        is_local: true,
+        which: match scope {
+            Scope::All => Which::All,
+            _ => Which::One,
+        },
+        file: None,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn how_long_faults_are_borne_with_goes_by_the_command_only_where_nothing_is_set() {
-        let place = PlaceArgs {
-            uri: Some("https://git.example.com/locks.git".to_owned()),
-            pool: Some("aws".to_owned()),
-            // Nobody's own settings.
-            config: Some("/dev/null".into()),
-            ..PlaceArgs::default()
-        };
-        let origin = Origin {
-            prefix: String::new(),
-            url: None,
-            build_id: None,
-            instance_vars: None,
-        };
-        let limit = |set: Option<&str>, of_the_command: Option<&str>| {
-            let env = |name: &str| {
-                let set = set.filter(|_| name == "POOL_FAULT_TIMEOUT");
-                set.map(str::to_owned)
-            };
-            let settings = read(&place, &env, &origin, of_the_command).unwrap();
-            settings.source.fault_timeout.as_secs()
-        };
-        assert_eq!(limit(None, None), 300);
-        assert_eq!(limit(None, Some("20s")), 20);
-        assert_eq!(limit(Some("7s"), Some("20s")), 7);
-    }
-}
+mod tests;

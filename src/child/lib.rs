@@ -35,13 +35,22 @@ use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use signals::Recipients;
 
-/// How the environment of a program differs from ours.
+/// How the environment of a program differs from ours. A variable that is both removed and set is set.
 #[derive(Debug, Clone, Copy)]
-pub struct Environment<'a> {
+pub struct Environment<'a, Value = &'a str> {
     /// Variables with these values.
-    pub set: &'a [(&'a str, &'a str)],
+    pub set: &'a [(&'a str, Value)],
     /// Variables that are not there.
     pub removed: &'a [&'a str],
+}
+
+impl<Value: AsRef<OsStr>> Environment<'_, Value> {
+    fn give_to(&self, command: &mut Command) {
+        for variable in self.removed {
+            command.env_remove(variable);
+        }
+        command.envs(self.set.iter().map(|(name, value)| (name, value)));
+    }
 }
 
 /// A program with pipes at its three streams.
@@ -70,11 +79,8 @@ pub fn piped(program: &str, args: &[&OsStr], environment: Environment<'_>) -> io
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .envs(environment.set.iter().copied())
         .process_group(0);
-    for variable in environment.removed {
-        command.env_remove(variable);
-    }
+    environment.give_to(&mut command);
     let mut child = command.spawn()?;
     match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
         (Some(stdin), Some(stdout), Some(stderr)) => Ok(Piped {
@@ -87,19 +93,18 @@ pub fn piped(program: &str, args: &[&OsStr], environment: Environment<'_>) -> io
     }
 }
 
-/// Starts a command of the user's, with our streams, and with these variables besides ours.
+/// Starts a command of the user's, with our streams.
 ///
 /// # Errors
 /// Those of starting it, such as that there is no such program.
 pub fn start(
     program: &OsStr,
     args: &[OsString],
-    variables: &[(&str, OsString)],
+    environment: &Environment<'_, OsString>,
 ) -> io::Result<(Child, Recipient)> {
     let mut command = Command::new(program);
-    command
-        .args(args)
-        .envs(variables.iter().map(|(name, value)| (name, value)));
+    command.args(args);
+    environment.give_to(&mut command);
     let recipients = Recipients::for_new_command(&mut command);
     let child = command.spawn()?;
     let recipient = Recipient::of(recipients, &child);

@@ -208,13 +208,29 @@ impl Recipient {
         }
     }
 
-    /// Whether a signal has to be sent for the command to get it.
-    pub fn is_to_be_sent(self, signal: &Received) -> bool {
-        self.to == Recipients::Group || !signal.by_terminal
+    /// Passes on a signal that has come, unless the command has got it from the terminal.
+    pub fn pass_on(self, child: &Child, signal: &Received) {
+        if self.to == Recipients::Group || !signal.by_terminal {
+            self.send(child, signal.number);
+        } else if signal.asks_for_an_end() {
+            self.wake(child);
+        }
     }
 
-    /// Sends a signal. Who is gone needs none.
+    /// Sends a signal. Who is gone needs none. One that asks for an end wakes a command that is stopped, which does not hear
+    /// of it else.
     pub fn send(self, child: &Child, number: i32) {
+        self.send_alone(child, number);
+        if ENDS.contains(&number) {
+            self.wake(child);
+        }
+    }
+
+    fn wake(self, child: &Child) {
+        self.send_alone(child, SIGCONT);
+    }
+
+    fn send_alone(self, child: &Child, number: i32) {
         let Some(signal) = Signal::from_named_raw(number) else {
             return;
         };

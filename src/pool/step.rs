@@ -10,6 +10,7 @@ mod doctor;
 mod far;
 mod get;
 mod init;
+mod lock;
 mod log;
 mod operate;
 mod put;
@@ -23,6 +24,7 @@ pub use check::check;
 pub use doctor::{Finding, Health, Settings, doctor};
 pub use get::get;
 pub use init::{Initiated, Plan, init, init_local};
+pub use lock::{Lock, lock};
 pub use log::{LogQuery, log};
 pub use operate::{Order, operate};
 pub use put::put;
@@ -111,6 +113,16 @@ pub enum StepError {
         branch: String,
         /// In which repository.
         remote: String,
+    },
+    /// A lock that somebody has to mend.
+    #[error(
+        "the lock `{lock}` of the pool `{pool}` is damaged: it is in both folders, or it is not a file; `pool status` tells"
+    )]
+    Damaged {
+        /// The lock.
+        lock: LockName,
+        /// Its pool.
+        pool: PoolName,
     },
     /// A version that the branch does not have.
     #[error("the version {0} is not in the history of the branch; it may have been forced away")]

@@ -446,7 +446,7 @@ fn with_nothing_set_up_the_locks_are_in_a_repository_of_ones_own() {
     assert!(first.stderr.contains("data/pool/locks.git"));
     let second = pool.run(&["claim", "deploy", "--try"]);
     second.assert_code(1, &["is held since"]);
-    assert!(!second.stderr.contains("note:"));
+    assert!(second.stderr.contains("data/pool/locks.git"));
     pool.run(&["release", "deploy"]).text();
     assert_eq!(pool.run(&["claim", "deploy"]).text(), "deploy\n");
     // Only there are locks added by being claimed.
@@ -502,4 +502,198 @@ fn a_job_of_another_ci_is_named_and_linked_in_what_it_claims() {
         "{message}"
     );
     assert!(message.contains("\nBuild URL: https://gitlab.example.com/ops/web/-/jobs/4711\n"));
+}
+
+#[test]
+fn the_metadata_of_a_lock_is_shown_to_the_byte() {
+    let remote = TestRemote::with_pool("aws", &[]);
+    let pool = Pool::on(&remote, "aws");
+    let metadata = b"key: x\n\n  no end of line";
+    pool.run_with(&["add", "a", "--metadata", "-"], metadata)
+        .text();
+
+    assert_eq!(pool.run(&["show", "a"]).text().as_bytes(), metadata);
+    let free = pool.run(&["show", "a", "--json"]).json();
+    assert_eq!(free["state"], "free");
+    assert_eq!(free["holder"], serde_json::Value::Null);
+    pool.run(&["claim", "a", "--lease", "1h"]).text();
+    assert_eq!(pool.run(&["show", "a"]).text().as_bytes(), metadata);
+    let held = pool.run(&["show", "a", "--json"]).json();
+    assert_eq!(
+        (
+            &held["lock"],
+            &held["holder"],
+            &held["claim"],
+            &held["pool"]
+        ),
+        (
+            &json!("a"),
+            &json!("anna"),
+            &json!(remote.head()),
+            &json!("aws")
+        )
+    );
+    assert!(
+        held["since"].is_string() && held["lease_end"].is_string(),
+        "{held}"
+    );
+    assert_eq!(held["metadata"].as_str().unwrap().as_bytes(), metadata);
+
+    pool.run(&["show", "b"])
+        .assert_code(2, &["no lock `b` in the pool `aws`"]);
+    pool.run(&["--pool", "gone", "show", "a"])
+        .assert_code(2, &["no pool `gone`"]);
+    let hands = [Hand::Put("aws/unclaimed/a", "100644", b"twice")];
+    remote.commit("by hand", &hands);
+    pool.run(&["show", "a"]).assert_code(2, &["is damaged"]);
+}
+
+#[test]
+fn a_claim_is_renewed_by_its_holder_and_by_whoever_shows_it() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    let (anna, bob) = (
+        Pool::on(&remote, "aws"),
+        Pool::on(&remote, "aws").called("bob"),
+    );
+    anna.run(&["acquire", "--count", "2", "--lease", "1m"])
+        .text();
+    let claim = remote.head();
+
+    assert_eq!(anna.run(&["renew", "env-1"]).text(), "renewed env-1\n");
+    assert!(remote.message(&remote.head()).contains("Pool-Lease: "));
+    let by_claim = bob.run(&["renew", "--claim", &claim, "--lease", "2h", "--json"]);
+    assert_eq!(by_claim.json()["locks"], json!(["env-1", "env-2"]));
+    let end = |lock: &str| {
+        let shown = anna.run(&["show", lock, "--json"]).json();
+        humantime::parse_rfc3339(shown["lease_end"].as_str().unwrap()).unwrap()
+    };
+    let in_an_hour = std::time::SystemTime::now() + std::time::Duration::from_secs(3600);
+    assert!(end("env-1") > in_an_hour && end("env-2") > in_an_hour);
+
+    bob.run(&["renew", "env-1"])
+        .assert_code(2, &["is held by anna"]);
+    bob.run(&["renew"]).assert_code(2, &["<LOCK>"]);
+    anna.run(&["release", "--claim", &claim]).text();
+    anna.run(&["renew", "env-1"])
+        .assert_code(2, &["is not claimed"]);
+}
+
+#[test]
+fn a_status_of_ones_own_shows_what_one_holds_and_nothing_else() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2", "env-3"]);
+    let (anna, bob) = (
+        Pool::on(&remote, "aws"),
+        Pool::on(&remote, "aws").called("bob"),
+    );
+    anna.run(&["claim", "env-1"]).text();
+    bob.run(&["claim", "env-2"]).text();
+
+    let mine = anna.run(&["status", "--mine", "--json"]).json();
+
+    let locks = mine["pools"][0]["locks"].as_array().unwrap();
+    assert_eq!(locks.len(), 1, "{mine}");
+    assert_eq!(locks[0]["lock"], "env-1");
+    let text = bob.run(&["status", "--mine"]);
+    assert!(text.text().contains("env-2") && !text.stdout.contains("env-1"));
+    let nobodys = Pool::on(&remote, "aws").called("carl");
+    assert_eq!(
+        nobodys.run(&["status", "--mine", "--json"]).json()["pools"],
+        json!([])
+    );
+}
+
+#[test]
+fn a_lock_that_one_holds_is_updated_by_its_claim() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws");
+    pool.run(&["claim", "env-1"]).text();
+    let claim = remote.head();
+
+    let args = ["update", "env-1", "--metadata", "-", "--claim", &claim];
+    assert_eq!(pool.run_with(&args, b"new\n").text(), "updated env-1\n");
+
+    assert_eq!(remote.content("aws/claimed/env-1"), b"new\n");
+    pool.run(&["release", "env-1"]).text();
+    let over = pool.run_with(&args, b"newer\n");
+    assert_eq!(over.code, Some(2), "{}", over.stderr);
+}
+
+#[test]
+fn with_json_an_error_is_one_object_at_the_end_of_the_error_stream() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws");
+    pool.run(&["claim", "env-1"]).text();
+
+    for (args, code, kind, words) in [
+        (&["claim", "env-1", "--try"][..], 1, "not_now", "is held"),
+        (&["claim", "absent"], 2, "error", "no lock `absent`"),
+        (&["--uri", "ftp://x/y", "status"], 2, "error", "`uri`"),
+        (&["claim"], 2, "usage", "<LOCK>"),
+    ] {
+        let answer = pool.run(&[&["--json"], args].concat());
+
+        answer.assert_code(code, &[]);
+        let last = answer.stderr.lines().last().unwrap();
+        let error: serde_json::Value = serde_json::from_str(last).unwrap();
+        let error = &error["error"];
+        assert_eq!(
+            (&error["kind"], &error["exit_code"]),
+            (&json!(kind), &json!(code))
+        );
+        assert!(
+            error["message"].as_str().unwrap().contains(words),
+            "{error}"
+        );
+    }
+    let help = pool.run(&["--json", "--help"]);
+    assert!(help.text().contains("Usage"));
+}
+
+#[test]
+fn all_that_one_holds_is_released_at_once_and_nothing_of_anybody_else() {
+    let remote = TestRemote::with_pool("aws", &["a", "b", "c"]);
+    let (anna, bob) = (
+        Pool::on(&remote, "aws"),
+        Pool::on(&remote, "aws").called("bob"),
+    );
+    for (pool, lock) in [(&anna, "a"), (&bob, "b"), (&anna, "c")] {
+        pool.run(&["claim", lock]).text();
+    }
+    let before = remote.count();
+
+    assert_eq!(
+        anna.run(&["release", "--all"]).text(),
+        "released a\nreleased c\n"
+    );
+
+    assert_eq!(remote.list("aws/claimed"), ["b"]);
+    assert_eq!(remote.count(), before + 1);
+    let again = anna.run(&["release", "--all"]);
+    assert_eq!(again.text(), "");
+    assert!(again.stderr.contains("holds nothing"), "{}", again.stderr);
+    assert_eq!(remote.count(), before + 1);
+    anna.run(&["release", "--all", "b"])
+        .assert_code(2, &["cannot be used with"]);
+}
+
+#[test]
+fn a_watch_that_is_told_to_end_leaves_nothing_behind() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let pool = Pool::on(&remote, "aws");
+        let copies = || {
+            let files = fs::read_dir(pool.home().parent().unwrap()).unwrap();
+            let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+            names
+                .filter(|name| name.starts_with("pool-resource"))
+                .count()
+        };
+        let watching = pool.start(&["status", "--watch"]);
+        support::wait_until("it has a copy of the branch", || copies() > 0);
+
+        watching.signal(signal);
+
+        assert_eq!(watching.finish().code, Some(code), "{signal}");
+        assert_eq!(copies(), 0, "{signal}");
+    }
 }

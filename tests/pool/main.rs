@@ -78,6 +78,8 @@ mod run;
 mod secrets;
 /// Generated sequences of operations, read back with plain git.
 mod sequences;
+/// Where the locks are: flags, environment and files, and what is set wrongly.
+mod settings;
 /// Locks by their metadata, and several at once.
 mod several;
 /// SSH: uris, keys and the agent.

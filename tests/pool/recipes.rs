@@ -57,6 +57,13 @@ impl Machine {
         self
     }
 
+    /// Runs a script as this shell does, with this strictness.
+    fn shell_as(&self, shell: &[&str], script: &str) -> Answer {
+        let script = format!("cd \"$HOME\"\n{script}");
+        let args = [&shell[1..], &["-c", &script]].concat();
+        self.pool.run_program(shell[0], &args)
+    }
+
     /// Runs a script as CI systems do: in the job's folder, and to the first line that fails.
     fn shell(&self, script: &str) -> Answer {
         let script = format!("cd \"$HOME\"\n{script}");
@@ -119,15 +126,97 @@ fn github_actions() {
     machine.assert_held_by("GitHub ops/web Deploy #99", &lock);
 }
 
+/// The shells, and how strict they are: that of GitHub, of GitLab, of a step with `shell: sh`, and people's own.
+const SHELLS: [&[&str]; 8] = [
+    &["sh"],
+    &["sh", "-e"],
+    &["bash"],
+    &["bash", "-e"],
+    &["bash", "-e", "-o", "pipefail"],
+    &["dash"],
+    &["dash", "-e"],
+    &["busybox", "sh"],
+];
+
+fn is_here(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+}
+
+/// The scripts of the recipes: each of them is one process, or several that a job runs one after the other.
+fn scripts() -> Vec<(&'static str, Vec<String>)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let gitlab = yaml(recipe("GitLab CI"))["deploy"]["script"].clone();
+    let gitlab: Vec<String> = gitlab.as_array().unwrap().iter().map(text).collect();
+    let github = yaml(recipe("GitHub Actions"))["jobs"]["deploy"]["steps"].clone();
+    let github = github.as_array().unwrap().iter();
+    let github = github.map(|step| {
+        let run = text(&step["run"]);
+        format!("touch github-env; set -a; . ./github-env; set +a\n{run}")
+    });
+    let (_, jenkins) = recipe("Jenkins").split_once("sh '").unwrap();
+    vec![
+        ("GitLab", vec![gitlab.join("\n")]),
+        ("GitHub", github.collect()),
+        (
+            "Jenkins",
+            vec![jenkins.split_once('\'').unwrap().0.to_owned()],
+        ),
+        ("a script", vec![recipe("A shell script").to_owned()]),
+        (
+            "make",
+            vec![format!(
+                "cat >Makefile <<'END'\n{}END\nmake -s deploy",
+                recipe("Makefile")
+            )],
+        ),
+    ]
+}
+
+/// The mistake that the recipes have to avoid shows: else nothing would be said by their passing.
 #[test]
-fn a_job_of_github_that_gets_no_lock_ends_there() {
-    let machine = Machine::new().with(&[("POOL_NAME", "absent"), ("GITHUB_ENV", "github-env")]);
-    let job = yaml(recipe("GitHub Actions"))["jobs"]["deploy"].clone();
+fn nothing_is_deployed_without_a_lock_however_strict_the_shell() {
+    for shell in SHELLS.iter().filter(|shell| is_here(shell[0])) {
+        for (name, scripts) in scripts() {
+            let machine = Machine::new().with(&[
+                ("POOL_NAME", "absent"),
+                ("GITHUB_ENV", "github-env"),
+                ("CI", "true"),
+            ]);
+            let deploy = "#!/bin/sh\ntouch \"$HOME/deployed\"\n";
+            std::fs::write(machine.pool.home().join("deploy.sh"), deploy).unwrap();
 
-    let answer = machine.shell(job["steps"][0]["run"].as_str().unwrap());
+            let mut codes = Vec::new();
+            for script in &scripts {
+                // Whatever a CI system does with the steps after one that fails.
+                codes.push(machine.shell_as(shell, script).code);
+            }
 
-    assert_eq!(answer.code, Some(2), "{}", answer.stderr);
-    assert!(!machine.pool.home().join("github-env").exists());
+            let home = machine.pool.home();
+            assert!(!home.join("deployed").exists(), "{name} in {shell:?}");
+            assert_ne!(codes[0], Some(0), "{name} in {shell:?}");
+            let handed_on = std::fs::read_to_string(home.join("github-env"));
+            assert_eq!(handed_on.unwrap_or_default(), "", "{name} in {shell:?}");
+        }
+        let careless = "echo \"LOCK=$(pool acquire)\"; touch \"$HOME/deployed\"";
+        let machine = Machine::new().with(&[("POOL_NAME", "absent")]);
+        machine.shell_as(shell, careless).text();
+        assert!(machine.pool.home().join("deployed").exists());
+    }
+}
+
+#[test]
+fn a_shell_script() {
+    for shell in SHELLS.iter().filter(|shell| is_here(shell[0])) {
+        let machine = Machine::new().with(&[("POOL_HOLDER", "anna")]);
+
+        let answer = machine.shell_as(shell, recipe("A shell script"));
+
+        let text = answer.text();
+        assert!(text.starts_with("deployed  "), "{text}");
+        assert_eq!(machine.remote.list("aws/claimed"), [""; 0], "{shell:?}");
+        assert_eq!(machine.remote.count(), 3);
+    }
 }
 
 #[test]
@@ -193,7 +282,7 @@ fn the_first_page() {
         panic!("{lines:?}");
     };
     let script = format!(
-        "env -u POOL_URI -u POOL_NAME -u POOL_BRANCH {alone}\n{init}\n{among_all}\n{status}"
+        "env -u POOL_URI -u POOL_NAME -u POOL_BRANCH -u POOL_RETRY_DELAY {alone}\n{init}\n{among_all}\n{status}"
     );
 
     let answer = machine.shell(&script);

@@ -1,6 +1,7 @@
 //! `pool run`: commands that run while locks are held.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -588,7 +589,8 @@ fn a_script_is_guarded_with_no_set_up_at_all() {
 
     assert_eq!(pool.run(&args).text(), "deployed\n");
     let again = pool.run(&args);
-    assert_eq!((again.text(), again.stderr.as_str()), ("deployed\n", ""));
+    assert_eq!(again.text(), "deployed\n");
+    assert_eq!(again.stderr.lines().count(), 1, "{}", again.stderr);
 }
 
 #[test]
@@ -634,4 +636,125 @@ fn a_lease_that_could_not_be_renewed_in_time_ends_the_command_if_that_is_wanted(
         ],
     );
     assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+}
+
+#[test]
+fn a_command_that_is_stopped_can_be_ended() {
+    for (signal, code) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let scene = Scene::new();
+        let script = "echo $$ begun >&2; kill -STOP $$; exec sleep 1000";
+        let running = scene
+            .pool
+            .start(&["run", "env-1", "--", "sh", "-c", script]);
+        running.wait_for_stderr("begun");
+        let stderr = running.stderr();
+        let process = stderr.split(" begun").next().unwrap();
+        let process = process.lines().last().unwrap();
+        let stat = format!("/proc/{process}/stat");
+        wait_until("the command is stopped", || {
+            fs::read_to_string(&stat).unwrap().contains(") T ")
+        });
+
+        running.signal(signal);
+
+        assert_eq!(running.finish().code, Some(code), "{signal}");
+        assert_eq!(scene.free().len(), 3);
+    }
+}
+
+const CREDENTIALS: [&str; 7] = [
+    "POOL_PRIVATE_KEY",
+    "POOL_PRIVATE_KEY_PASSPHRASE",
+    "POOL_PASSWORD",
+    "POOL_CONCOURSE_TOKEN",
+    "POOL_CONCOURSE_PASSWORD",
+    "POOL_GITLAB_TOKEN",
+    "POOL_GITLAB_JOB_TOKEN",
+];
+
+#[test]
+fn a_command_finds_the_credentials_only_if_they_are_passed_on() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    // It lets everybody in, whatever they show.
+    let uri = format!("http://me:MARKER@127.0.0.1:{}/git/locks.git", server.port());
+    let mut pool = Pool::on(&remote, "aws").env("POOL_URI", uri);
+    for name in CREDENTIALS {
+        pool = pool.env(name, "MARKER");
+    }
+
+    let without = pool.run(&["run", "env-1", "--", "env"]);
+    let with = pool.run(&["run", "--pass-credentials", "env-1", "--", "env"]);
+
+    assert!(!without.text().contains("MARKER"), "{}", without.stdout);
+    let place = format!(
+        "POOL_URI=http://127.0.0.1:{}/git/locks.git\n",
+        server.port()
+    );
+    assert!(without.stdout.contains(&place), "{}", without.stdout);
+    assert!(without.stdout.contains("POOL_NAME=aws\n"));
+    for name in CREDENTIALS {
+        assert!(with.text().contains(&format!("{name}=MARKER\n")), "{name}");
+    }
+    assert!(with.stdout.contains("me:MARKER@"), "{}", with.stdout);
+}
+
+#[test]
+fn a_lock_that_is_not_to_be_had_gives_the_exit_code_of_ones_choice_and_an_error_does_not() {
+    let scene = Scene::new();
+    scene.remote.claim_by_hand("aws", "env-1");
+
+    for flag in [["-E", "75"], ["--conflict-exit-code", "75"]] {
+        let args = [&["run", "--try"], &flag[..], &["env-1", "--", "true"]].concat();
+        scene.pool.run(&args).assert_code(75, &["gave up at once"]);
+        let args = [&["run", "--try"], &flag[..], &["absent", "--", "true"]].concat();
+        scene.pool.run(&args).assert_code(2, &["no lock `absent`"]);
+    }
+}
+
+#[test]
+fn a_script_that_does_not_say_by_what_it_is_run_is_run_by_a_shell() {
+    let scene = Scene::new();
+    let bin = scene.pool.home().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let file = bin.join(name);
+        fs::write(&file, bytes).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let script = file("script", b"echo \"$POOL_LOCK_NAME $1\"; exit 5\n");
+    let other = file("other", b"\x7fELF\0of another machine");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let pool = scene.pool.env("PATH", path);
+
+    for program in [script.as_str(), "script"] {
+        let answer = pool.run(&["run", "env-1", "--", program, "x y"]);
+        assert_eq!(answer.code, Some(5), "{}", answer.stderr);
+        assert_eq!(answer.stdout, "env-1 x y\n");
+    }
+    pool.run(&["run", "env-1", "--", &other])
+        .assert_code(126, &["cannot start"]);
+    assert_eq!(scene.remote.list("aws/claimed"), [""; 0]);
+}
+
+#[test]
+fn the_metadata_is_in_nobody_elses_reach() {
+    let scene = Scene::new();
+    let script =
+        "umask 000; stat -c %a \"$POOL_METADATA_DIR\"; stat -c %a \"$TMPDIR\"/pool-resource-*";
+
+    let answer = scene.pool.run_program(
+        "sh",
+        &[
+            "-c",
+            "umask 000; exec \"$0\" run env-1 -- sh -c \"$1\"",
+            &path_of("pool"),
+            script,
+        ],
+    );
+
+    let modes: Vec<&str> = answer.text().lines().collect();
+    assert!(modes.len() >= 2, "{modes:?}");
+    assert!(modes.iter().all(|mode| *mode == "700"), "{modes:?}");
 }

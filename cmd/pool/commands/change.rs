@@ -8,9 +8,9 @@ use git::object::Content;
 use pool::attempt::Outcome;
 use pool::lock::Holding;
 use pool::operation::Operation;
-use pool::step::{self, Order};
+use pool::step::Order;
 
-use super::{Context, release};
+use super::{Context, mine};
 use crate::pool::args::{AddArgs, MoveArgs, RemoveArgs, UpdateArgs};
 use crate::pool::output;
 use crate::resource;
@@ -42,9 +42,8 @@ pub async fn remove(context: &Context, args: &RemoveArgs) -> Result<ExitCode> {
     let claim = match &args.claim {
         Some(id) => super::claim_id(id)?,
         None => {
-            let log = &mut io::stderr();
-            let standing = step::standing(&context.source, &context.around, log).await?;
-            release::ours(context, &standing, &lock)?
+            let standing = mine::standing(context).await?;
+            mine::ours(context, &standing, &lock)?
         }
     };
     let operation = Operation::Remove {
@@ -59,7 +58,7 @@ pub async fn update(context: &Context, args: &UpdateArgs) -> Result<ExitCode> {
     let operation = Operation::Update {
         lock: super::lock(&args.lock)?,
         content: super::metadata(&args.metadata)?,
-        claim: None,
+        claim: args.claim.as_deref().map(super::claim_id).transpose()?,
     };
     let order = context.waiting_order(operation, &args.wait, None);
     change(context, order, "updated").await

@@ -6,17 +6,18 @@ use anyhow::Result;
 use pool::show;
 use pool::step::{Finding, Health, Settings, Which, doctor as examine};
 
+use super::Context;
 use super::status::{print, style};
-use super::{Context, of_one_or_all};
 use crate::pool::args::{DoctorArgs, PlaceArgs};
 use crate::pool::output;
+use crate::pool::settings::Scope;
 
 /// Looks whether everything is in order.
 pub async fn doctor(place: &PlaceArgs, args: &DoctorArgs) -> Result<ExitCode> {
-    let (context, which) = of_one_or_all(place, false, true)?;
-    let mut findings = vec![settings(place, &context, &which)];
+    let context = super::context(place, &Scope::OneOrAll, true)?;
+    let mut findings = vec![settings(place, &context)];
     let wanted = Settings {
-        has_pool: which == Which::One,
+        has_pool: context.which == Which::One,
         push: args.push,
         origin: context.origin.clone(),
     };
@@ -38,7 +39,7 @@ pub async fn doctor(place: &PlaceArgs, args: &DoctorArgs) -> Result<ExitCode> {
 }
 
 /// Where the settings come from: names, and no values of which one could be a secret.
-fn settings(place: &PlaceArgs, context: &Context, which: &Which) -> Finding {
+fn settings(place: &PlaceArgs, context: &Context) -> Finding {
     let flags = [
         ("--uri", &place.uri),
         ("--branch", &place.branch),
@@ -54,13 +55,15 @@ fn settings(place: &PlaceArgs, context: &Context, which: &Which) -> Finding {
         .filter(|name| name.starts_with("POOL_"))
         .collect();
     variables.sort();
-    let from: Vec<String> = flags.chain(variables).collect();
+    let file = context.settings_file.as_deref();
+    let file = file.map(|path| format!("the file `{}`", path.display()));
+    let from: Vec<String> = flags.chain(variables).chain(file).collect();
     let from = if from.is_empty() {
-        "neither flags nor the environment say anything".to_owned()
+        "neither flags nor the environment nor a file say anything".to_owned()
     } else {
         format!("from {}", from.join(", "))
     };
-    let pool = match which {
+    let pool = match &context.which {
         Which::One => format!("the pool `{}`", context.source.pool),
         Which::All => "all pools".to_owned(),
     };

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use git::object::Content;
-use pool::lock::{LockName, PoolName};
+use pool::lock::LockName;
 use pool::step::{self, Plan};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::pool::args::{InitArgs, PlaceArgs};
 use crate::pool::output;
+use crate::pool::settings::Scope;
 use crate::resource;
 
 /// One of the pools in a file.
@@ -43,13 +44,13 @@ pub async fn init(place: &PlaceArgs, args: &InitArgs) -> Result<ExitCode> {
         Some(file) => read(file)?,
         None => Plan::new(),
     };
-    let mut place = place.clone();
+    let scope = match (&args.file, plan.keys().next()) {
+        (Some(_), Some(pool)) => Scope::Listed(pool.clone()),
+        _ => Scope::One,
+    };
+    let context = super::context(place, &scope, false)?;
+    // A list of pools has them all, unless more is said.
     let named = args.file.is_none() || place.pool.is_some() || !args.locks.is_empty();
-    if !named {
-        // The settings want some pool, and the file names those that count.
-        place.pool = plan.keys().next().map(PoolName::to_string);
-    }
-    let context = super::context(&place, false)?;
     if named {
         let nothing = || Content::new(Vec::new());
         let locks = super::locks(&args.locks)?;

@@ -18,7 +18,7 @@ use crate::pool::output;
 const USUAL_NUMBER: usize = 20;
 
 /// Shows who held what.
-pub async fn log(context: &Context, which: Which, args: &LogArgs) -> Result<ExitCode> {
+pub async fn log(context: &Context, args: &LogArgs) -> Result<ExitCode> {
     let now = SystemTime::now();
     let since = args.since.map(|since| {
         let since = now.checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -41,7 +41,7 @@ pub async fn log(context: &Context, which: Which, args: &LogArgs) -> Result<Exit
     git::read_much_once();
     let holds = step::log(
         &context.source,
-        which.clone(),
+        context.which.clone(),
         &query,
         &context.around,
         &mut io::stderr(),
@@ -50,7 +50,7 @@ pub async fn log(context: &Context, which: Which, args: &LogArgs) -> Result<Exit
     let text = if context.json {
         output::log::json(&holds, now)?
     } else {
-        show::log::text(&holds, which == Which::All, now, style(context))
+        show::log::text(&holds, context.which == Which::All, now, style(context))
     };
     print(&text)?;
     Ok(ExitCode::SUCCESS)

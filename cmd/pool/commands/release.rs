@@ -1,21 +1,18 @@
 //! `pool release` and `pool unlock`.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use git::object::Oid;
 use pool::attempt::{AttemptError, Outcome};
-use pool::ledger::Held;
-use pool::lock::{ClaimId, LockName};
-use pool::message::{self, Verb};
+use pool::message;
 use pool::operation::{Operation, Right};
 use pool::rules::Refusal;
-use pool::step::{self, StepError};
+use pool::step::StepError;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
+use super::{Context, mine};
 use crate::pool::args::{ReleaseArgs, UnlockArgs};
 use crate::pool::output;
 use crate::resource;
@@ -23,32 +20,10 @@ use crate::resource;
 /// Frees locks that are ours, by the claim that is shown, or because we are called what their holder is called.
 pub async fn release(context: &Context, args: &ReleaseArgs) -> Result<ExitCode> {
     let stop = resource::stop_on_signals()?;
-    let mut locks = super::locks(&args.locks)?;
-    let mut by_claim: Vec<(ClaimId, Vec<LockName>)> = Vec::new();
-    if let Some(id) = &args.claim {
-        let claim = super::claim_id(id)?;
-        if locks.is_empty() {
-            let standing = standing(context).await?;
-            let held = standing.into_iter().filter(|(_, held)| held.claim == claim);
-            locks = held.map(|(lock, _)| lock).collect();
-        }
-        if locks.is_empty() {
-            bail!(
-                "the claim {claim} holds no lock in the pool `{}`",
-                context.source.pool
-            );
-        }
-        by_claim.push((claim, locks));
-    } else {
-        let standing = standing(context).await?;
-        for lock in locks {
-            let claim = ours(context, &standing, &lock)?;
-            match by_claim.iter_mut().find(|(other, _)| *other == claim) {
-                Some((_, locks)) => locks.push(lock),
-                None => by_claim.push((claim, vec![lock])),
-            }
-        }
+    if args.all {
+        return release_all(context, &stop).await;
     }
+    let by_claim = mine::claims(context, &args.locks, args.claim.as_deref()).await?;
     let (mut released, mut last) = (Vec::new(), Oid::ZERO_SHA1);
     for (claim, locks) in by_claim {
         let release = Operation::Release {
@@ -66,6 +41,27 @@ pub async fn release(context: &Context, args: &ReleaseArgs) -> Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
+/// Frees all that is ours in the pool.
+async fn release_all(context: &Context, stop: &CancellationToken) -> Result<ExitCode> {
+    let outcome = carry_out(context, Operation::ReleaseOwn, stop).await?;
+    let pool = context.source.pool.as_str();
+    // Else there was nothing to be freed.
+    let freed = outcome.locks.iter().filter(|_| outcome.done_now);
+    let locks: Vec<_> = freed.cloned().collect();
+    if locks.is_empty() {
+        let us = terminal::one_line(&context.origin.prefix);
+        resource::tell!("`{us}` holds nothing in the pool `{pool}`");
+    }
+    super::say(&output::changed(
+        &locks,
+        outcome.commit,
+        "released",
+        pool,
+        context.json,
+    )?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// How often a holder's renewal is looked past, while an operator means the claim as such.
 const RENEWALS: usize = 10;
 
@@ -78,7 +74,7 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<ExitCode> {
     }
     let mut meant = None;
     for _ in 0..RENEWALS {
-        let standing = standing(context).await?;
+        let standing = mine::standing(context).await?;
         let Some(held) = standing.get(&lock) else {
             bail!("the lock `{lock}` is not claimed");
         };
@@ -127,33 +123,4 @@ async fn carry_out(
     context
         .operate(order, stop.clone(), answer, &mut io::stderr())
         .await
-}
-
-async fn standing(context: &Context) -> Result<BTreeMap<LockName, Held>, StepError> {
-    step::standing(&context.source, &context.around, &mut io::stderr()).await
-}
-
-/// The claim of a lock, if we are called what its holder is called.
-pub fn ours(
-    context: &Context,
-    standing: &BTreeMap<LockName, Held>,
-    lock: &LockName,
-) -> Result<ClaimId> {
-    let Some(held) = standing.get(lock) else {
-        bail!("the lock `{lock}` is not claimed");
-    };
-    let line = message::first_line(&held.message);
-    let prefix = &context.origin.prefix;
-    let is_ours = [Verb::Claiming, Verb::AddingClaimed].iter().any(|verb| {
-        let locks = line.strip_prefix(&format!("{prefix} {}: ", verb.as_str()));
-        // Else it is somebody's whose name only begins with ours.
-        locks.is_some_and(|locks| locks.split(", ").any(|name| name == lock.as_str()))
-    });
-    if !is_ours {
-        bail!(
-            "`{lock}` is held by {}, and you are `{prefix}`; nothing was changed. Show the claim that is yours by --claim, or free it all the same by `pool unlock {lock} --reason WHY`",
-            message::who(&held.message)
-        );
-    }
-    Ok(held.claim)
 }

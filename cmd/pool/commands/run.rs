@@ -5,17 +5,17 @@
 //! terminal the command has a process group of its own, so that what reaches us reaches nobody else, and goes on to the
 //! whole group.
 
+mod command;
 mod hold;
 mod progress;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use child::{Listener, Recipient};
+use child::Listener;
 use pace::duration::whole_seconds;
 use pool::attempt::{AttemptError, Outcome};
 use pool::lock::{ClaimId, LockName};
@@ -23,8 +23,6 @@ use pool::message;
 use pool::operation::{Operation, Right, Want};
 use pool::rules::Refusal;
 use pool::step::{StepError, Watch};
-use tempfile::TempDir;
-use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, acquire};
 use crate::pool::args::{OnLost, RunArgs};
 use crate::resource::tell;
+use command::{metadata, start};
 use hold::{Lost, hold, kept, make_sure};
 use progress::Progress;
 
@@ -81,9 +80,17 @@ impl End {
 /// Waits for locks, runs the command while they are held, and gives them back.
 pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
     let mut signals = Listener::new().context("cannot listen for signals")?;
-    let mut claim = match claim(context, args, &mut signals).await? {
-        Ok(claim) => claim,
-        Err(signal) => return Ok(ExitCode::from(End::Stopped(signal).code())),
+    let mut claim = match (
+        claim(context, args, &mut signals).await,
+        args.conflict_exit_code,
+    ) {
+        (Ok(Ok(claim)), _) => claim,
+        (Ok(Err(signal)), _) => return Ok(ExitCode::from(End::Stopped(signal).code())),
+        (Err(err), Some(code)) if super::is_not_now(&err) => {
+            crate::pool::say_error(err.as_ref());
+            return Ok(ExitCode::from(code));
+        }
+        (Err(err), _) => return Err(err),
     };
 
     let worked = work(context, args, &mut claim, &mut signals).await;
@@ -255,9 +262,7 @@ async fn work(
                 }
             }
             signal = signals.next() => {
-                if recipient.is_to_be_sent(&signal) {
-                    recipient.send(&command, signal.number);
-                }
+                recipient.pass_on(&command, &signal);
                 signalled |= signal.asks_for_an_end();
             }
             Some(news) = told.recv() => {
@@ -305,39 +310,6 @@ fn note(news: Lost, claim: &mut Claim) -> Instant {
             end
         }
     }
-}
-
-/// The folder with the metadata of the locks, a file for each. Only we can read it.
-fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<TempDir> {
-    let folder = tempfile::Builder::new()
-        .prefix("pool-metadata-")
-        .tempdir_in(&context.around.temporary)
-        .context("cannot make a folder for the metadata")?;
-    for lock in locks {
-        let file = folder.path().join(lock.as_str());
-        std::fs::write(&file, watch.metadata(lock)?)
-            .with_context(|| format!("cannot write `{}`", file.display()))?;
-    }
-    Ok(folder)
-}
-
-fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(Child, Recipient)> {
-    let (program, rest) = args
-        .command
-        .split_first()
-        .ok_or_else(|| io::Error::other("there is no command"))?;
-    let names: Vec<&str> = claim.locks.iter().map(LockName::as_str).collect();
-    let first: PathBuf = match names.first() {
-        Some(name) => metadata.path().join(name),
-        None => metadata.path().to_owned(),
-    };
-    let variables = [
-        ("POOL_LOCK_NAME", names.join("\n").into()),
-        ("POOL_METADATA_FILE", first.into()),
-        ("POOL_METADATA_DIR", metadata.path().into()),
-        ("POOL_CLAIM", claim.id.to_string().into()),
-    ];
-    child::start(program, rest, &variables)
 }
 
 /// Gives the locks back that are still held; says which of them somebody else had ended the claim of. A second signal

@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, bail};
 use git::object::Oid;
 use pool::lock::LockName;
 use pool::show;
-use pool::step::{Overview, Viewer, Which};
+use pool::step::{Overview, Standing, Viewer};
 use terminal::Paint;
 use terminal::table::{Style, USUAL_WIDTH};
 
-use super::Context;
+use super::{Context, mine};
 use crate::pool::args::StatusArgs;
 use crate::pool::output;
 
@@ -21,7 +21,7 @@ use crate::pool::output;
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Shows the pools.
-pub async fn status(context: &Context, which: Which, args: &StatusArgs) -> Result<ExitCode> {
+pub async fn status(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
     let only = args
         .locks
         .iter()
@@ -30,12 +30,20 @@ pub async fn status(context: &Context, which: Which, args: &StatusArgs) -> Resul
         })
         .collect::<Result<BTreeSet<LockName>>>()?;
     git::read_much_once();
-    let mut viewer = Viewer::new(&context.source, which, &context.around, &mut io::stderr())?;
+    let mut viewer = Viewer::new(
+        &context.source,
+        context.which.clone(),
+        &context.around,
+        &mut io::stderr(),
+    )?;
     let redraws = args.watch && !context.json && io::stdout().is_terminal();
     let mut shown: Option<Overview> = None;
     loop {
         let overview = viewer.look(&mut io::stderr()).await?;
-        let overview = narrowed(overview, &only)?;
+        let mut overview = narrowed(overview, &only)?;
+        if args.mine {
+            keep_ours(&mut overview, &context.origin.prefix);
+        }
         let now = SystemTime::now();
         let changed = shown.as_ref().is_none_or(|shown| !same(shown, &overview));
         if changed || redraws {
@@ -134,4 +142,22 @@ fn narrowed(mut overview: Overview, only: &BTreeSet<LockName>) -> Result<Overvie
         bail!("there is no lock `{missing}`");
     }
     Ok(overview)
+}
+
+/// Leaves what we hold, and the lines that we wait in: whole, for the places in them count.
+fn keep_ours(overview: &mut Overview, us: &str) {
+    for pool in &mut overview.pools {
+        pool.locks.retain(|lock| match &lock.standing {
+            Standing::Held(Some(held)) | Standing::Damaged(_, Some(held)) => {
+                mine::is_ours(us, held, &lock.name)
+            }
+            Standing::Free | Standing::Held(None) | Standing::Damaged(_, None) => false,
+        });
+        if !pool.line.iter().any(|waiter| waiter.who == us) {
+            pool.line.clear();
+        }
+    }
+    overview
+        .pools
+        .retain(|pool| !pool.locks.is_empty() || !pool.line.is_empty());
 }

@@ -1,7 +1,7 @@
 //! The folder of a store: how one is made, opened, and begun anew.
 
 use std::cell::{Cell, RefCell};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ impl Store {
         set_up();
         let folder = tempfile::Builder::new()
             .prefix("pool-resource-")
-            .permissions(fs::Permissions::from_mode(0o700))
+            .permissions(Permissions::from_mode(0o700))
             .tempdir_in(parent)
             .map_err(|source| StoreError::Folder {
                 folder: parent.to_owned(),

@@ -1,7 +1,8 @@
 //! Making objects: commits with what their edits change, packs of them for a server, and whole repositories.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use git2::{ObjectType, Repository, RepositoryInitOptions, Tree};
@@ -275,6 +276,7 @@ pub fn make_repository(
     fs::create_dir_all(above).map_err(failed)?;
     let new = tempfile::Builder::new()
         .prefix(".new-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir_in(above)
         .map_err(failed)?;
     let mut options = RepositoryInitOptions::new();

@@ -1,0 +1,102 @@
+//! The command of `pool run`: what it finds in its environment, and how it is started.
+
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use child::{Environment, Recipient};
+use pool::lock::LockName;
+use pool::step::Watch;
+use tempfile::TempDir;
+use tokio::process::Child;
+
+use super::{Claim, Context};
+use crate::pool::args::RunArgs;
+use crate::pool::settings;
+
+/// `ENOEXEC`: the file is no program of a known format.
+const NOT_A_PROGRAM: i32 = rustix::io::Errno::NOEXEC.raw_os_error();
+
+/// The folder with the metadata of the locks, a file for each. Only we can read it.
+pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<TempDir> {
+    let folder = tempfile::Builder::new()
+        .prefix("pool-metadata-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(&context.around.temporary)
+        .context("cannot make a folder for the metadata")?;
+    for lock in locks {
+        let file = folder.path().join(lock.as_str());
+        std::fs::write(&file, watch.metadata(lock)?)
+            .with_context(|| format!("cannot write `{}`", file.display()))?;
+    }
+    Ok(folder)
+}
+
+/// Starts the command, which finds in its environment what is held, and no credentials unless they are to be passed on.
+pub fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(Child, Recipient)> {
+    let (program, rest) = args
+        .command
+        .split_first()
+        .ok_or_else(|| io::Error::other("there is no command"))?;
+    let names: Vec<&str> = claim.locks.iter().map(LockName::as_str).collect();
+    let first: PathBuf = match names.first() {
+        Some(name) => metadata.path().join(name),
+        None => metadata.path().to_owned(),
+    };
+    let variables = [
+        ("POOL_LOCK_NAME", names.join("\n").into()),
+        ("POOL_METADATA_FILE", first.into()),
+        ("POOL_METADATA_DIR", metadata.path().into()),
+        ("POOL_CLAIM", claim.id.to_string().into()),
+    ];
+    let (removed, changed) = match args.pass_credentials {
+        true => (Vec::new(), Vec::new()),
+        false => settings::Environment::of_process().withheld(),
+    };
+    let set: Vec<_> = variables.into_iter().chain(changed).collect();
+    let environment = Environment {
+        set: &set,
+        removed: &removed,
+    };
+    match child::start(program, rest, &environment) {
+        // A shell runs a script that does not say by what it is run, and so do we.
+        Err(err) if err.raw_os_error() == Some(NOT_A_PROGRAM) => {
+            let Some(script) = script(program) else {
+                return Err(err);
+            };
+            let words: Vec<_> = [script.into_os_string()]
+                .into_iter()
+                .chain(rest.iter().cloned())
+                .collect();
+            child::start("sh".as_ref(), &words, &environment)
+        }
+        started => started,
+    }
+}
+
+/// The file that a name without a known format stands for, if it is a text: not what only looks like a program to another
+/// machine.
+fn script(program: &OsStr) -> Option<PathBuf> {
+    let name = Path::new(program);
+    let file = if name.components().count() > 1 || program.as_bytes().contains(&b'/') {
+        Some(name.to_owned())
+    } else {
+        let path = std::env::var_os("PATH")?;
+        let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
+        files.find(|file| file.is_file())
+    };
+    let file = file?;
+    let mut start = Vec::new();
+    let looked_at = 512;
+    std::fs::File::open(&file)
+        .ok()?
+        .take(looked_at)
+        .read_to_end(&mut start)
+        .ok()?;
+    let first_line = start.split(|byte| *byte == b'\n').next()?;
+    (!first_line.contains(&0)).then_some(file)
+}
