@@ -410,7 +410,12 @@ fn fetch_of(remote: &TestRemote) -> (Vec<u8>, Vec<u8>) {
         &[],
     )
     .stdout;
-    let flush = said.windows(4).position(|bytes| bytes == b"0000").unwrap() + 4;
+    // An id may have these digits in it too.
+    let flush = said
+        .windows(5)
+        .position(|bytes| bytes == b"\n0000")
+        .unwrap()
+        + 5;
     (said[..flush].to_vec(), said[flush..].to_vec())
 }
 
