@@ -749,7 +749,7 @@ fn the_metadata_is_in_nobody_elses_reach() {
         &[
             "-c",
             "umask 000; exec \"$0\" run env-1 -- sh -c \"$1\"",
-            &path_of("pool"),
+            path_of("pool"),
             script,
         ],
     );
