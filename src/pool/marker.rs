@@ -56,7 +56,8 @@ pub struct Marked {
 }
 
 impl Marker {
-    /// Leaves a marker in `folder`. `request` says which step it is: runs of the same step have the same.
+    /// Leaves a marker in `folder`, which is made for that, as is the one above it: both are nobody else's. `request` says
+    /// which step it is: runs of the same step have the same.
     ///
     /// # Errors
     /// Those of the file system.
@@ -240,32 +241,34 @@ mod tests {
 
     #[test]
     fn what_a_vanished_run_has_written_is_found_by_the_same_request_only() {
-        let folder = tempfile::tempdir().unwrap();
-        let marker = Marker::leave(folder.path(), "build 1", &marked()).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let folder = &home.path().join("a/b");
+        let marker = Marker::leave(folder, "build 1", &marked()).unwrap();
 
         assert!(
-            Marker::left_in(folder.path(), "build 1").is_empty(),
+            Marker::left_in(folder, "build 1").is_empty(),
             "its run is alive"
         );
         drop(marker);
 
-        assert!(Marker::left_in(folder.path(), "build 2").is_empty());
-        let left = Marker::left_in(folder.path(), "build 1");
+        assert!(Marker::left_in(folder, "build 2").is_empty());
+        let left = Marker::left_in(folder, "build 1");
         assert_eq!(left.len(), 1);
         assert_eq!(left[0].1, marked());
         assert!(
-            Marker::left_in(folder.path(), "build 1").is_empty(),
+            Marker::left_in(folder, "build 1").is_empty(),
             "it has been taken over"
         );
     }
 
     #[test]
     fn an_end_that_was_noted_is_found_and_one_that_cannot_be_noted_leaves_no_marker() {
-        let folder = tempfile::tempdir().unwrap();
-        let marker = Marker::leave(folder.path(), "x", &marked()).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let folder = &home.path().join("a/b");
+        let marker = Marker::leave(folder, "x", &marked()).unwrap();
         marker.note_end();
         drop(marker);
-        let (marker, left) = Marker::left_in(folder.path(), "x").remove(0);
+        let (marker, left) = Marker::left_in(folder, "x").remove(0);
         let ending = Marked {
             ending: true,
             ..marked()

@@ -1,7 +1,5 @@
 //! Values and templates that want to do harm; sizes; secrets.
 
-use std::time::{Duration, Instant};
-
 use support::server::echo::Echo;
 use support::server::redis::RedisServer;
 
@@ -147,11 +145,8 @@ fn templates_run_nothing_and_read_nothing_and_end() {
             "--set-json",
             &format!("state.t={}", serde_json::to_string(template).unwrap()),
         ]);
-        let began = Instant::now();
 
         let got = project.run(&["--get", "state.t"]);
-
-        assert!(began.elapsed() < Duration::from_secs(50), "{template}");
         assert!(!got.stdout.contains("root:"), "{template}");
         // A template that takes all memory that a process may have ends it.
         assert!(got.stdout.len() < 1_000_000, "{template}");
@@ -199,7 +194,6 @@ fn a_large_document_is_no_matter_and_a_deep_one_is_refused() {
         .collect();
     project.write("large.json", &format!("{{{}}}", keys.join(", ")));
     assert!(project.read("large.json").len() > 10_000_000);
-    let began = Instant::now();
 
     project.ok(&["--set", "state.large=file://large.json"]);
     assert!(
@@ -209,12 +203,6 @@ fn a_large_document_is_no_matter_and_a_deep_one_is_refused() {
     );
     project.ok(&["--set", "state.large.key-5=new {{ state.large['key-6'] }}"]);
     assert!(project.get("state.large.key-5").starts_with("new value 6 "));
-
-    assert!(
-        began.elapsed() < Duration::from_secs(50),
-        "{:?}",
-        began.elapsed()
-    );
     let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
     project.ok(&["--set-json", &format!("state.deep={}", nested(90))]);
     project.fails(
