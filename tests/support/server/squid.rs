@@ -126,10 +126,17 @@ fn command(home: &Path, port: u16, rules: &str) -> Command {
         home = home.display()
     );
     std::fs::write(&config, text).unwrap();
+    // Keeps its shared memory apart from that of other squids: also of one that was killed, and left it behind, on this port.
+    let own = home.to_string_lossy();
+    let own: String = own
+        .chars()
+        .rev()
+        .take_while(char::is_ascii_alphanumeric)
+        .collect();
     let mut command = Command::new(program("squid"));
     hermetic(&mut command)
-        // In the foreground; the name keeps its shared memory apart from that of other squids.
-        .args(["-N", "-n", &format!("pool{port}")])
+        // In the foreground.
+        .args(["-N", "-n", &format!("pool{port}{own}")])
         .arg("-f")
         .arg(&config)
         .stderr(Stdio::null());
