@@ -96,12 +96,19 @@ fn at_once() {
     }
     let together = begun.elapsed();
     assert_eq!(remote.list("aws/claimed").len(), MANY);
+    let log = server.log();
+    let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
     println!(
-        "{MANY} acquires of {MANY} free locks: one after the other {:.2} s, together {:.2} s, ratio {:.2}; {} requests",
+        "{MANY} acquires of {MANY} free locks: one after the other {:.2} s, together {:.2} s, ratio {:.2}; {} requests: \
+         {} looks, {} fetches, {} beginnings of pushes, {} pushes",
         one_by_one.as_secs_f64(),
         together.as_secs_f64(),
         together.as_secs_f64() / one_by_one.as_secs_f64(),
-        server.log().lines().count()
+        log.lines().count(),
+        count("service=git-upload-pack"),
+        count("/git-upload-pack HTTP"),
+        count("service=git-receive-pack"),
+        count("/git-receive-pack HTTP"),
     );
 }
 
