@@ -3,6 +3,7 @@
 //! Two shapes serve all: a pipe (both directions open until the end) and HTTP (each request a POST of its own). What
 //! is said over them is the same, and is [`super::remote`]'s business.
 
+mod algorithms;
 mod aside;
 #[cfg(test)]
 mod fuzz;
@@ -10,6 +11,7 @@ mod http;
 mod known_hosts;
 mod local;
 mod pem;
+mod private_key;
 mod ssh;
 mod tcp;
 

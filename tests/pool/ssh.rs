@@ -140,6 +140,53 @@ fn every_form_of_an_ssh_uri_leads_to_the_repository() {
 }
 
 #[test]
+fn a_server_with_nothing_but_what_openssh_also_takes_is_connected_to() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let key = Key::new();
+    for more in [
+        "KexAlgorithms ecdh-sha2-nistp256",
+        "KexAlgorithms ecdh-sha2-nistp384",
+        "KexAlgorithms ecdh-sha2-nistp521",
+        "KexAlgorithms diffie-hellman-group14-sha256",
+        "MACs hmac-sha1\nCiphers aes128-ctr",
+        "MACs hmac-sha1-etm@openssh.com\nCiphers aes256-ctr",
+    ] {
+        let options = Options {
+            authorized: &[key.public()],
+            more,
+            ..Options::default()
+        };
+        let server = SshServer::with(remote.root(), &options);
+
+        let answer = step(&remote, &server, &key).check(None);
+
+        assert_eq!(
+            answer.versions(),
+            [remote.head()],
+            "{more}: {}",
+            answer.stderr
+        );
+    }
+}
+
+#[test]
+fn a_server_with_nothing_that_is_supported_is_told_by_what_it_offers() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let key = Key::new();
+    let options = Options {
+        authorized: &[key.public()],
+        more: "KexAlgorithms diffie-hellman-group1-sha1",
+        ..Options::default()
+    };
+    let server = SshServer::with(remote.root(), &options);
+
+    let answer = step(&remote, &server, &key).check(None);
+
+    answer.assert_failed(&["no key exchange", "diffie-hellman-group1-sha1"]);
+    assert!(!answer.stderr.contains('['), "{}", answer.stderr);
+}
+
+#[test]
 fn every_kind_of_key_in_every_form_is_taken() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     let kinds: [&[&str]; 5] = [
