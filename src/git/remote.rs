@@ -204,8 +204,30 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, RemoteError> {
-        let interest = |_: &Listing| Interest::Head(depth, Vec::new());
+        self.snapshot_of(&|_| depth).await
+    }
+
+    /// The same; but where the branch is as it was when it was fetched last, what is here of it is enough.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn snapshot_if_moved(&mut self, depth: Depth) -> Result<Snapshot, RemoteError> {
+        let kept = self.store.head();
+        let here = kept.and_then(|head| self.store.depth_of(head));
+        let depth_of = |head: Oid| match here {
+            Some(here) if kept == Some(head) => Depth(here).min(depth),
+            _ => depth,
+        };
+        self.snapshot_of(&depth_of).await
+    }
+
+    async fn snapshot_of(
+        &mut self,
+        depth_of: &dyn Fn(Oid) -> Depth,
+    ) -> Result<Snapshot, RemoteError> {
+        let interest = |listing: &Listing| Interest::Head(depth_of(listing.head), Vec::new());
         let (listing, fetched) = self.look(false, &interest).await?;
+        let depth = depth_of(listing.head);
         Ok(fetched.unwrap_or(Snapshot {
             commit: listing.head,
             depth,

@@ -48,7 +48,7 @@ pub use queue::InLine;
 use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
 pub use reading::read_pool;
-pub(crate) use reading::{deeper, reach, snapshot};
+pub(crate) use reading::{deeper, reach, snapshot, snapshot_if_moved};
 use tokio_util::sync::CancellationToken;
 
 use crate::line::Need;

@@ -204,9 +204,13 @@ async fn ask<T>(
         Some(_) if remote.store().head().is_none() => Depth::FEW,
         _ => Depth::RECENT,
     };
+    let mut is_first = true;
     loop {
         let limit = pace.fault_limit;
-        let snapshot = attempt::snapshot(remote, depth, limit, &never, log).await?;
+        let snapshot = match std::mem::take(&mut is_first) {
+            true => attempt::snapshot_if_moved(remote, depth, limit, &never, log).await?,
+            false => attempt::snapshot(remote, depth, limit, &never, log).await?,
+        };
         if let Some(shown) = shown {
             match remote.history(&snapshot).since(shown) {
                 Ok(None) if remote.doubts(snapshot.commit, shown) => continue,

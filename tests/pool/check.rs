@@ -359,6 +359,25 @@ fn pools_of_one_branch_share_a_cache_and_have_their_own_versions() {
 }
 
 #[test]
+fn a_check_that_finds_nothing_new_makes_one_request_also_right_after_the_first() {
+    let remote = TestRemote::with_history(100);
+    let server = HttpServer::start(remote.root());
+    let step = Step::on(&remote, "aws").set("uri", server.uri());
+    let head = remote.head();
+
+    assert_eq!(step.check(None).versions(), std::slice::from_ref(&head));
+    for _ in 0..2 {
+        assert_eq!(
+            step.check(Some(&head)).versions(),
+            std::slice::from_ref(&head)
+        );
+    }
+
+    let log = server.log();
+    assert_eq!(log.lines().count(), 2 + 1 + 1, "{log}");
+}
+
+#[test]
 fn a_second_check_transfers_little() {
     let remote = TestRemote::with_history(400);
     let server = HttpServer::start(remote.root());

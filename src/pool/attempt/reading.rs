@@ -50,6 +50,24 @@ pub(crate) async fn snapshot(
     .await
 }
 
+/// The same; but where the branch is as it was when it was fetched last, what is here of it is enough.
+///
+/// # Errors
+/// [`FaultError`].
+pub(crate) async fn snapshot_if_moved(
+    remote: &mut Remote,
+    depth: Depth,
+    fault_limit: Duration,
+    stop: &CancellationToken,
+    log: &mut dyn Write,
+) -> Result<Snapshot, FaultError> {
+    let unheard = &mut String::new();
+    read(remote, fault_limit, stop, log, unheard, async |remote| {
+        remote.snapshot_if_moved(depth).await
+    })
+    .await
+}
+
 /// Tells people of a fault that is retried, and notes it in `trouble`.
 pub(super) fn retried<'a>(
     log: &'a mut dyn Write,
