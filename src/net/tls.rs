@@ -1,12 +1,17 @@
 //! Which certificates an HTTPS server may have.
 
+use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Once;
 
-use reqwest::{Certificate, ClientBuilder};
-use rustls::RootCertStore;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use openssl_probe::{ENV_CERT_DIR, ENV_CERT_FILE};
+use reqwest::ClientBuilder;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls_native_certs::{load_certs_from_paths, load_native_certs};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_native_certs::load_native_certs;
 
 use crate::{NetError, Trust};
 
@@ -18,49 +23,81 @@ pub(super) fn trust(builder: ClientBuilder, trust: &Trust) -> Result<ClientBuild
             .tls_certs_only([])
             .tls_danger_accept_invalid_certs(true));
     }
-    let mut certificates = Vec::new();
+    let mut trusted = RootCertStore::empty();
     if let Some(pem) = &trust.certificates {
         let given: Vec<CertificateDer<'_>> = CertificateDer::pem_slice_iter(pem.as_bytes())
             .collect::<Result<_, _>>()
             .unwrap_or_default();
-        if given.is_empty() || !given.iter().all(is_usable) {
+        let number = given.len();
+        let (usable, _) = trusted.add_parsable_certificates(given);
+        if number == 0 || usable < number {
             return Err(NetError::Setting(
                 "`source.ca_cert` must be one or more certificates in PEM form".to_owned(),
             ));
         }
-        certificates.extend(given);
     }
-    certificates.extend(of_the_system().into_iter().filter(is_usable));
-    let certificates: Vec<Certificate> = certificates
-        .iter()
-        .filter_map(|certificate| Certificate::from_der(certificate).ok())
-        .collect();
-    if certificates.is_empty() {
+    // Of the system's some may be of a kind that the library does not know.
+    trusted.add_parsable_certificates(of_the_system());
+    if trusted.is_empty() {
         let message = "there are no certificates to trust on this system; install `ca-certificates`, point \
                        SSL_CERT_FILE at some, or give `source.ca_cert`";
         return Err(NetError::Setting(message.to_owned()));
     }
-    Ok(builder.tls_certs_only(certificates))
+    // Handed over one by one, each certificate would be read twice.
+    let config = ClientConfig::builder()
+        .with_root_certificates(trusted)
+        .with_no_client_auth();
+    Ok(builder.tls_backend_preconfigured(config))
 }
 
-/// What the system trusts. Among it may be files that cannot be read, and certificates likewise; they are passed over.
+/// What the system trusts, or `SSL_CERT_FILE` and `SSL_CERT_DIR` say. Among it may be files that cannot be read, and
+/// certificates likewise; they are passed over.
 ///
-/// A bundle is enough, as for git. The folder beside it has the same certificates again, each in a file of its own: to read
-/// both was a third of all that an acquire over HTTPS does.
+/// A bundle is enough, as for git. The folder beside it has the same certificates again, each in a file of its own, and is read
+/// only where somebody names it.
 fn of_the_system() -> Vec<CertificateDer<'static>> {
-    if !openssl_probe::has_ssl_cert_env_vars() {
-        let bundle = openssl_probe::probe().cert_file;
-        let found = load_certs_from_paths(bundle.as_deref(), None).certs;
-        if !found.is_empty() {
-            return found;
-        }
+    let named = |variable| std::env::var_os(variable).map(PathBuf::from);
+    let (file, folder) = (named(ENV_CERT_FILE), named(ENV_CERT_DIR));
+    let bundle = match (&file, &folder) {
+        (None, None) => openssl_probe::probe().cert_file,
+        _ => file,
+    };
+    let files = folder
+        .iter()
+        .flat_map(|folders| std::env::split_paths(folders))
+        .filter_map(|folder| std::fs::read_dir(folder).ok())
+        .flat_map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())))
+        .filter(|path| path.is_file());
+    let texts = bundle
+        .into_iter()
+        .chain(files)
+        .filter_map(|file| std::fs::read(file).ok());
+    // Folders have each twice, under its name and under a number that it is looked up by.
+    let found: HashSet<CertificateDer<'_>> = texts
+        .flat_map(|text| in_bundle(&String::from_utf8_lossy(&text)))
+        .collect();
+    match found.is_empty() {
+        true => load_native_certs().certs,
+        false => found.into_iter().collect(),
     }
-    load_native_certs().certs
 }
 
-/// Whether the TLS library can read it: one that it cannot would make it refuse all of them.
-fn is_usable(certificate: &CertificateDer<'_>) -> bool {
-    RootCertStore::empty().add(certificate.clone()).is_ok()
+/// The certificates of a bundle in PEM form, but for those that are damaged.
+///
+/// The TLS library reads them in such a way that the time tells nothing of what it reads, as is right for keys. For the
+/// hundred and more certificates of a system, which are no secret, that was two thirds of all that a check over HTTPS did.
+fn in_bundle(text: &str) -> Vec<CertificateDer<'static>> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let blocks = text.split(BEGIN).skip(1);
+    let bodies = blocks.filter_map(|block| Some(block.split_once(END)?.0));
+    bodies
+        .filter_map(|body| {
+            let body: String = body.split_ascii_whitespace().collect();
+            STANDARD.decode(body).ok()
+        })
+        .map(CertificateDer::from)
+        .collect()
 }
 
 /// For plain HTTP: no certificate is needed.
@@ -76,4 +113,48 @@ fn provide() {
         // Fails only when somebody else has done so, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(body: &str) -> String {
+        format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+    }
+
+    #[test]
+    fn a_bundle_gives_its_certificates_and_passes_over_what_is_damaged() {
+        let text = [
+            "# a name\n".to_owned(),
+            block("AQID\r\nBAU="),
+            block("not base64 !"),
+            "-----BEGIN TRUSTED CERTIFICATE-----\nAQID\n-----END TRUSTED CERTIFICATE-----\n"
+                .to_owned(),
+            block(" BgcI "),
+            "-----BEGIN CERTIFICATE-----\nAQID".to_owned(),
+        ]
+        .concat();
+
+        let found = in_bundle(&text);
+
+        let expected: [&[u8]; 2] = [&[1, 2, 3, 4, 5], &[6, 7, 8]];
+        assert!(found.iter().map(AsRef::as_ref).eq(expected), "{found:?}");
+    }
+
+    #[test]
+    fn a_bundle_is_read_as_the_tls_library_reads_it() {
+        let Some(bundle) = openssl_probe::probe().cert_file else {
+            return;
+        };
+        let theirs = rustls_native_certs::load_certs_from_paths(Some(&bundle), None).certs;
+        let text = std::fs::read_to_string(&bundle).unwrap_or_default();
+        let ours = in_bundle(&text);
+        let sorted = |certificates: &[CertificateDer<'_>]| {
+            let bytes = certificates.iter().map(|one| one.to_vec());
+            bytes.collect::<std::collections::BTreeSet<Vec<u8>>>()
+        };
+
+        assert_eq!(sorted(&ours), sorted(&theirs));
+    }
 }
