@@ -10,7 +10,7 @@ mod mine;
 mod reap;
 mod release;
 mod renew;
-mod run;
+pub mod run;
 mod show;
 mod status;
 

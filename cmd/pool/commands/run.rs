@@ -6,7 +6,7 @@
 //! whole group.
 
 mod command;
-mod hold;
+pub mod hold;
 mod progress;
 
 use std::io::{self, ErrorKind};
@@ -31,7 +31,7 @@ use super::{Context, acquire};
 use crate::pool::args::{OnLost, RunArgs};
 use crate::resource::tell;
 use command::{metadata, start};
-use hold::{Lost, hold, kept, make_sure};
+use hold::{Lost, Watched, hold, kept, make_sure};
 use progress::Progress;
 
 /// How long the command has to end after it was told to, before it is ended.
@@ -138,7 +138,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
 }
 
 /// The lock for which an operation on a claim failed because the claim has ended.
-fn lost(err: &AttemptError) -> Option<&LockName> {
+pub fn lost(err: &AttemptError) -> Option<&LockName> {
     match err {
         AttemptError::Refused(
             Refusal::ClaimEnded { lock, .. } | Refusal::NotAClaim { lock, .. },
@@ -209,7 +209,7 @@ async fn work(
     let lease_end = tokio::select! {
         biased;
         signal = signals.next_end() => return Ok(End::Stopped(signal.number)),
-        sure = make_sure(context, &mut watch, id, locks, lease) => sure?,
+        sure = make_sure(context, &mut watch, id, locks, lease, &errors) => sure?,
     };
     let metadata = metadata(context, &watch, &claim.locks)?;
     if let Some(signal) = signals.pending_end() {
@@ -233,12 +233,15 @@ async fn work(
     let (tell, mut told) = mpsc::unbounded_channel();
     let holding = hold(
         context,
-        watch,
-        claim.id,
-        claim.locks.clone(),
+        Watched {
+            watch,
+            claim: claim.id,
+            locks: claim.locks.clone(),
+        },
         lease,
         lease_end,
         tell,
+        &errors,
     );
     let mut holding = Box::pin(holding);
     let mut kill_at: Option<Instant> = None;
@@ -290,6 +293,11 @@ async fn work(
         }
     }
     Ok(End::Ended(status))
+}
+
+/// Where people read what is said meanwhile.
+fn errors() -> Box<dyn io::Write> {
+    Box::new(io::stderr())
 }
 
 /// Takes in that something of a claim is lost; gives when a command that should end for it must have ended.

@@ -75,7 +75,11 @@ pub struct Unknown {
 impl Environment {
     /// That of this process.
     pub fn of_process() -> Environment {
-        let variables = std::env::vars_os();
+        Environment::among(std::env::vars_os())
+    }
+
+    /// What of these variables is about locks, or of CI systems.
+    pub fn among(variables: impl Iterator<Item = (OsString, OsString)>) -> Environment {
         let named = variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Environment(
             named

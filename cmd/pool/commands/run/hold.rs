@@ -1,6 +1,6 @@
 //! Keeping a claim while a command runs: its lease is renewed, and whoever takes it away is noticed.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Result, bail};
@@ -24,6 +24,19 @@ const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The longest lease that we keep: a clock can go no further than it can count.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Gives a stream for what people should know.
+pub type Log = dyn Fn() -> Box<dyn Write>;
+
+/// A claim that an eye is kept on.
+pub struct Watched {
+    /// The eye.
+    pub watch: Watch,
+    /// The claim.
+    pub claim: ClaimId,
+    /// What is held by it.
+    pub locks: Vec<LockName>,
+}
 
 /// What has become of a claim that is not as it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,9 +63,10 @@ pub async fn make_sure(
     claim: ClaimId,
     locks: &mut Vec<LockName>,
     lease: Duration,
+    log: &Log,
 ) -> Result<Instant> {
     let mut taken = Vec::new();
-    for (lock, seen) in watch.look(locks, &mut io::stderr()).await? {
+    for (lock, seen) in watch.look(locks, &mut *log()).await? {
         if let Some(by) = taken_away(&seen) {
             locks.retain(|held| *held != lock);
             taken.push(format!("`{lock}` {by}"));
@@ -68,7 +82,7 @@ pub async fn make_sure(
         return Ok(Instant::now() + left.min(lease));
     }
     let began = Instant::now();
-    renew(context, claim, locks, lease).await?;
+    renew(context, claim, locks, lease, log).await?;
     Ok(began + lease)
 }
 
@@ -98,19 +112,15 @@ fn taken_away(seen: &Seen) -> Option<String> {
 /// A fault is no loss: it is ridden out, and told of when the lease is about to be over.
 pub async fn hold(
     context: &Context,
-    watch: Watch,
-    claim: ClaimId,
-    locks: Vec<LockName>,
+    claim: Watched,
     lease: Duration,
     lease_end: Instant,
     tell: UnboundedSender<Lost>,
+    log: &Log,
 ) {
     let (renewed, ends) = watch::channel(lease_end);
     let warning = warn(ends, lease, tell.clone());
-    tokio::join!(
-        keep(context, watch, claim, locks, lease, renewed, tell),
-        warning
-    );
+    tokio::join!(keep(context, claim, lease, renewed, tell, log), warning);
     // Nothing is left to be kept; whoever waits for this waits for something else as well.
     std::future::pending().await
 }
@@ -119,13 +129,17 @@ pub async fn hold(
 /// says until when.
 async fn keep(
     context: &Context,
-    mut watch: Watch,
-    claim: ClaimId,
-    mut locks: Vec<LockName>,
+    claim: Watched,
     lease: Duration,
     ends: watch::Sender<Instant>,
     tell: UnboundedSender<Lost>,
+    log: &Log,
 ) {
+    let Watched {
+        mut watch,
+        claim,
+        mut locks,
+    } = claim;
     let third = lease / 3;
     let between_looks = LOOK.min(third);
     let mut renew_at = before(*ends.borrow(), renewed_with(lease));
@@ -140,11 +154,10 @@ async fn keep(
             let began = Instant::now();
             let lease_end = *ends.borrow();
             let limit = lease_end.max(began + third);
-            match timeout_at(limit, renew(context, claim, &locks, lease)).await {
+            match timeout_at(limit, renew(context, claim, &locks, lease, log)).await {
                 Ok(Ok(())) => {
                     if Instant::now() >= before(lease_end, early(lease)) {
-                        let log = &mut io::stderr();
-                        terminal::say(log, format_args!("the lease is renewed again"));
+                        terminal::say(&mut *log(), format_args!("the lease is renewed again"));
                     }
                     // It lasts from when the commit was made, which is some time since.
                     ends.send_replace(began + lease);
@@ -158,7 +171,7 @@ async fn keep(
                 Ok(Err(err)) => {
                     let err = terminal::chain(&err);
                     terminal::say(
-                        &mut io::stderr(),
+                        &mut *log(),
                         format_args!("warning: cannot renew the lease: {err}"),
                     );
                 }
@@ -241,6 +254,7 @@ async fn renew(
     claim: ClaimId,
     locks: &[LockName],
     lease: Duration,
+    log: &Log,
 ) -> std::result::Result<(), StepError> {
     let renew = Operation::Renew {
         locks: locks.to_vec(),
@@ -252,9 +266,7 @@ async fn renew(
     };
     let answer = async |_: &Outcome| Ok(());
     let stop = CancellationToken::new();
-    context
-        .operate(order, stop, answer, &mut io::stderr())
-        .await?;
+    context.operate(order, stop, answer, &mut *log()).await?;
     Ok(())
 }
 
