@@ -188,11 +188,12 @@ impl Sources {
         log: &mut dyn Log,
     ) -> Result<Changed, SourceError> {
         // From here on, so that no copy goes back to an older document than another process has written.
-        let _locks = self.lock(log).await?;
+        let locks = self.lock(log).await?;
         let changed = self.change_primary(id, request, does, log).await;
         self.primary.close().await;
         let changed = changed?;
-        self.write_copies(id, changed.document.as_ref(), log).await;
+        self.write_copies(id, changed.document.as_ref(), locks.is_some(), log)
+            .await;
         Ok(changed)
     }
 
@@ -280,9 +281,10 @@ impl Sources {
         if is_local || self.local_files().next().is_none() {
             return self.load(id, log).await;
         }
-        let _locks = self.lock(log).await?;
+        let locks = self.lock(log).await?;
         let document = self.load(id, log).await?;
-        self.write_copies(id, Some(&document), log).await;
+        self.write_copies(id, Some(&document), locks.is_some(), log)
+            .await;
         Ok(document)
     }
 

@@ -120,6 +120,16 @@ fn a_user_who_may_not_write_is_told_so_at_once() {
 }
 
 #[test]
+fn a_command_that_is_refused_within_a_transaction_is_no_success() {
+    // All that it has to say, whatever it is asked: to AUTH; to UNWATCH, WATCH and GET; to MULTI, SET and EXEC.
+    let answers =
+        b"+OK\r\n+OK\r\n+OK\r\n$-1\r\n+OK\r\n+QUEUED\r\n*1\r\n-OOM command not allowed\r\n";
+    let server = Scripted::start(|_, to| to.write_all(answers));
+    let project = through(server.port());
+    project.fails(&["--init-new", "run-1"], "OOM command not allowed");
+}
+
+#[test]
 fn what_a_hostile_redis_says_is_bounded_and_harmless() {
     let endless = |first: &'static [u8], part: &'static [u8]| {
         Scripted::start(move |_, to| {

@@ -198,11 +198,13 @@ fn files_are_for_their_owner_alone_and_links_stay() {
     std::fs::create_dir_all(project.path("real")).unwrap();
     project.write("real/there.json", "{}");
     std::os::unix::fs::symlink("../real/there.json", project.path("local/data.json")).unwrap();
+    // What this one leads to is not there yet.
+    std::os::unix::fs::symlink("../real/new.yaml", project.path("local/data.yaml")).unwrap();
 
     project.init();
 
     for file in [
-        "local/data.yaml",
+        "real/new.yaml",
         "real/there.json",
         "local/data.sh",
         "local/id",
@@ -213,17 +215,59 @@ fn files_are_for_their_owner_alone_and_links_stay() {
             .mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
     }
-    assert!(
-        std::fs::symlink_metadata(project.path("local/data.json"))
-            .unwrap()
-            .is_symlink()
-    );
+    for link in ["local/data.json", "local/data.yaml"] {
+        let found = std::fs::symlink_metadata(project.path(link)).unwrap();
+        assert!(found.is_symlink(), "{link}");
+    }
     assert_eq!(
         project.json("real/there.json")["state"]["cicdContextDataId"],
         "run-1"
     );
     project.ok(&["--delete", "run-1"]);
     assert!(!project.path("local/data.yaml").exists() && !project.path("local/id").exists());
+}
+
+#[test]
+fn a_path_whose_links_lead_in_a_circle_is_refused() {
+    let project =
+        Project::with_config("  yamlfile: {path: local/data.yaml, isPrimary: true}\n", "");
+    std::fs::create_dir_all(project.path("local")).unwrap();
+    std::os::unix::fs::symlink("data.yaml", project.path("local/data.yaml")).unwrap();
+    project.fails(&["--init-new", "run-1"], "circle");
+}
+
+#[test]
+fn who_cannot_lock_a_folder_leaves_alone_what_somebody_else_writes_there() {
+    let redis = RedisServer::start(REDIS_PASSWORD);
+    let project = Project::on_redis(&redis);
+    std::fs::create_dir_all(project.path("local")).unwrap();
+    // Somebody else's, who may be in the midst of it.
+    project.write("local/.data.yaml.new", "half");
+    std::fs::create_dir(project.path("local/.cicdstatemgr.lock")).unwrap();
+
+    project.init();
+
+    assert_eq!(project.read("local/.data.yaml.new"), "half");
+    assert!(project.read("local/data.yaml").contains("run-1"));
+    let names = std::fs::read_dir(project.path("local")).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 6, "{names:?}");
+}
+
+#[test]
+fn a_lock_that_is_no_file_is_told_and_waited_for_by_nobody() {
+    let project =
+        Project::with_config("  yamlfile: {path: local/data.yaml, isPrimary: true}\n", "");
+    std::fs::create_dir_all(project.path("local")).unwrap();
+    let lock = project.path("local/.cicdstatemgr.lock");
+    let made = std::process::Command::new("mkfifo").arg(&lock).status();
+    assert!(made.unwrap().success());
+    project.fails(&["--init-new", "run-1"], "cannot lock");
+    std::fs::remove_file(&lock).unwrap();
+    // A link could have a file made elsewhere, in our name.
+    std::os::unix::fs::symlink("../elsewhere", &lock).unwrap();
+    project.fails(&["--init-new", "run-1"], "cannot lock");
+    assert!(!project.path("elsewhere").exists());
 }
 
 #[test]

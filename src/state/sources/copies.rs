@@ -35,6 +35,7 @@ impl Sources {
         &mut self,
         id: &str,
         document: Option<&Value>,
+        is_locked: bool,
         log: &mut dyn Log,
     ) {
         // What has another document is left alone when this one goes.
@@ -43,9 +44,12 @@ impl Sources {
             let written = match (&mut copy.kind, document) {
                 (Kind::Document(store), document) => match &**store {
                     Store::File(file) => match document {
-                        Some(document) => {
-                            write_file(file.path(), &file.format().write(document), false)
-                        }
+                        Some(document) => write_file(
+                            file.path(),
+                            &file.format().write(document),
+                            false,
+                            is_locked,
+                        ),
                         None => remove(file.path(), is_ours),
                     },
                     Store::Redis(_) | Store::Git(_) => copy_to(store, id, document).await,
@@ -59,9 +63,9 @@ impl Sources {
                         );
                         log.tell(Level::Warning, &text);
                     }
-                    write_file(path, &file.text, false)
+                    write_file(path, &file.text, false, is_locked)
                 }
-                (Kind::Id(path), Some(_)) => write_file(path, id, false),
+                (Kind::Id(path), Some(_)) => write_file(path, id, false, is_locked),
                 (Kind::Shell(path, _) | Kind::Id(path), None) => remove(path, is_ours),
             };
             if let Err(err) = written {
@@ -110,6 +114,9 @@ pub(super) fn open(
     })
 }
 
+/// The most links that lead to one another, as the system has it.
+const MOST_LINKS: usize = 40;
+
 /// The path of a file from the root, its folder made if need be, without symbolic links: what they lead to is written.
 fn resolved(path: &str) -> Result<PathBuf, StoreError> {
     let given = PathBuf::from(path);
@@ -121,10 +128,21 @@ fn resolved(path: &str) -> Result<PathBuf, StoreError> {
     if let Ok(found) = given.canonicalize() {
         return Ok(found);
     }
-    let absolute = std::path::absolute(&given).map_err(failed)?;
+    let mut absolute = std::path::absolute(&given).map_err(failed)?;
+    // A link to what is not there yet.
+    for _ in 0..MOST_LINKS {
+        let Ok(target) = absolute.read_link() else {
+            break;
+        };
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        absolute = folder.join(target);
+    }
     let (Some(folder), Some(name)) = (absolute.parent(), absolute.file_name()) else {
         return Err(failed(std::io::ErrorKind::InvalidFilename.into()));
     };
+    if absolute.is_symlink() {
+        return Err(failed(std::io::Error::other("its links lead in a circle")));
+    }
     std::fs::create_dir_all(folder).map_err(failed)?;
     Ok(folder.canonicalize().map_err(failed)?.join(name))
 }

@@ -98,7 +98,7 @@ impl FileStore {
 
     pub(super) fn write(&self, write: &Write<'_>) -> Result<Written, StoreError> {
         match write.document {
-            Some(document) => write_file(&self.path, &self.format.write(document), true)?,
+            Some(document) => write_file(&self.path, &self.format.write(document), true, true)?,
             None => fs::remove_file(&self.path).map_err(|source| StoreError::File {
                 doing: "remove",
                 path: self.path.clone(),
@@ -136,12 +136,17 @@ fn read_file(path: &Path) -> Result<Option<String>, StoreError> {
 
 /// Replaces a file in one step. Only its owner may read it. With `lasting` it is on the disk before this comes back.
 ///
-/// Whoever calls this has the folder's lock: the new file has always the same name, so that what a process left that was
-/// killed is overwritten.
+/// With the folder's lock the new file has always the same name, so that what a process left that was killed is overwritten.
+/// Without it somebody else may be writing that one.
 ///
 /// # Errors
 /// [`StoreError`]; the file is as it was.
-pub fn write_file(path: &Path, text: &str, lasting: bool) -> Result<(), StoreError> {
+pub fn write_file(
+    path: &Path,
+    text: &str,
+    lasting: bool,
+    is_locked: bool,
+) -> Result<(), StoreError> {
     let failed = |source| StoreError::File {
         doing: "write",
         path: path.to_owned(),
@@ -149,7 +154,11 @@ pub fn write_file(path: &Path, text: &str, lasting: bool) -> Result<(), StoreErr
     };
     check_size(text, &format!("for `{}`", path.display()))?;
     let name = path.file_name().unwrap_or_default();
-    let new = path.with_file_name(format!(".{}.new", name.to_string_lossy()));
+    let own = match is_locked {
+        true => String::new(),
+        false => format!(".{}", uuid::Uuid::new_v4().simple()),
+    };
+    let new = path.with_file_name(format!(".{}{own}.new", name.to_string_lossy()));
     let write = || {
         match fs::remove_file(&new) {
             Err(err) if err.kind() != ErrorKind::NotFound => return Err(err),

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tokio::time::{Instant, sleep};
 
 /// The file that is locked.
@@ -71,6 +72,9 @@ async fn lock(path: PathBuf) -> Result<File, LockError> {
     };
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false).mode(0o600);
+    // In a folder of many, it may be a link to anything, or a pipe whose opening waits for somebody else.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.custom_flags(flags.bits().cast_signed());
     let file = options.open(&path).map_err(failed)?;
     let began = Instant::now();
     loop {

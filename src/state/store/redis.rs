@@ -263,11 +263,11 @@ impl RedisStore {
             }
         };
         // The first says why those after it fail.
-        let refusal = replies.iter().find_map(|reply| match reply {
-            Reply::Error(words) => Some(self.refused(doing, words)),
-            _ => None,
-        });
-        refusal.map_or(Ok(replies), Err)
+        let refusal = replies.iter().find_map(Reply::refusal);
+        match refusal.map(|words| self.refused(doing, words)) {
+            Some(refused) => Err(refused),
+            None => Ok(replies),
+        }
     }
 
     async fn connect(&self) -> Result<Wire<Connection>, StoreError> {

@@ -40,6 +40,17 @@ pub(super) enum Reply {
     List(Vec<Reply>),
 }
 
+impl Reply {
+    /// The words of the first refusal in it: a transaction that was carried out has one for each command that was not.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Reply::Error(words) => Some(words),
+            Reply::List(items) => items.iter().find_map(Reply::refusal),
+            Reply::Text(_) | Reply::Number(_) | Reply::Nothing => None,
+        }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Speaks over a stream, and takes so many bytes at most.
     pub fn new(stream: S, most: u64) -> Wire<S> {
