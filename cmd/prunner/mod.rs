@@ -3,6 +3,7 @@
 //! Exit codes: 0 it was ended and nothing runs any more; 1 anything else. Lines of the log go to stderr.
 
 mod flags;
+mod locks;
 mod reload;
 mod secret;
 mod server;

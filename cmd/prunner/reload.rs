@@ -7,12 +7,15 @@ use pipelines::definition::{self, Definitions};
 use pipelines::engine::Scheduler;
 use pipelines::log::{Level, Log};
 
+use super::locks::PoolLocks;
+
 /// Where definitions are, and which are in use.
 pub struct Reload {
     pub path: PathBuf,
     pub pattern: String,
     pub current: Arc<Definitions>,
     pub scheduler: Scheduler,
+    pub locks: Arc<PoolLocks>,
     pub log: Log,
 }
 
@@ -20,13 +23,19 @@ impl Reload {
     /// Looks, and takes what is new. A set with a fault in it is refused whole, and the old one stays.
     pub async fn look(&mut self) {
         let (path, pattern) = (self.path.clone(), self.pattern.clone());
-        let loaded = tokio::task::spawn_blocking(move || definition::load(&path, &pattern)).await;
+        let locks = self.locks.clone();
+        let load = move || {
+            let definitions = definition::load(&path, &pattern)?;
+            locks.check(&definitions)?;
+            anyhow::Ok(definitions)
+        };
+        let loaded = tokio::task::spawn_blocking(load).await;
         let new = match loaded {
             Ok(Ok(new)) => new,
             Ok(Err(err)) => {
                 self.log.say(
                     Level::Error,
-                    &format!("Error loading pipeline definitions: {err}"),
+                    &format!("Error loading pipeline definitions: {err:#}"),
                     &[],
                 );
                 return;

@@ -23,6 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::flags::Settings;
+use super::locks::PoolLocks;
 use super::reload::Reload;
 use super::{secret, supervisor};
 use crate::resource;
@@ -60,6 +61,8 @@ pub async fn run(settings: Settings, log: Log) -> Result<()> {
     for note in notes {
         log.warn(&note, &[]);
     }
+    let locks = Arc::new(PoolLocks::new(env.clone(), &data, &jobs, log));
+    locks.check(&definitions).context("loading definitions")?;
     let logs = Logs::in_folder(&logs_path)
         .with_context(|| format!("making the log folder `{}`", logs_path.display()))?;
     let scratch = data.join("run");
@@ -79,6 +82,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<()> {
         }),
         view: view.clone(),
         metrics: metrics.clone(),
+        locks: locks.clone(),
         proxies: resource::surroundings().proxies,
         log,
     };
@@ -109,6 +113,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<()> {
         pattern: settings.pattern,
         current: definitions,
         scheduler: scheduler.clone(),
+        locks,
         log,
     };
     let mut running = tokio::spawn(engine.run());
@@ -167,6 +172,10 @@ fn tell_recovered(recovered: &[Recovered], log: Log) {
                 "Found job on wait list when restoring state, marked as canceled",
             ),
             Recovered::Requeued(id) => (id, "Found job when restoring state, it waits again"),
+            Recovered::GivesBack(id) => (
+                id,
+                "Found job when restoring state that has locks, giving them back",
+            ),
         };
         log.warn(words, &[("jobID", &id.to_string())]);
     }

@@ -8,9 +8,11 @@ mod find;
 mod order;
 mod parameter;
 mod wire;
+mod wish;
 
 pub use order::{Circle, sorted};
 pub use parameter::{Kind, Parameter, complete};
+pub use wish::{Wanted, Wish};
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -57,6 +59,8 @@ pub struct Pipeline {
     pub on_error: Option<Arc<Task>>,
     /// Who is told of its jobs.
     pub webhook: Option<Webhook>,
+    /// What each job holds while it runs, a wish for each pool, in the order of their names.
+    pub locks: Vec<Wish>,
 }
 
 /// Who may wait.

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::definition::Definitions;
 use crate::job::{Job, JobId, Time};
 use crate::journal::Journal;
+use crate::locks::{self, Locks};
 use crate::log::Log;
 use crate::metrics::Metrics;
 use crate::rules::{Change, Effect, Ended, Event, Now, Recovered, Refused, Request, Rerun, State};
@@ -36,6 +37,8 @@ const TOGETHER: usize = 512;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long the end of the server waits for a disk that takes nothing.
 const LAST: Duration = Duration::from_secs(10);
+/// How long the end of the server waits for locks to be given back.
+const LAST_LOCKS: Duration = Duration::from_secs(30);
 /// How often it is looked for jobs that are too old.
 const BETWEEN_SWEEPS: Duration = Duration::from_secs(1);
 
@@ -132,6 +135,8 @@ pub struct Tools {
     pub view: Arc<View>,
     /// What Prometheus reads.
     pub metrics: Arc<Metrics>,
+    /// Who gives locks.
+    pub locks: Arc<dyn Locks>,
     /// How webhooks are reached.
     pub proxies: Proxies,
     /// What people read.
@@ -145,6 +150,14 @@ struct Unwritten {
     effects: Vec<Effect>,
     canceled: Vec<oneshot::Sender<()>>,
     pipelines: bool,
+}
+
+/// A job that holds locks, or waits for some.
+struct Holding {
+    /// Ends that.
+    stop: CancellationToken,
+    /// What is different in the environment of its tasks.
+    env: Arc<locks::Change>,
 }
 
 /// The loop.
@@ -161,6 +174,12 @@ pub struct Engine {
     working: HashMap<(JobId, usize), CancellationToken>,
     /// Processes of tasks that have ended, of jobs that have not.
     left: HashMap<JobId, Vec<Supervised>>,
+    /// Jobs that hold locks, or wait for some.
+    holding: HashMap<JobId, Holding>,
+    lock_news: (
+        mpsc::UnboundedSender<locks::News>,
+        mpsc::UnboundedReceiver<locks::News>,
+    ),
     /// What ends with the loop.
     closing: JoinSet<()>,
     next_sweep: Instant,
@@ -205,6 +224,8 @@ impl Engine {
             again: None,
             working: HashMap::new(),
             left: HashMap::new(),
+            holding: HashMap::new(),
+            lock_news: mpsc::unbounded_channel(),
             closing: JoinSet::new(),
             next_sweep: began,
         };
@@ -223,12 +244,23 @@ impl Engine {
                 if self.unwritten.changes.is_empty() || since.elapsed() > LAST {
                     break;
                 }
+            } else if self.state.is_stopping() && self.state.is_only_giving_back() {
+                // It is on disk that there is something to give back.
+                let since = *idle_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > LAST_LOCKS {
+                    let words = "Locks could not be given back; the next start goes on with it";
+                    self.tools.log.warn(words, &[]);
+                    break;
+                }
+            } else {
+                idle_since = None;
             }
             let wake = self.wake();
             let mut together = Vec::new();
             tokio::select! {
                 biased;
                 n = self.messages.recv_many(&mut together, TOGETHER) => if n == 0 { break },
+                news = self.lock_news.1.recv() => together.extend(news.map(|news| self.hear(news))),
                 () = sleep_until(wake.into()) => {}
             }
             self.handle(together).await;

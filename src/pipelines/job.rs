@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use crate::definition::{self, ON_ERROR, Restart};
+use crate::definition::{self, ON_ERROR, Restart, Wish};
 use crate::value::Variables;
 
 /// The id of a job.
@@ -77,6 +77,41 @@ pub struct Job {
     pub stopping: Option<Stopping>,
     /// Whether its time to wait at least is not over.
     pub is_delayed: bool,
+    /// How it is with its locks.
+    pub hold: Hold,
+}
+
+/// How a job is with the locks that it is to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Hold {
+    /// It holds none: it needs none, has not asked yet, or has given them back.
+    #[default]
+    Nothing,
+    /// It waits for them: what for, and what is known of that.
+    Waits(String),
+    /// It holds these.
+    Holds(Vec<Lock>),
+    /// It gives back what it holds, or may hold.
+    GivesBack(Vec<Lock>),
+}
+
+/// A lock that a job holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Hold {
+    /// The locks that are held, as far as is known.
+    pub fn locks(&self) -> &[Lock] {
+        match self {
+            Hold::Nothing | Hold::Waits(_) => &[],
+            Hold::Holds(locks) | Hold::GivesBack(locks) => locks,
+        }
+    }
 }
 
 /// What of a pipeline does not change for a job once it has come.
@@ -92,6 +127,8 @@ pub struct Plan {
     pub env_from_variables: bool,
     /// What becomes of it when the server ends in its midst.
     pub restart: Restart,
+    /// What it holds while it runs.
+    pub locks: Vec<Wish>,
 }
 
 /// Why no more tasks of a job are started.
@@ -105,6 +142,8 @@ pub enum Stopping {
     Canceled,
     /// The server ends, and begins it anew the next time.
     Requeued,
+    /// It holds its locks no more, or could not get them.
+    Lost,
 }
 
 /// A task of a job.
@@ -181,6 +220,8 @@ impl Status {
 pub enum Phase {
     /// It has not begun.
     Waiting,
+    /// It would begin, and waits for its locks.
+    Locking,
     /// It runs.
     Running,
     /// It ended well.
@@ -193,8 +234,9 @@ pub enum Phase {
 
 impl Phase {
     /// All there are.
-    pub const ALL: [Phase; 5] = [
+    pub const ALL: [Phase; 6] = [
         Phase::Waiting,
+        Phase::Locking,
         Phase::Running,
         Phase::Succeeded,
         Phase::Failed,
@@ -205,6 +247,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Phase::Waiting => "waiting",
+            Phase::Locking => "locking",
             Phase::Running => "running",
             Phase::Succeeded => "succeeded",
             Phase::Failed => "failed",
@@ -224,6 +267,11 @@ impl Job {
         self.start.is_some() && !self.is_finished()
     }
 
+    /// Whether it has left the wait list and not ended: it runs, or it waits for its locks, or gives them back.
+    pub fn is_under_way(&self) -> bool {
+        (self.start.is_some() || self.hold != Hold::Nothing) && !self.is_finished()
+    }
+
     /// Whether any task of it failed.
     pub fn errored(&self) -> bool {
         self.tasks.iter().any(|task| task.errored)
@@ -239,6 +287,8 @@ impl Job {
             Phase::Succeeded
         } else if self.start.is_some() {
             Phase::Running
+        } else if self.hold != Hold::Nothing {
+            Phase::Locking
         } else {
             Phase::Waiting
         }

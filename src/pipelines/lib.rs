@@ -19,7 +19,7 @@
 //!   |
 //! engine               the one loop: events to the rules, changes to the disk, effects to the world
 //!   |
-//! journal  work  webhook  metrics  view
+//! journal  work  locks  webhook  metrics  view
 //!   |        |
 //!   |      script  logs
 //! rules                what happens becomes changes and effects: admission, wait lists, graphs, retries, retention
@@ -49,6 +49,10 @@
 //! **A process between us and bash.** A process group loses whoever calls `setsid`, and a kill of the server would leave
 //! all of them. The supervisor adopts every orphan of its task and hears of our end: it costs a millisecond.
 //!
+//! **Locks are somebody else's.** A job asks for them when it has all else that it needs, and they are given back before it
+//! ends: [`locks::Locks`] does both, on a thread of its own, and the program brings it along (`pool`'s line, in
+//! `cmd/prunner`). What a job holds, or may hold, is in the journal before it is asked for; after a crash it is given back.
+//!
 //! **bash, once for all entries.** Entries see what earlier ones have declared, as with the original's built-in shell. Each
 //! is evaluated on its own, so that nothing in it reaches beyond it.
 
@@ -58,6 +62,7 @@ pub mod engine;
 pub mod environment;
 pub mod job;
 pub mod journal;
+pub mod locks;
 pub mod log;
 pub mod logs;
 pub mod metrics;

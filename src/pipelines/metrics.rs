@@ -80,7 +80,7 @@ impl Metrics {
 
     /// Begins at nought for a pipeline, so that its first job is seen as a change.
     pub fn know(&self, pipeline: &str) {
-        for state in [Phase::Waiting, Phase::Running] {
+        for state in [Phase::Waiting, Phase::Locking, Phase::Running] {
             self.jobs.with_label_values(&[pipeline, state.name()]);
         }
         for outcome in [Phase::Succeeded, Phase::Failed, Phase::Canceled] {
@@ -97,7 +97,8 @@ impl Metrics {
         if was == Some(is) {
             return;
         }
-        let is_open = |phase: Phase| matches!(phase, Phase::Waiting | Phase::Running);
+        let is_open =
+            |phase: Phase| matches!(phase, Phase::Waiting | Phase::Locking | Phase::Running);
         if let Some(was) = was.filter(|was| is_open(*was)) {
             self.jobs.with_label_values(&[pipeline, was.name()]).dec();
         }

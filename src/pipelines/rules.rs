@@ -14,6 +14,7 @@
 mod admit;
 mod end;
 mod graph;
+mod hold;
 mod queue;
 mod recover;
 mod retention;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::definition::Definitions;
-use crate::job::{Job, JobId, Time};
+use crate::job::{Hold, Job, JobId, Lock, Time};
 
 /// The two clocks: one for people, one that never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub enum Event {
     },
     /// Somebody cancels a job.
     Cancel(JobId),
+    /// Something is heard of a job's locks.
+    Locks(JobId, LockNews),
     /// Time has passed.
     Tick,
     /// There are new definitions.
@@ -74,6 +77,19 @@ pub enum Ended {
     Failed(String),
 }
 
+/// What is heard of a job's locks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockNews {
+    /// They are waited for; this is what is known of that.
+    Waits(String),
+    /// All of them are held.
+    Holds(Vec<Lock>),
+    /// A lock is not held any more, or soon will not be; why.
+    Lost(String),
+    /// No lock is held any more, and nothing more is done about it; what went wrong, if it did.
+    Over(Result<(), String>),
+}
+
 /// Something to be done.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
@@ -92,6 +108,16 @@ pub enum Effect {
         job: JobId,
         /// The place of the task.
         task: usize,
+    },
+    /// Wait for the locks of a job, and hold them.
+    Hold {
+        /// The job.
+        job: JobId,
+    },
+    /// Give back the locks that a job holds or waits for, also those that a server before this one has claimed for it.
+    LetGo {
+        /// The job.
+        job: JobId,
     },
     /// No more tasks of this job will run: what is left of its processes is ended if so.
     Over {
@@ -210,6 +236,12 @@ impl State {
         self.running.values().any(|jobs| !jobs.is_empty())
     }
 
+    /// Whether all jobs that run have only locks to give back. What is not given back now, the next start does.
+    pub fn is_only_giving_back(&self) -> bool {
+        let mut running = self.running.values().flatten();
+        running.all(|id| matches!(self.jobs[id].hold, Hold::GivesBack(_)))
+    }
+
     /// Whether the server ends.
     pub fn is_stopping(&self) -> bool {
         self.stopping
@@ -230,6 +262,7 @@ impl State {
                 how,
             } => self.ended(job, task, attempt, how, now),
             Event::Cancel(job) => self.cancel(job, now),
+            Event::Locks(job, news) => self.locks(job, news, now),
             Event::Tick => self.tick(now),
             Event::Load(definitions) => {
                 self.definitions = definitions;

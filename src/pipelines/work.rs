@@ -1,6 +1,5 @@
 //! One attempt of a task: its texts, its environment, its logs, and bash.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -11,7 +10,9 @@ use std::sync::Arc;
 use child::{Supervised, Surroundings};
 use tokio_util::sync::CancellationToken;
 
+use crate::environment::Environment;
 use crate::job::{Job, Task};
+use crate::locks;
 use crate::logs::{Logs, Stream};
 use crate::rules::Ended;
 use crate::script::{Reached, Script};
@@ -30,7 +31,7 @@ pub struct Site {
     /// The folder in which each entry begins.
     pub folder: PathBuf,
     /// The environment.
-    pub env: BTreeMap<OsString, OsString>,
+    pub env: Environment,
     /// The program that supervises a task when it is started with these arguments.
     pub supervisor: (PathBuf, &'static str, Vec<OsString>),
     /// Where logs are.
@@ -44,10 +45,12 @@ pub async fn run(
     site: &Arc<Site>,
     job: &Arc<Job>,
     at: usize,
+    locks: Option<&locks::Change>,
     stop: &CancellationToken,
 ) -> (Ended, Option<Supervised>) {
     let task = &job.tasks[at];
-    match attempt(site, job, task, at, stop).await {
+    let env = environment(site, job, task, locks);
+    match attempt(site, job, task, at, &env, stop).await {
         Ok((code, left)) => (Ended::Exited(code), left),
         Err(Failed { error, left }) => (Ended::Failed(error), left),
     }
@@ -69,18 +72,18 @@ async fn attempt(
     job: &Arc<Job>,
     task: &Task,
     at: usize,
+    env: &Environment,
     stop: &CancellationToken,
 ) -> Result<(i32, Option<Supervised>), Failed> {
     let (entries, broken) = prepared(site, job, at).await?;
     let open = |stream| log_file(site, job, task, stream);
     let (stdout, stderr) = (open(Stream::Stdout)?, open(Stream::Stderr)?);
-    let env = environment(site, job, task);
     let (program, name, args) = &site.supervisor;
     let surroundings = Surroundings {
         program,
         name,
         args,
-        env: &env,
+        env,
         stdout,
         stderr,
         secrets: &secrets(job),
@@ -225,8 +228,11 @@ fn variables(site: &Site, job: &Job, task: &Task) -> Result<Variables, String> {
     Ok(all)
 }
 
-fn environment(site: &Site, job: &Job, task: &Task) -> BTreeMap<OsString, OsString> {
+fn environment(site: &Site, job: &Job, task: &Task, locks: Option<&locks::Change>) -> Environment {
     let mut env = site.env.clone();
+    for name in locks.iter().flat_map(|locks| &locks.removed) {
+        env.remove(name);
+    }
     let mut set = |name: &str, value: &str| env.insert(name.into(), value.into());
     if job.plan.env_from_variables {
         for (name, value) in job.variables.iter() {
@@ -240,6 +246,8 @@ fn environment(site: &Site, job: &Job, task: &Task) -> BTreeMap<OsString, OsStri
     for (name, value) in &task.definition.env {
         set(name, value);
     }
+    // Nobody is to take another lock for the one that is held.
+    env.extend(locks.iter().flat_map(|locks| locks.set.iter().cloned()));
     env
 }
 

@@ -75,7 +75,10 @@ fn p3_and_d9_what_is_wrong_is_refused_at_the_start_with_its_place() {
         ),
         ("tasks: {on_error: }", "a task cannot be called"),
         ("tasks: {a: {script: ['{{ .x']}}", "unclosed action"),
-        ("locks: [{pool: aws}]", "`locks` is not supported"),
+        (
+            "tasks: {a: {locks: [{pool: aws}]}}",
+            "`locks` is a key of the pipeline",
+        ),
     ] {
         let said = fatal(&mut Host::folder(&format!("pipelines: {{p: {{{keys}}}}}")));
         let start = r#"Error: loading definitions: loading pipelines.yml: invalid pipeline definition \"p\": "#;

@@ -12,6 +12,8 @@ mod definitions;
 mod host;
 /// The API: answers, tokens, limits, streams.
 mod http;
+/// Locks that other servers and CIs want too.
+mod locks;
 /// What the original has not.
 mod more;
 /// The recipes of the page.

@@ -66,7 +66,7 @@ fn list(api: &Api, claims: &Claims, query: &Query) -> Result<Answer, Answer> {
                 .find(|phase| phase.name() == name)
                 .ok_or_else(|| {
                     let words =
-                        "Invalid state: it is waiting, running, succeeded, failed or canceled";
+                        "Invalid state: it is waiting, locking, running, succeeded, failed or canceled";
                     error(StatusCode::BAD_REQUEST, words)
                 })?,
         ),

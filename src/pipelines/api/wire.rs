@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::job::{self, Time};
+use crate::job::{self, Hold, Time};
 use crate::value::Variables;
 use crate::view::PipelineState;
 
@@ -67,6 +67,17 @@ pub struct Job {
     user: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     queue_partition: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    locks: Vec<Lock>,
+}
+
+/// A lock that a job holds.
+#[derive(Debug, Serialize)]
+pub struct Lock {
+    pool: String,
+    name: String,
 }
 
 /// A task of a job.
@@ -114,6 +125,20 @@ impl Job {
             variables: job.public_variables(),
             user: job.user.clone(),
             queue_partition: job.partition.clone(),
+            waiting_for: match &job.hold {
+                Hold::Waits(words) => Some(words.clone()),
+                Hold::Nothing | Hold::Holds(_) | Hold::GivesBack(_) => None,
+            },
+            locks: job.hold.locks().iter().map(Lock::of).collect(),
+        }
+    }
+}
+
+impl Lock {
+    fn of(lock: &job::Lock) -> Lock {
+        Lock {
+            pool: lock.pool.clone(),
+            name: lock.name.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::wire::{self, Span, Whole};
-use super::{ON_ERROR, Parameter, Pipeline, Queue, Restart, Retry, Task, Webhook, order};
+use super::{ON_ERROR, Parameter, Pipeline, Queue, Restart, Retry, Task, Webhook, Wish, order};
 use crate::template::Template;
 
 /// The longest name, in bytes: it is a part of names of files.
@@ -17,7 +17,6 @@ pub(super) fn pipeline(name: &str, wire: wire::Pipeline, source: &str) -> Result
             "a name has 1 to {LONGEST_NAME} bytes and no control characters"
         ));
     }
-    no_locks(wire.locks.is_some())?;
     let concurrency = number(wire.concurrency, "concurrency must be greater than 0")?;
     let limit = optional(wire.queue_limit, "queue_limit must not be negative")?;
     let start_delay = match wire.start_delay {
@@ -65,6 +64,7 @@ pub(super) fn pipeline(name: &str, wire: wire::Pipeline, source: &str) -> Result
         tasks,
         on_error: on_error.map(Arc::new),
         webhook: wire.webhook.map(webhook).transpose()?,
+        locks: wire.locks.map(Wish::all).transpose()?.unwrap_or_default(),
     })
 }
 
@@ -241,7 +241,7 @@ fn webhook(wire: wire::Webhook) -> Result<Webhook, String> {
 fn no_locks(has_any: bool) -> Result<(), String> {
     match has_any {
         true => Err(
-            "`locks` is not supported: run the script's commands with `pool run` instead"
+            "`locks` is a key of the pipeline, which holds them for all of its tasks; for one task run its commands with `pool run`"
                 .to_owned(),
         ),
         false => Ok(()),

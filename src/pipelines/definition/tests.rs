@@ -118,6 +118,28 @@ fn only_the_first_document_counts_and_the_last_of_two_keys() {
 }
 
 #[test]
+fn locks_are_one_wish_for_each_pool_in_the_order_of_their_names() {
+    let keys = "locks: [{pool: b, match: {region: eu, size: 4}, count: 2}, {pool: a, name: y}, {pool: a, name: x, lease: 1m}]";
+    let locks = one(&format!("pipelines: {{p: {{{keys}}}}}")).locks;
+    let shown: Vec<String> = locks.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        ["`x`, `y` of the pool `a`", "2 locks of the pool `b`"]
+    );
+    let leases: Vec<u64> = locks.iter().map(|wish| wish.lease.as_secs()).collect();
+    assert_eq!(leases, [60, 600]);
+    let Wanted::Any { conditions, .. } = &locks[1].locks else {
+        panic!("{locks:?}");
+    };
+    assert_eq!(
+        serde_json::to_string(conditions).unwrap(),
+        r#"{"region":"eu","size":4}"#
+    );
+    // What is not known is a mistake: it might have been meant to make the lock another one.
+    assert!(fault_of("locks: [{pool: a, nmae: x}]").contains("nmae"));
+}
+
+#[test]
 fn faults_are_told_in_the_words_of_the_original() {
     let table = [
         ("concurrency: -1", "concurrency must be greater than 0"),
@@ -160,8 +182,44 @@ fn faults_are_told_in_the_words_of_the_original() {
             "restart is `cancel` or `requeue`, not \"maybe\"",
         ),
         (
-            "locks: [{pool: a}]",
-            "`locks` is not supported: run the script's commands with `pool run` instead",
+            "tasks: {a: {locks: [{pool: a}]}}",
+            "task \"a\": `locks` is a key of the pipeline, which holds them for all of its tasks; for one task run its commands with `pool run`",
+        ),
+        (
+            "locks: []",
+            "locks has no entry: name a pool, or leave the key out",
+        ),
+        (
+            "locks: ",
+            "locks has no entry: name a pool, or leave the key out",
+        ),
+        (
+            "locks: [{name: env-1}]",
+            "locks has an entry without a `pool`",
+        ),
+        (
+            "locks: [{pool: a, name: x, count: 2}]",
+            "locks of the pool \"a\" has a `name`, which goes with neither `match` nor `count`",
+        ),
+        (
+            "locks: [{pool: a, count: 0}]",
+            "locks has a `count` that is less than 1",
+        ),
+        (
+            "locks: [{pool: a, lease: 1s}]",
+            "locks has a `lease` of less than 3s",
+        ),
+        (
+            "locks: [{pool: a, match: {region: [eu]}}]",
+            "locks has a `match` on \"region\": keys are without `=`, values are a text, a number, true or false, each on one line",
+        ),
+        (
+            "locks: [{pool: a, name: x}, {pool: a, count: 2}]",
+            "locks has the pool \"a\" twice: only locks with a `name` can be asked for in several entries, and are claimed together",
+        ),
+        (
+            "locks: [{pool: a, name: x, lease: 5m}, {pool: a, name: y, lease: 6m}]",
+            "locks has two leases for the pool \"a\"",
         ),
         (
             "parameters: {a: {type: str}}",

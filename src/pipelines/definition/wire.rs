@@ -40,7 +40,24 @@ pub(super) struct Pipeline {
     pub tasks: Option<BTreeMap<String, Option<Task>>>,
     pub on_error: Option<Task>,
     pub webhook: Option<Webhook>,
-    pub locks: Option<IgnoredAny>,
+    #[serde(deserialize_with = "present")]
+    pub locks: Option<Vec<Lock>>,
+}
+
+/// A key whose value may be nothing, but which is there: who writes `locks` counts on being alone.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Lock>>, D::Error> {
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Lock {
+    pub pool: Option<String>,
+    pub name: Option<String>,
+    #[serde(rename = "match")]
+    pub conditions: Option<BTreeMap<String, Json>>,
+    pub count: Option<Whole>,
+    pub lease: Option<Span>,
 }
 
 #[derive(Deserialize, Default)]

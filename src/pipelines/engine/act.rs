@@ -1,10 +1,13 @@
 //! What is done once it is on disk.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Message};
+use super::{Engine, Holding, Message};
 use crate::job::JobId;
-use crate::rules::{Effect, Event};
+use crate::locks::{self, Teller};
+use crate::rules::{Effect, Event, LockNews};
 use crate::{webhook, work};
 
 impl Engine {
@@ -12,6 +15,8 @@ impl Engine {
         match effect {
             Effect::Run { job, task, attempt } => self.start(job, task, attempt),
             Effect::Interrupt { .. } => {}
+            Effect::Hold { job } => self.hold(job),
+            Effect::LetGo { job } => self.let_go(job),
             Effect::Over { job, is_canceled } => {
                 for processes in self.left.remove(&job).unwrap_or_default() {
                     if is_canceled {
@@ -58,6 +63,49 @@ impl Engine {
         }
     }
 
+    fn hold(&mut self, id: JobId) {
+        let Some(job) = self.state.job(id).cloned() else {
+            return;
+        };
+        let holding = Holding {
+            stop: CancellationToken::new(),
+            env: Arc::default(),
+        };
+        let teller = Teller::new(id, self.lock_news.0.clone());
+        self.tools.locks.hold(job, teller, holding.stop.clone());
+        self.holding.insert(id, holding);
+    }
+
+    /// Gives locks back, once nothing works any more with what they stand for: also not what a task has left behind.
+    fn let_go(&mut self, id: JobId) {
+        let Some(job) = self.state.job(id).cloned() else {
+            return;
+        };
+        let Some(holding) = self.holding.get(&id) else {
+            let teller = Teller::new(id, self.lock_news.0.clone());
+            return self.tools.locks.give_back(job, teller);
+        };
+        let stop = holding.stop.clone();
+        let left = self.left.remove(&id).unwrap_or_default();
+        self.closing.spawn(async move {
+            for processes in left {
+                processes.stop().await;
+            }
+            stop.cancel();
+        });
+    }
+
+    /// Takes in what is heard of locks.
+    pub(super) fn hear(&mut self, heard: locks::News) -> Message {
+        let locks::News { job, news, env } = heard;
+        match (&news, env, self.holding.get_mut(&job)) {
+            (LockNews::Holds(_), Some(env), Some(holding)) => holding.env = Arc::new(env),
+            (LockNews::Over(_), _, _) => drop(self.holding.remove(&job)),
+            _ => {}
+        }
+        Message::Event(Event::Locks(job, news))
+    }
+
     fn start(&mut self, id: JobId, task: usize, attempt: u32) {
         let Some(job) = self.state.job(id).cloned() else {
             return;
@@ -65,8 +113,9 @@ impl Engine {
         let stop = CancellationToken::new();
         self.working.insert((id, task), stop.clone());
         let (site, tell) = (self.tools.site.clone(), self.tell.clone());
+        let locks = self.holding.get(&id).map(|holding| holding.env.clone());
         self.closing.spawn(async move {
-            let (how, left) = work::run(&site, &job, task, &stop).await;
+            let (how, left) = work::run(&site, &job, task, locks.as_deref(), &stop).await;
             if let Some(left) = left {
                 let _ = tell.send(Message::Left(id, left)).await;
             }

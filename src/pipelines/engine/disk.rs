@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{Answer, Engine, PAUSE, ScheduleError};
 use crate::job::Job;
 use crate::log::Level;
-use crate::rules::{Admitted, Change, Refused, Request};
+use crate::rules::{Admitted, Change, Effect, Refused, Request};
 use crate::view::PipelineState;
 
 impl Engine {
@@ -54,7 +54,11 @@ impl Engine {
             Change::New(job) | Change::Update(job, _) => job.is_finished(),
             Change::Removed(_) => false,
         };
-        let sync = !self.unwritten.canceled.is_empty() || self.unwritten.changes.iter().any(ends);
+        let asks = |effect: &Effect| matches!(effect, Effect::Hold { .. });
+        let sync = !self.unwritten.canceled.is_empty()
+            || self.unwritten.changes.iter().any(ends)
+            // What is claimed for a job has to be known after a crash.
+            || self.unwritten.effects.iter().any(asks);
         let _ = self.flush(sync).await;
     }
 

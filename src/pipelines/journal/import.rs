@@ -12,7 +12,7 @@ use serde::de::Deserializer;
 
 use super::{JournalError, io_error};
 use crate::definition::{self};
-use crate::job::{Job, JobId, Plan, Status, Task, Time};
+use crate::job::{Hold, Job, JobId, Plan, Status, Task, Time};
 use crate::value::Variables;
 
 const FILE: &str = "data.json";
@@ -167,6 +167,7 @@ fn convert(job: StoredJob, number: u64) -> Option<Job> {
         tasks,
         stopping: None,
         is_delayed: false,
+        hold: Hold::Nothing,
     })
 }
 

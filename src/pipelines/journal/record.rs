@@ -1,15 +1,18 @@
 //! The records of the journal, as they are written.
 
+mod locks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::definition::{self, Restart, Retry};
-use crate::job::{Job, JobId, Plan, Status, Task, Time};
+use crate::definition::{self, Restart, Retry, Wish};
+use crate::job::{Hold, Job, JobId, Plan, Status, Task, Time};
 use crate::rules::Change;
 use crate::value::Variables;
+use locks::Locks;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,6 +57,8 @@ pub(super) struct News {
     delayed: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tasks: BTreeMap<usize, Progress>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locks: Option<Locks>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -99,6 +104,8 @@ pub(super) struct Whole {
     env_from_variables: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     requeue: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    wishes: Vec<Wish>,
     plan: Vec<Definition>,
 }
 
@@ -183,6 +190,7 @@ impl News {
             tasks: tasks
                 .filter_map(|at| Some((at, Progress::of(job.tasks.get(at)?))))
                 .collect(),
+            locks: Locks::of(job),
         }
     }
 
@@ -193,6 +201,8 @@ impl News {
         job.canceled = self.canceled;
         job.last_error = self.last_error;
         job.is_delayed = self.delayed;
+        let locks = self.locks.map(Locks::state);
+        (job.hold, job.stopping) = locks.unwrap_or_default();
         for (at, progress) in self.tasks {
             let task = job
                 .tasks
@@ -248,6 +258,7 @@ impl Whole {
             timeout: job.plan.timeout.map(nanos),
             env_from_variables: job.plan.env_from_variables,
             requeue: job.plan.restart == Restart::Requeue,
+            wishes: job.plan.locks.clone(),
             plan: job
                 .tasks
                 .iter()
@@ -288,10 +299,12 @@ impl Whole {
                 } else {
                     Restart::Cancel
                 },
+                locks: self.wishes,
             }),
             tasks: tasks.collect(),
             stopping: None,
             is_delayed: false,
+            hold: Hold::Nothing,
         };
         self.news.apply(&mut job)?;
         Ok(job)

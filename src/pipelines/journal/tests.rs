@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::definition;
-use crate::job::{Plan, Status, Task, Time};
+use crate::job::{Hold, Plan, Status, Task, Time};
 
 fn job(n: u128) -> Job {
     let task = definition::Task {
@@ -39,6 +39,7 @@ fn job(n: u128) -> Job {
         tasks: vec![Task::new(Arc::new(task))],
         stopping: None,
         is_delayed: true,
+        hold: Hold::Nothing,
     }
 }
 

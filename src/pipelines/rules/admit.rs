@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Due, Now, State};
 use crate::definition::{self, Pipeline, Queue};
-use crate::job::{Job, JobId, Plan, Status, Task};
+use crate::job::{Hold, Job, JobId, Plan, Status, Task};
 use crate::value::{Value, Variables};
 
 /// The variable that has the id of the job.
@@ -306,11 +306,13 @@ impl State {
                 timeout: pipeline.timeout,
                 env_from_variables: pipeline.env_from_variables,
                 restart: pipeline.restart,
+                locks: pipeline.locks.clone(),
             }),
             tasks: tasks.collect(),
             variables: Arc::new(request.variables),
             stopping: None,
             is_delayed: !pipeline.start_delay.is_zero(),
+            hold: Hold::Nothing,
         }
     }
 }

@@ -33,7 +33,7 @@ impl State {
         if job.is_finished() {
             return;
         }
-        if job.start.is_none() {
+        if !job.is_under_way() {
             self.leave_queue(id);
             self.cancel_waiting(id, None);
         } else {
@@ -50,7 +50,7 @@ impl State {
             .map(|job| {
                 (
                     job.id,
-                    job.start.is_some(),
+                    job.is_under_way(),
                     job.plan.restart == Restart::Requeue,
                 )
             })
@@ -62,6 +62,14 @@ impl State {
                 (false, false) => self.cancel(id, now),
                 (true, true) if forced => self.stop_job(id, Stopping::Requeued, now),
                 (true, false) if forced => self.stop_job(id, Stopping::Canceled, now),
+                // It has not begun: it waits on, or never will.
+                (true, _) if self.jobs[&id].start.is_none() => {
+                    let why = match is_requeued {
+                        true => Stopping::Requeued,
+                        false => Stopping::Canceled,
+                    };
+                    self.stop_job(id, why, now);
+                }
                 (true, _) => {}
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::queue::forget_secrets;
 use super::{Due, Effect, Ended, News, Now, State};
-use crate::job::{JobId, Status, Stopping, Task};
+use crate::job::{Hold, JobId, Status, Stopping, Task};
 
 impl State {
     /// Starts what can start, drops what never will, and ends the job when nothing is left.
@@ -102,7 +102,7 @@ impl State {
             stopping => stopping,
         };
         match stopped {
-            Some(Stopping::Canceled | Stopping::Requeued | Stopping::Failed) => {
+            Some(Stopping::Canceled | Stopping::Requeued | Stopping::Failed | Stopping::Lost) => {
                 self.close(id, at, Status::Canceled, -1, None, now);
             }
             Some(Stopping::TimedOut) => {
@@ -171,8 +171,20 @@ impl State {
 
     /// No more tasks start, and those that run are stopped. The first reason stands, unless somebody cancels.
     pub(super) fn stop_job(&mut self, id: JobId, why: Stopping, now: Now) {
+        match self.jobs[&id].hold {
+            Hold::Waits(_) => return self.give_up_waiting(id, why),
+            // It ends already. It was to wait again perhaps, and is not.
+            Hold::GivesBack(_) => {
+                let job = self.change(id);
+                if job.stopping == Some(Stopping::Requeued) && why == Stopping::Canceled {
+                    job.stopping = Some(why);
+                }
+                return;
+            }
+            Hold::Nothing | Hold::Holds(_) => {}
+        }
         let job = self.change(id);
-        let is_by_hand = matches!(why, Stopping::Canceled | Stopping::Requeued);
+        let is_by_hand = !matches!(why, Stopping::Failed | Stopping::TimedOut);
         // What has failed stays failed, even if what runs after that is canceled.
         let runs_handler = job.tasks.iter().any(Task::is_handler);
         if job.stopping.is_none() || (is_by_hand && !runs_handler) {
@@ -190,7 +202,10 @@ impl State {
             }
             if runs_handler {
                 // Else its end would be taken for its own.
-                self.change(id).stopping = Some(Stopping::Canceled);
+                self.change(id).stopping = Some(match why {
+                    Stopping::Lost => why,
+                    _ => Stopping::Canceled,
+                });
             }
             if is_at_work {
                 self.effects.push(Effect::Interrupt { job: id, task: at });
@@ -226,19 +241,22 @@ impl State {
     /// Nothing of the job runs or waits: it has ended, unless something runs after a failure.
     fn graph_is_over(&mut self, id: JobId, now: Now) {
         let job = self.jobs[&id].clone();
-        if job.stopping == Some(Stopping::Requeued) {
-            return self.requeue(id, now);
+        if matches!(job.hold, Hold::GivesBack(_)) {
+            return;
         }
         let has_failed = job.errored() || job.last_error.is_some();
-        let is_canceled =
-            job.stopping == Some(Stopping::Canceled) && !job.tasks.iter().any(Task::is_handler);
+        // Canceled, or without its locks.
+        let is_cut_off = matches!(
+            job.stopping,
+            Some(Stopping::Canceled | Stopping::Requeued | Stopping::Lost)
+        );
         let handler = self
             .definitions
             .get(&job.pipeline)
             .and_then(|definition| definition.on_error.clone());
         if let Some(handler) = handler
             && has_failed
-            && !is_canceled
+            && !is_cut_off
             && !job.tasks.iter().any(Task::is_handler)
             && job.first_failed().is_some()
         {
@@ -249,6 +267,19 @@ impl State {
                 return;
             }
         }
+        if !self.gives_back(id) {
+            self.conclude(id, now);
+        }
+    }
+
+    /// Nothing of the job is left: it has ended, or waits again.
+    pub(super) fn conclude(&mut self, id: JobId, now: Now) {
+        let job = &self.jobs[&id];
+        if job.stopping == Some(Stopping::Requeued) {
+            return self.requeue(id, now);
+        }
+        let is_canceled =
+            job.stopping == Some(Stopping::Canceled) && !job.tasks.iter().any(Task::is_handler);
         self.finish(id, is_canceled, now);
     }
 

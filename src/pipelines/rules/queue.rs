@@ -30,10 +30,20 @@ impl State {
     }
 
     fn start(&mut self, id: JobId, now: Now) {
+        let job = self.jobs[&id].clone();
+        let running = self.running.entry(job.pipeline.clone());
+        running.or_default().insert(id);
+        match job.plan.locks.is_empty() {
+            true => self.begin_job(id, now),
+            false => self.ask_for_locks(id),
+        }
+    }
+
+    /// The job has all that it needs.
+    pub(super) fn begin_job(&mut self, id: JobId, now: Now) {
         let job = self.change(id);
         job.start = Some(now.wall);
-        let (pipeline, plan) = (job.pipeline.clone(), job.plan.clone());
-        self.running.entry(pipeline).or_default().insert(id);
+        let plan = job.plan.clone();
         if let Some(timeout) = plan.timeout {
             self.set_deadline(now.run + timeout, id, Due::Timeout);
         }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Due, Now, State};
+use super::{Due, Effect, Now, State};
 use crate::definition::{Definitions, Restart};
-use crate::job::{Job, JobId, Status, Task};
+use crate::job::{Hold, Job, JobId, Status, Stopping, Task};
 
 /// A job that had not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Recovered {
     Dropped(JobId),
     /// It waits again.
     Requeued(JobId),
+    /// It was over, but for its locks, which it had not given back.
+    GivesBack(JobId),
 }
 
 impl State {
@@ -47,8 +49,18 @@ impl State {
     fn recover(&mut self, id: JobId, now: Now) -> Recovered {
         let job = self.jobs[&id].clone();
         let is_lost = job.secrets.iter().next().cloned();
+        let holds = job.hold != Hold::Nothing;
+        if matches!(job.hold, Hold::GivesBack(_))
+            && job.tasks.iter().all(|task| task.status.is_over())
+        {
+            self.give_back_first(id, job.stopping);
+            return Recovered::GivesBack(id);
+        }
         if job.plan.restart == Restart::Requeue && is_lost.is_none() {
-            self.requeue(id, now);
+            match holds {
+                true => self.give_back_first(id, Some(Stopping::Requeued)),
+                false => self.requeue(id, now),
+            }
             return Recovered::Requeued(id);
         }
         let why = is_lost
@@ -56,7 +68,7 @@ impl State {
             .map(|name| {
                 format!("the server ended, and the secret variable \"{name}\" is not kept on disk")
             });
-        if job.start.is_none() {
+        if job.start.is_none() && !holds {
             self.cancel_waiting(id, why);
             return Recovered::Dropped(id);
         }
@@ -70,9 +82,22 @@ impl State {
             }
         }
         let job = self.change(id);
-        job.canceled = true;
+        job.canceled = !holds;
         job.last_error = why.or(job.last_error.take());
+        if holds {
+            self.give_back_first(id, Some(Stopping::Canceled));
+        }
         Recovered::Interrupted(id)
+    }
+
+    /// What the job held, or was about to, is given back before anything else becomes of it.
+    fn give_back_first(&mut self, id: JobId, why: Option<Stopping>) {
+        let job = self.change(id);
+        job.stopping = why;
+        job.hold = Hold::GivesBack(job.hold.locks().to_vec());
+        let pipeline = job.pipeline.clone();
+        self.running.entry(pipeline).or_default().insert(id);
+        self.effects.push(Effect::LetGo { job: id });
     }
 
     /// A job begins anew: it waits, before all that came after it.
@@ -84,6 +109,7 @@ impl State {
         job.end = None;
         job.stopping = None;
         job.last_error = None;
+        job.hold = Hold::Nothing;
         job.tasks.retain(|task| !task.is_handler());
         for task in &mut job.tasks {
             if task.status != Status::Skipped {

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+mod locks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,8 @@ struct World {
     written: BTreeMap<JobId, Arc<Job>>,
     removed: Vec<JobId>,
     over: Vec<JobId>,
+    /// Who was told to hold locks, and whether to let them go.
+    holding: BTreeMap<JobId, bool>,
 }
 
 fn definitions(text: &str) -> Arc<Definitions> {
@@ -48,6 +52,7 @@ impl World {
             written: BTreeMap::new(),
             removed: Vec::new(),
             over: Vec::new(),
+            holding: BTreeMap::new(),
         };
         world.load(text);
         world
@@ -87,6 +92,16 @@ impl World {
                         .iter_mut()
                         .filter(|((of, at, _), _)| (*of, *at) == (job, task));
                     *found.next().expect("only what runs is interrupted").1 = true;
+                }
+                Effect::Hold { job } => assert!(self.holding.insert(job, false).is_none()),
+                Effect::LetGo { job } => {
+                    let works = self.processes.keys().any(|(of, _, _)| *of == job);
+                    assert!(!works, "it works with what it gives back");
+                    assert_ne!(
+                        self.holding.insert(job, true),
+                        Some(true),
+                        "it is told twice"
+                    );
                 }
                 Effect::Over { job, .. } => self.over.push(job),
                 Effect::Remove { job, .. } => self.removed.push(job),
@@ -150,6 +165,14 @@ impl World {
             attempt,
             how,
         });
+    }
+
+    /// Tells something of the locks of a job.
+    fn locks(&mut self, job: JobId, news: LockNews) {
+        if matches!(news, LockNews::Over(_)) {
+            self.holding.remove(&job);
+        }
+        self.apply(Event::Locks(job, news));
     }
 
     fn cancel(&mut self, job: JobId) {
@@ -683,6 +706,7 @@ enum Step {
     Cancel(usize),
     Pass(u64),
     Load(usize),
+    Locks(usize, u8),
 }
 
 const SETS: [&str; 2] = [
@@ -692,15 +716,17 @@ const SETS: [&str; 2] = [
         parts: {queue_strategy: partitioned_replace, queue_partition_limit: 2, concurrency: 2, timeout: 20s,
             continue_running_tasks_after_failure: true, on_error: {script: [x]},
             tasks: {a: {script: [x], retry: {max: 1, delay: 2s}}, b: {script: [x]}, c: {script: [x], depends_on: [a, b]}}},
+        locked: {concurrency: 2, timeout: 9s, locks: [{pool: x}], on_error: {script: [x]}, tasks: {a: {script: [x]}, b: {script: [x], retry: {max: 1, delay: 2s}}}},
         empty: {retention_count: 2},
         allowed: {queue_limit: 0, retention_count: 1, tasks: {a: {script: [x], allow_failure: true}}}}",
     "pipelines: {
         append: {concurrency: 1, queue_limit: 1, tasks: {a: {script: [x]}}},
         replace: {queue_strategy: replace, tasks: {a: {script: [x]}}, on_error: {}},
         parts: {concurrency: 3, tasks: {z: {script: [x]}}},
+        locked: {tasks: {a: {script: [x]}}},
         empty: {}}",
 ];
-const NAMES: [&str; 5] = ["append", "replace", "parts", "empty", "allowed"];
+const NAMES: [&str; 6] = ["append", "replace", "parts", "locked", "empty", "allowed"];
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -709,6 +735,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<usize>().prop_map(Step::Cancel),
         2 => (0..6u64).prop_map(Step::Pass),
         1 => (0..SETS.len()).prop_map(Step::Load),
+        4 => (any::<usize>(), 0..4u8).prop_map(|(which, kind)| Step::Locks(which, kind)),
     ]
 }
 
@@ -721,12 +748,22 @@ impl World {
                 assert_eq!(known, &**job, "what has ended changes no more");
                 assert!(job.tasks.iter().all(|task| task.status.is_over()));
                 assert!(!self.state.due.contains_key(&job.id), "it has a deadline");
-            } else if job.start.is_none() {
+                assert!(!self.holding.contains_key(&job.id), "it holds locks");
+            } else if !job.is_under_way() {
                 waiting.entry(&job.pipeline).or_default().insert(job.id);
-            } else {
+            } else if job.hold != Hold::Nothing && !job.is_running() {
+                assert!(job.tasks.iter().all(|task| !task.is_at_work));
+            } else if !matches!(job.hold, Hold::GivesBack(_)) {
                 let is_going_on = job.tasks.iter().any(|task| task.status == Status::Running);
                 assert!(is_going_on, "nothing of it goes on: {job:?}");
             }
+            let is_told = self.holding.get(&job.id).copied();
+            let expected = match job.hold {
+                Hold::Nothing => None,
+                Hold::Waits(_) | Hold::Holds(_) => Some(false),
+                Hold::GivesBack(_) => Some(true),
+            };
+            assert_eq!(is_told, expected, "{job:?}");
             for (at, task) in job.tasks.iter().enumerate() {
                 let has_process = self.processes.contains_key(&(job.id, at, task.attempt));
                 assert_eq!(has_process, task.is_at_work);
@@ -747,7 +784,7 @@ impl World {
             let n_running = self
                 .state
                 .jobs()
-                .filter(|job| job.pipeline == name && job.is_running())
+                .filter(|job| job.pipeline == name && job.is_under_way())
                 .count();
             assert_eq!(n_running, self.state.n_running(name));
             assert!(lowered || n_running <= pipeline.concurrency);
@@ -800,6 +837,7 @@ proptest! {
                     }
                 }
                 Step::Pass(seconds) => world.pass(Duration::from_secs(seconds)),
+                Step::Locks(which, kind) => world.some_news_of_locks(which, kind),
                 Step::Load(set) => {
                     lowered = true;
                     world.load(SETS[set]);
@@ -811,6 +849,13 @@ proptest! {
         world.load(SETS[0]);
         for _ in 0..1000 {
             world.pass(Duration::from_secs(1));
+            for job in world.holding.keys().copied().collect::<Vec<_>>() {
+                let news = match world.holding[&job] {
+                    true => LockNews::Over(Ok(())),
+                    false => LockNews::Holds(Vec::new()),
+                };
+                world.locks(job, news);
+            }
             let Some(process) = world.processes.keys().next().copied() else {
                 if world.state.jobs().all(|job| job.is_finished()) {
                     break;
