@@ -1,5 +1,7 @@
 //! What Prometheus reads.
 
+mod open;
+
 use std::sync::Arc;
 
 use prometheus::{
@@ -8,6 +10,9 @@ use prometheus::{
 };
 
 use crate::job::{Job, Phase};
+
+/// What the form is called that every Prometheus reads.
+const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The counters of a server. Each has the label `pipeline`, but for those of the server itself.
 pub struct Metrics {
@@ -126,11 +131,15 @@ impl Metrics {
         self.journal_errors.inc();
     }
 
-    /// As Prometheus reads it.
+    /// As somebody reads it who accepts this, and in which form that is.
     ///
     /// # Errors
     /// Never, as long as no metric is without a name.
-    pub fn text(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+    pub fn text(&self, accept: &str) -> prometheus::Result<(&'static str, String)> {
+        let all = self.registry.gather();
+        match open::is_wanted(accept) {
+            true => Ok((open::KIND, open::text(&all))),
+            false => Ok((PLAIN, TextEncoder::new().encode_to_string(&all)?)),
+        }
     }
 }

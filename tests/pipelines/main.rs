@@ -8,6 +8,8 @@
 mod attacks;
 /// pipelines.yml: what is found, read, refused and reloaded.
 mod definitions;
+/// The server is held against its OpenAPI document.
+mod described;
 /// A server in a folder of its own, and a client.
 mod host;
 /// The API: answers, tokens, limits, streams.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use futures_util::stream;
 
 use super::answer::{Answer, error, json, json_stream, text};
@@ -267,6 +267,7 @@ pub(super) async fn openapi() -> Answer {
 pub(super) async fn metrics(
     State(api): State<Api>,
     Extension(claims): Extension<Claims>,
+    headers: HeaderMap,
 ) -> Answer {
     if claims.pipelines.is_some() {
         return error(
@@ -274,12 +275,11 @@ pub(super) async fn metrics(
             "This token is for some pipelines, and the metrics are of all",
         );
     }
-    match api.metrics.text() {
-        Ok(all) => text(
-            StatusCode::OK,
-            "text/plain; version=0.0.4; charset=utf-8",
-            all,
-        ),
+    // A list may come in pieces.
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let accept: Vec<&str> = accept.filter_map(|value| value.to_str().ok()).collect();
+    match api.metrics.text(&accept.join(",")) {
+        Ok((kind, all)) => text(StatusCode::OK, kind, all),
         Err(err) => error(StatusCode::INTERNAL_SERVER_ERROR, &err.to_string()),
     }
 }
