@@ -69,6 +69,8 @@ pub struct Job {
     pub canceled: bool,
     /// The first thing that went wrong.
     pub last_error: Option<String>,
+    /// The place of the task that failed first, as long as the server runs.
+    pub failed: Option<usize>,
     /// How the pipeline was when the job came.
     pub plan: Arc<Plan>,
     /// Its tasks, in the order in which they are listed.
@@ -301,11 +303,7 @@ impl Job {
 
     /// The task of which the failure is the job's: the first that ended with one.
     pub fn first_failed(&self) -> Option<&Task> {
-        let failed = self
-            .tasks
-            .iter()
-            .filter(|task| task.errored && !task.is_handler());
-        failed.min_by_key(|task| task.end)
+        self.tasks.get(self.failed?)
     }
 
     /// As it may be shown and kept: without secrets.

@@ -14,6 +14,8 @@ mod described;
 mod host;
 /// The API: answers, tokens, limits, streams.
 mod http;
+/// Bodies that are too long.
+mod limits;
 /// Locks that other servers and CIs want too.
 mod locks;
 /// What the original has not.

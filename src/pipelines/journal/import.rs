@@ -163,6 +163,7 @@ fn convert(job: StoredJob, number: u64) -> Option<Job> {
         completed: job.completed,
         canceled,
         last_error,
+        failed: None,
         plan: Arc::new(Plan::default()),
         tasks,
         stopping: None,

@@ -289,6 +289,7 @@ impl Whole {
             completed: false,
             canceled: false,
             last_error: None,
+            failed: None,
             plan: Arc::new(Plan {
                 env: self.env,
                 delay: Duration::from_nanos(self.delay),

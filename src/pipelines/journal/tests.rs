@@ -32,6 +32,7 @@ fn job(n: u128) -> Job {
         completed: false,
         canceled: false,
         last_error: None,
+        failed: None,
         plan: Arc::new(Plan {
             delay: std::time::Duration::from_millis(5),
             ..Plan::default()

@@ -300,6 +300,7 @@ impl State {
             completed: false,
             canceled: false,
             last_error: None,
+            failed: None,
             plan: Arc::new(Plan {
                 env: pipeline.env.clone(),
                 delay: pipeline.start_delay,

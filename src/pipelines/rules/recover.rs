@@ -109,6 +109,7 @@ impl State {
         job.end = None;
         job.stopping = None;
         job.last_error = None;
+        job.failed = None;
         job.hold = Hold::Nothing;
         job.tasks.retain(|task| !task.is_handler());
         for task in &mut job.tasks {

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+mod clocks;
 mod locks;
 
 use std::collections::{BTreeMap, BTreeSet};
