@@ -102,8 +102,8 @@ fn debug(settings: &Settings, log: Log) -> Result<()> {
     }
 }
 
-/// How a task's supervisor is started: by the program itself, whatever has become of its file.
-fn supervisor() -> (std::path::PathBuf, &'static str, Vec<OsString>) {
+/// How supervisors of tasks are started: by the program itself, whatever has become of its file.
+fn supervisors() -> child::Supervisors {
     let args = [SUPERVISE, pipelines::work::SHELL].map(OsString::from);
-    ("/proc/self/exe".into(), "prunner", args.to_vec())
+    child::Supervisors::new("/proc/self/exe".into(), "prunner", args.to_vec())
 }

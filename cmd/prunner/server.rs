@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::flags::Settings;
 use super::locks::PoolLocks;
 use super::reload::Reload;
-use super::{secret, supervisor};
+use super::{secret, supervisors};
 use crate::resource;
 
 /// Runs the server until a signal ends it.
@@ -76,7 +76,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<()> {
         site: Arc::new(Site {
             folder,
             env,
-            supervisor: supervisor(),
+            supervisors: supervisors(),
             logs: logs.clone(),
             scratch,
         }),

@@ -2,7 +2,8 @@
 //!
 //! - [`piped`]: a program that we talk to over pipes.
 //! - [`start`]: a command of the user's, and who of it gets signals ([`Recipient`]).
-//! - [`Supervised`]: scripts below a supervisor, which knows all of their descendants; [`supervise`] is that supervisor. Linux.
+//! - [`Supervisors`], [`Supervised`]: scripts below a supervisor, which knows all of their descendants; [`supervise`] is that
+//!   supervisor. Linux.
 //! - [`Listener`], [`stop_on_signals`]: the signals that ask us for an end.
 //!
 //! # Invariants
@@ -17,6 +18,8 @@ mod signals;
 mod supervised;
 #[cfg(target_os = "linux")]
 mod supervisor;
+#[cfg(target_os = "linux")]
+mod supervisors;
 
 pub use signals::{
     HUP, INT, KILL, Listener, QUIT, Received, Recipient, TERM, USR1, stop_on_signals,
@@ -25,6 +28,8 @@ pub use signals::{
 pub use supervised::{End, Supervised, Surroundings, is_on_path};
 #[cfg(target_os = "linux")]
 pub use supervisor::{GRACE, supervise};
+#[cfg(target_os = "linux")]
+pub use supervisors::Supervisors;
 
 use std::ffi::{OsStr, OsString};
 use std::io;

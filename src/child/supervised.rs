@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixStream as Pair;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,9 @@ const LONGEST: usize = 64 << 20;
 /// What a supervisor is told.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Order {
+    /// A task begins: its scripts have this environment, and these files for what they write. Nothing is known of the one
+    /// before.
+    Begin(Task),
     /// To be seen in no output.
     Secret(Vec<u8>),
     /// To be run.
@@ -29,9 +32,50 @@ pub(crate) enum Order {
     Leave,
 }
 
+/// How the scripts of a task run.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Task {
+    pub env: Vec<(OsString, OsString)>,
+    pub stdout: PathBuf,
+    pub stderr: PathBuf,
+}
+
+impl Task {
+    fn bytes(&self) -> Vec<u8> {
+        let env = self.env.iter().flat_map(|(name, value)| [name, value]);
+        let files = [self.stdout.as_os_str(), self.stderr.as_os_str()];
+        let texts = files.into_iter().chain(env.map(OsString::as_os_str));
+        // No path, name or value can have a NUL.
+        let mut bytes = Vec::new();
+        for text in texts {
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.push(0);
+        }
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Task> {
+        let mut texts = bytes
+            .strip_suffix(&[0])?
+            .split(|byte| *byte == 0)
+            .map(|text| OsString::from_vec(text.to_vec()));
+        let (stdout, stderr) = (texts.next()?.into(), texts.next()?.into());
+        let mut env = Vec::new();
+        while let Some(name) = texts.next() {
+            env.push((name, texts.next()?));
+        }
+        Some(Task {
+            env,
+            stdout,
+            stderr,
+        })
+    }
+}
+
 impl Order {
     fn bytes(&self) -> Vec<u8> {
         let (kind, text): (u8, &[u8]) = match self {
+            Order::Begin(task) => return frame(b'b', &task.bytes()),
             Order::Secret(text) => (b'm', text),
             Order::Run(text) => (b'r', text),
             Order::Stop => (b's', &[]),
@@ -47,6 +91,7 @@ impl Order {
         let mut text = vec![0; length(head)?];
         from.read_exact(&mut text).ok()?;
         match head[0] {
+            b'b' => Task::read(&text).map(Order::Begin),
             b'm' => Some(Order::Secret(text)),
             b'r' => Some(Order::Run(text)),
             b's' => Some(Order::Stop),
@@ -96,23 +141,34 @@ fn length(head: [u8; 5]) -> Option<usize> {
     (length <= LONGEST).then_some(length)
 }
 
-/// Where and how scripts run.
+/// Where and how the scripts of a task run.
 #[derive(Debug)]
 pub struct Surroundings<'a> {
-    /// The program that is a supervisor when it is started with `args`, and the shell behind them.
-    pub program: &'a Path,
-    /// By what name it is called.
-    pub name: &'a str,
-    /// See there.
-    pub args: &'a [OsString],
     /// The whole environment.
     pub env: &'a BTreeMap<OsString, OsString>,
-    /// Where output goes.
-    pub stdout: File,
-    /// Where errors go.
-    pub stderr: File,
+    /// The file at whose end output goes; it is there.
+    pub stdout: &'a Path,
+    /// The file at whose end errors go; it is there.
+    pub stderr: &'a Path,
     /// What is never written there.
     pub secrets: &'a [String],
+}
+
+impl Surroundings<'_> {
+    fn orders(&self) -> Vec<Order> {
+        let begin = Order::Begin(Task {
+            env: self
+                .env
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+            stdout: self.stdout.to_owned(),
+            stderr: self.stderr.to_owned(),
+        });
+        let secrets = self.secrets.iter();
+        let secrets = secrets.map(|secret| Order::Secret(secret.as_bytes().to_vec()));
+        [begin].into_iter().chain(secrets).collect()
+    }
 }
 
 /// How a script has ended.
@@ -136,31 +192,33 @@ impl Supervised {
     ///
     /// # Errors
     /// Those of the operating system.
-    pub async fn start(surroundings: Surroundings<'_>) -> io::Result<Supervised> {
+    pub(crate) fn start(program: &Path, name: &str, args: &[OsString]) -> io::Result<Supervised> {
         let (ours, its) = Pair::pair()?;
         ours.set_nonblocking(true)?;
-        let mut command = Command::new(surroundings.program);
+        let mut command = Command::new(program);
         command
-            .arg0(surroundings.name)
-            .args(surroundings.args)
+            .arg0(name)
+            .args(args)
             .env_clear()
-            .envs(surroundings.env)
             .stdin(Stdio::from(OwnedFd::from(its)))
-            .stdout(surroundings.stdout)
-            .stderr(surroundings.stderr)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             // A key at the terminal is for us; it hears from us.
             .process_group(0);
-        let process = command.spawn()?;
-        let mut supervised = Supervised {
-            process,
+        Ok(Supervised {
+            process: command.spawn()?,
             socket: UnixStream::from_std(ours)?,
-        };
-        for secret in surroundings.secrets {
-            supervised
-                .send(&Order::Secret(secret.as_bytes().to_vec()))
-                .await?;
-        }
-        Ok(supervised)
+        })
+    }
+
+    /// Begins a task.
+    ///
+    /// # Errors
+    /// When the supervisor is gone.
+    pub(crate) async fn begin(&mut self, surroundings: &Surroundings<'_>) -> io::Result<()> {
+        let orders = surroundings.orders();
+        let bytes: Vec<u8> = orders.iter().flat_map(Order::bytes).collect();
+        self.socket.write_all(&bytes).await
     }
 
     async fn send(&mut self, order: &Order) -> io::Result<()> {
@@ -196,6 +254,11 @@ impl Supervised {
         }
     }
 
+    /// Whether the supervisor itself has ended.
+    pub(crate) fn is_gone(&mut self) -> bool {
+        !matches!(self.process.try_wait(), Ok(None))
+    }
+
     /// Ends all that it has started, and waits until that is gone.
     pub async fn stop(mut self) {
         let _ = self.send(&Order::Stop).await;
@@ -215,11 +278,18 @@ impl Supervised {
 
 /// Whether a program of this name is on a `PATH`.
 pub fn is_on_path(name: &str, path: &OsStr) -> bool {
+    on_path(name.as_ref(), path).is_some()
+}
+
+/// The program of this name on a `PATH`.
+pub(crate) fn on_path(name: &OsStr, path: &OsStr) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
-    std::env::split_paths(path).any(|folder| {
-        let about = folder.join(name).metadata();
-        about.is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
-    })
+    std::env::split_paths(path)
+        .map(|folder| folder.join(name))
+        .find(|file| {
+            let about = file.metadata();
+            about.is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+        })
 }
 
 #[cfg(test)]
@@ -228,7 +298,14 @@ mod tests {
 
     #[test]
     fn orders_are_read_as_they_were_written() {
+        let task = Task {
+            env: vec![("A".into(), "".into()), ("B".into(), "x\ny=z".into())],
+            stdout: "/a b/out".into(),
+            stderr: "/err".into(),
+        };
         let orders = [
+            Order::Begin(task),
+            Order::Begin(Task::default()),
             Order::Secret(b"x".to_vec()),
             Order::Run(vec![0; 70_000]),
             Order::Stop,
@@ -242,6 +319,14 @@ mod tests {
         }
         assert_eq!(Order::read(&mut from), None);
         assert_eq!(Order::read(&mut &b"x\0\0\0\0"[..]), None);
+        assert!(Order::read(&mut &b"b\0\0\0\x04a\0b\0"[..]).is_some());
+        for half in [
+            &b"b\0\0\0\x02a\0"[..],
+            b"b\0\0\0\x06a\0b\0c\0",
+            b"b\0\0\0\x03a\0b",
+        ] {
+            assert_eq!(Order::read(&mut &half[..]), None);
+        }
         assert_eq!(Order::read(&mut &b"r\xff\xff\xff\xff"[..]), None);
     }
 }

@@ -5,7 +5,8 @@
 //! has started it: orders come over it, and its end means that he is gone. See [`crate::supervised`] for the other side.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -24,7 +25,7 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::mask::Mask;
-use crate::supervised::{Answer, Order};
+use crate::supervised::{Answer, Order, Task, on_path};
 
 /// How long whoever is stopped has to end by himself.
 pub const GRACE: Duration = Duration::from_secs(2);
@@ -56,6 +57,7 @@ pub fn supervise(command: &[std::ffi::OsString]) -> io::Result<()> {
     let mut supervisor = Supervisor {
         command,
         socket,
+        task: Task::default(),
         shell: None,
         secrets: Vec::new(),
         copiers: Vec::new(),
@@ -96,6 +98,7 @@ fn read_orders(mut socket: UnixStream, tell: Sender<News>) {
 struct Supervisor<'a> {
     command: &'a [std::ffi::OsString],
     socket: UnixStream,
+    task: Task,
     /// The shell that runs, which is the first of its group.
     shell: Option<Pid>,
     secrets: Vec<Vec<u8>>,
@@ -109,6 +112,10 @@ impl Supervisor<'_> {
             match next {
                 News::Child => {
                     self.reap();
+                }
+                News::Order(Order::Begin(task)) => {
+                    self.task = task;
+                    self.secrets.clear();
                 }
                 News::Order(Order::Secret(secret)) => self.secrets.push(secret),
                 News::Order(Order::Run(script)) => {
@@ -136,19 +143,39 @@ impl Supervisor<'_> {
         let mut input = File::from(memfd_create("script", MemfdFlags::CLOEXEC)?);
         input.write_all(script)?;
         input.rewind()?;
+        let append = |path| OpenOptions::new().append(true).open(path);
+        let (stdout, stderr) = (append(&self.task.stdout)?, append(&self.task.stderr)?);
+        let path = self.task.env.iter().find(|(name, _)| name == "PATH");
+        let path = path.map_or(OsStr::new(""), |(_, path)| path);
+        let program = on_path(program, path).ok_or_else(|| {
+            let words = format!("`{}` is not on the PATH", program.display());
+            io::Error::new(io::ErrorKind::NotFound, words)
+        })?;
         let mut command = Command::new(program);
-        command.args(args).stdin(input).process_group(0);
-        let is_masked = !self.secrets.is_empty();
-        if is_masked {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        }
+        command
+            .args(args)
+            .env_clear()
+            .envs(self.task.env.iter().map(|(name, value)| (name, value)))
+            .stdin(input)
+            .process_group(0);
+        let masked = match !self.secrets.is_empty() {
+            true => {
+                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                Some((stdout, stderr))
+            }
+            false => {
+                command.stdout(stdout).stderr(stderr);
+                None
+            }
+        };
         let mut child = command.spawn()?;
         self.shell = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-        if let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) {
-            self.copiers
-                .push(copy(stdout, io::stdout(), Mask::new(&self.secrets)));
-            self.copiers
-                .push(copy(stderr, io::stderr(), Mask::new(&self.secrets)));
+        if let (Some((to_stdout, to_stderr)), Some(stdout), Some(stderr)) =
+            (masked, child.stdout.take(), child.stderr.take())
+        {
+            let mask = || Mask::new(&self.secrets);
+            self.copiers.push(copy(stdout, to_stdout, mask()));
+            self.copiers.push(copy(stderr, to_stderr, mask()));
         }
         Ok(())
     }

@@ -267,6 +267,7 @@ impl Engine {
             while self.closing.try_join_next().is_some() {}
         }
         self.messages.close();
+        self.tidy(true);
         while self.closing.join_next().await.is_some() {}
     }
 
@@ -323,6 +324,7 @@ impl Engine {
         if is_due || Instant::now() >= self.next_sweep {
             self.next_sweep = Instant::now() + BETWEEN_SWEEPS;
             self.apply(Event::Tick);
+            self.tidy(false);
         }
         // What is unwritten comes first: a request is refused if that cannot be written.
         let is_failing = self.again.is_some();

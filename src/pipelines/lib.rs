@@ -47,7 +47,8 @@
 //! together, so that a hundred clients cost one `fsync`.
 //!
 //! **A process between us and bash.** A process group loses whoever calls `setsid`, and a kill of the server would leave
-//! all of them. The supervisor adopts every orphan of its task and hears of our end: it costs a millisecond.
+//! all of them. The supervisor adopts every orphan of its task and hears of our end. To start one costs more than bash does,
+//! so that one whose task has left nobody behind takes the next task.
 //!
 //! **Locks are somebody else's.** A job asks for them when it has all else that it needs, and they are given back before it
 //! ends: [`locks::Locks`] does both, on a thread of its own, and the program brings it along (`pool`'s line, in

@@ -1,13 +1,12 @@
 //! One attempt of a task: its texts, its environment, its logs, and bash.
 
-use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use child::{Supervised, Surroundings};
+use child::{Supervised, Supervisors, Surroundings};
 use tokio_util::sync::CancellationToken;
 
 use crate::environment::Environment;
@@ -32,8 +31,8 @@ pub struct Site {
     pub folder: PathBuf,
     /// The environment.
     pub env: Environment,
-    /// The program that supervises a task when it is started with these arguments.
-    pub supervisor: (PathBuf, &'static str, Vec<OsString>),
+    /// Those who run scripts and know what becomes of them.
+    pub supervisors: Supervisors,
     /// Where logs are.
     pub logs: Logs,
     /// Where what a bash leaves for the next one is.
@@ -76,19 +75,15 @@ async fn attempt(
     stop: &CancellationToken,
 ) -> Result<(i32, Option<Supervised>), Failed> {
     let (entries, broken) = prepared(site, job, at).await?;
-    let open = |stream| log_file(site, job, task, stream);
-    let (stdout, stderr) = (open(Stream::Stdout)?, open(Stream::Stderr)?);
-    let (program, name, args) = &site.supervisor;
+    let made = |stream| log_file(site, job, task, stream);
+    let (stdout, stderr) = (made(Stream::Stdout)?, made(Stream::Stderr)?);
     let surroundings = Surroundings {
-        program,
-        name,
-        args,
         env,
-        stdout,
-        stderr,
+        stdout: &stdout,
+        stderr: &stderr,
         secrets: &secrets(job),
     };
-    let started = Supervised::start(surroundings).await;
+    let started = site.supervisors.begin(&surroundings).await;
     let mut bash = started.map_err(|err| format!("starting {SHELL}: {err}"))?;
     // What a bash has left behind would be lost with the second one.
     let state = site
@@ -145,7 +140,7 @@ async fn attempt(
     let left = if is_any_left {
         Some(bash)
     } else {
-        bash.leave().await;
+        site.supervisors.done(bash).await;
         None
     };
     match (result, broken) {
@@ -281,9 +276,10 @@ fn leaves(value: &Value, to: &mut Vec<String>) {
     }
 }
 
-fn log_file(site: &Site, job: &Job, task: &Task, stream: Stream) -> Result<fs::File, String> {
+/// Makes a log, to whose end scripts write.
+fn log_file(site: &Site, job: &Job, task: &Task, stream: Stream) -> Result<PathBuf, String> {
     let path = site.logs.path(job.id, &task.definition.name, stream);
-    let open = || -> io::Result<fs::File> {
+    let make = || -> io::Result<()> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -296,7 +292,8 @@ fn log_file(site: &Site, job: &Job, task: &Task, stream: Stream) -> Result<fs::F
         if task.attempt == 0 {
             file.set_len(0)?;
         }
-        Ok(file)
+        Ok(())
     };
-    open().map_err(|err| format!("creating task output log file: {err}"))
+    make().map_err(|err| format!("creating task output log file: {err}"))?;
+    Ok(path)
 }

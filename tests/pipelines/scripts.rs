@@ -178,3 +178,56 @@ fn p18_and_d12_a_failure_that_is_allowed_is_none_whatever_it_is() {
         (Some(false), Some(1))
     );
 }
+
+/// The processes that the server has started itself: those that run scripts, or wait for some.
+fn children(host: &Host) -> Vec<String> {
+    let parent = host.pid().to_string();
+    let all = std::fs::read_dir("/proc").unwrap();
+    let names = all.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let is_child = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let mut words = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
+        words.next() != Some("Z") && words.next() == Some(parent.as_str())
+    };
+    names.filter(is_child).collect()
+}
+
+#[test]
+fn nothing_of_one_task_is_left_for_the_next_one() {
+    let host = Host::start(
+        "pipelines: {p: {parameters: {s: {secret: true}}, env: {OLD: x}, tasks: {t: {script: ['MINE=1; export OTHER=2; umask 0777; cd /; echo \"$OLD {{ .s }}\"']}}}, q: {tasks: {t: {script: ['echo \"-$OLD-$MINE-$OTHER-$(umask)-\" word', 'pwd']}}}}",
+    );
+    for _ in 0..3 {
+        let first = host.schedule_with(json!({"s": "word"}));
+        host.finished(&first);
+        assert_eq!(host.logs(&first, "t").0, "x ***\n");
+        let second = host.schedule_of("q");
+        host.finished(&second);
+        let said = host.logs(&second, "t").0;
+        let (line, folder) = said.split_once('\n').unwrap();
+        let mask = line.strip_prefix("----").unwrap();
+        assert!(mask.ends_with("- word") && !mask.contains("777"), "{said}");
+        let folder = std::fs::canonicalize(folder.trim()).unwrap();
+        assert_eq!(folder, std::fs::canonicalize(host.path(".")).unwrap());
+    }
+}
+
+#[test]
+fn a_process_that_waits_for_scripts_and_is_killed_is_replaced() {
+    let host = Host::script(&["true"]);
+    for signal in ["-KILL", "-TERM"] {
+        // It does not wait for long.
+        support::wait_until("one that waits is killed", || {
+            host.done();
+            let waiting = children(&host);
+            let mut kill = std::process::Command::new("kill");
+            kill.arg(signal).args(&waiting).status().unwrap().success()
+        });
+        let (_, job) = host.done();
+        assert_eq!(job["errored"], false, "{signal}: {job}");
+    }
+}

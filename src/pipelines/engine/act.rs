@@ -63,6 +63,13 @@ impl Engine {
         }
     }
 
+    /// Ends supervisors that have nothing to do.
+    pub(super) fn tidy(&mut self, all: bool) {
+        let site = self.tools.site.clone();
+        self.closing
+            .spawn(async move { site.supervisors.tidy(all).await });
+    }
+
     fn hold(&mut self, id: JobId) {
         let Some(job) = self.state.job(id).cloned() else {
             return;
