@@ -1,12 +1,9 @@
 //! Which certificates an HTTPS server may have.
 
-use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Once;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use openssl_probe::{ENV_CERT_DIR, ENV_CERT_FILE};
 use reqwest::ClientBuilder;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -56,30 +53,15 @@ pub(super) fn trust(builder: ClientBuilder, trust: &Trust) -> Result<ClientBuild
 /// A bundle is enough, as for git. The folder beside it has the same certificates again, each in a file of its own, and is read
 /// only where somebody names it.
 fn of_the_system() -> Vec<CertificateDer<'static>> {
-    let named = |variable| std::env::var_os(variable).map(PathBuf::from);
-    let (file, folder) = (named(ENV_CERT_FILE), named(ENV_CERT_DIR));
-    let bundle = match (&file, &folder) {
-        (None, None) => openssl_probe::probe().cert_file,
-        _ => file,
-    };
-    let files = folder
-        .iter()
-        .flat_map(|folders| std::env::split_paths(folders))
-        .filter_map(|folder| std::fs::read_dir(folder).ok())
-        .flat_map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())))
-        .filter(|path| path.is_file());
-    let texts = bundle
-        .into_iter()
-        .chain(files)
-        .filter_map(|file| std::fs::read(file).ok());
-    // Folders have each twice, under its name and under a number that it is looked up by.
-    let found: HashSet<CertificateDer<'_>> = texts
-        .flat_map(|text| in_bundle(&String::from_utf8_lossy(&text)))
-        .collect();
-    match found.is_empty() {
-        true => load_native_certs().certs,
-        false => found.into_iter().collect(),
+    if !openssl_probe::has_ssl_cert_env_vars() {
+        let bundle = openssl_probe::probe().cert_file;
+        let text = bundle.and_then(|bundle| std::fs::read_to_string(bundle).ok());
+        let found = text.map(|text| in_bundle(&text)).unwrap_or_default();
+        if !found.is_empty() {
+            return found;
+        }
     }
+    load_native_certs().certs
 }
 
 /// The certificates of a bundle in PEM form, but for those that are damaged.
