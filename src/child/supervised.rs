@@ -13,6 +13,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 
+/// What the answer to [`Order::Begin`] begins with.
+const READY: u8 = b'k';
+
 /// The longest message.
 const LONGEST: usize = 64 << 20;
 
@@ -104,6 +107,8 @@ impl Order {
 /// What a supervisor tells.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
+    /// A task has begun.
+    Ready,
     /// The script has ended.
     Ended {
         /// With this code.
@@ -118,6 +123,7 @@ pub(crate) enum Answer {
 impl Answer {
     pub(crate) fn bytes(&self) -> Vec<u8> {
         match self {
+            Answer::Ready => frame(READY, &[]),
             Answer::Ended { code, is_any_left } => {
                 let [a, b, c, d] = code.to_be_bytes();
                 frame(b'e', &[a, b, c, d, u8::from(*is_any_left)])
@@ -211,14 +217,20 @@ impl Supervised {
         })
     }
 
-    /// Begins a task.
+    /// Begins a task. Nothing of it has run when that fails.
     ///
     /// # Errors
     /// When the supervisor is gone.
     pub(crate) async fn begin(&mut self, surroundings: &Surroundings<'_>) -> io::Result<()> {
         let orders = surroundings.orders();
         let bytes: Vec<u8> = orders.iter().flat_map(Order::bytes).collect();
-        self.socket.write_all(&bytes).await
+        self.socket.write_all(&bytes).await?;
+        let mut head = [0; 5];
+        self.socket.read_exact(&mut head).await?;
+        match head[0] {
+            READY => Ok(()),
+            _ => Err(io::Error::other("it answers something else")),
+        }
     }
 
     async fn send(&mut self, order: &Order) -> io::Result<()> {

@@ -116,6 +116,7 @@ impl Supervisor<'_> {
                 News::Order(Order::Begin(task)) => {
                     self.task = task;
                     self.secrets.clear();
+                    self.answer(&Answer::Ready);
                 }
                 News::Order(Order::Secret(secret)) => self.secrets.push(secret),
                 News::Order(Order::Run(script)) => {

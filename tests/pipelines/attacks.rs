@@ -279,7 +279,8 @@ fn d17_no_descriptor_and_no_process_is_left_after_many_jobs() {
     run(tries(100));
     wait_until("nobody is left", || children() == 0);
     wait_until("no descriptor is left", || about("fd") <= before);
-    assert!(about("task") <= threads + 2, "{} {threads}", about("task"));
+    // Threads that have worked for others wait for some seconds whether there is more.
+    wait_until("no thread is left", || about("task") <= threads + 2);
 }
 
 #[test]
