@@ -79,6 +79,7 @@ pub fn surroundings() -> Surroundings {
         home: env::var_os("HOME")
             .filter(|dir| !dir.is_empty())
             .map(PathBuf::from),
+        met_hosts: None,
         ssh_agent: env::var_os("SSH_AUTH_SOCK")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from),

@@ -128,6 +128,7 @@ async fn run_with(
     flags: &Flags,
 ) -> Result<Exit> {
     let args = RunArgs {
+        close: false,
         locks: vec![lock.to_string()],
         want: WantArgs {
             conditions: Vec::new(),

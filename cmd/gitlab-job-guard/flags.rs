@@ -218,7 +218,7 @@ fn time(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.trim().parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    humantime::parse_duration(text).map_err(|err| err.to_string())
+    pace::duration::parse(text).map_err(|err| err.to_string())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use guard::rule::{Conflict, Why};
 use guard::wait::News;
-use pace::duration::whole_seconds;
+use pace::duration::{in_two_units, whole_seconds};
 use serde_json::{Value, json};
 use terminal::{chain, one_line};
 
@@ -69,7 +69,7 @@ impl Log {
                 let waited = whole_seconds(*waited);
                 self.json("still waiting", json!({"pipelines": described(conflicts), "waited_seconds": waited.as_secs()}));
                 let ids: Vec<String> = conflicts.iter().map(|one| format!("#{}", one.pipeline.id)).collect();
-                let waited = humantime::format_duration(waited);
+                let waited = in_two_units(waited);
                 self.line(Level::Info, format_args!("Still waiting, for {waited}, for {}", ids.join(", ")));
             }
             News::Unseen => self.note("GitLab's answers do not show our own job as started yet: they are old, and do not count"),
@@ -77,7 +77,7 @@ impl Log {
                 let fault = ours(&chain(fault));
                 let pause = Duration::from_millis(pause.as_millis() as u64);
                 self.json("error", json!({"message": fault, "retry_in_seconds": pause.as_secs_f64()}));
-                let pause = humantime::format_duration(pause);
+                let pause = in_two_units(pause);
                 self.line(Level::Error, format_args!("{fault}; trying again in {pause}"));
             }
             News::Free => {

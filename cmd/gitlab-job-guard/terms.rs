@@ -9,6 +9,7 @@ use guard::rule::Own;
 use guard::turn::SETTLE;
 use guard::wait::Terms;
 use net::{Limits, NetError, Proxies, Route, Trust};
+use pace::duration::in_two_units;
 
 use super::flags::Flags;
 
@@ -208,7 +209,7 @@ pub fn timeout(
     }
     note(&format!(
         "the job's own time-out comes first: giving up after {}",
-        humantime::format_duration(Duration::from_secs(left.as_secs()))
+        in_two_units(left)
     ));
     Ok(Some(left))
 }

@@ -93,7 +93,7 @@ pub struct LogArgs {
     #[arg(long)]
     pub all: bool,
     /// Only claims that are not older than this, such as 7d
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub since: Option<Duration>,
     /// Only holders with this text in their name
     #[arg(long, value_name = "TEXT")]
@@ -157,6 +157,9 @@ pub struct WantArgs {
 pub struct ClaimArgs {
     /// The lock
     pub lock: String,
+    /// Why you hold it, for instance because it is out of service; others see it in `status` and while they wait
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
     /// How long the claim may go unrenewed before `pool reap` frees it, such as 2h
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub lease: Option<Duration>,
@@ -169,7 +172,7 @@ pub struct ClaimArgs {
 #[derive(Group, Debug, Clone, Default)]
 pub struct WaitArgs {
     /// Give up after this time, such as 30m
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
     pub timeout: Option<Duration>,
     /// Give up at once
     #[arg(long = "try", conflicts_with = "timeout")]
@@ -194,6 +197,9 @@ pub struct RunArgs {
     /// What to do when the claim is taken away while the command runs
     #[arg(long, value_name = "WHAT", default_value = "tell")]
     pub on_lost: OnLost,
+    /// Give the locks back when the command ends, though processes that it has started go on
+    #[arg(short = 'o', long)]
+    pub close: bool,
     /// Let the command inherit the credentials in the environment, such as POOL_PASSWORD; else it does not
     #[arg(long)]
     pub pass_credentials: bool,
@@ -354,11 +360,15 @@ pub struct CompletionsArgs {
     pub shell: clap_complete::Shell,
 }
 
+/// A time as it is written in every setting.
+fn duration(text: &str) -> Result<Duration, String> {
+    pace::duration::parse(text).map_err(|err| err.to_string())
+}
+
 /// A time that is not zero.
 fn time(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be longer than nothing".to_owned()),
-        Ok(time) => Ok(time),
-        Err(err) => Err(err.to_string()),
+    match duration(text)? {
+        Duration::ZERO => Err("it must be longer than nothing".to_owned()),
+        time => Ok(time),
     }
 }

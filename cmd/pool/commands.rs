@@ -133,6 +133,7 @@ pub fn context(place: &PlaceArgs, scope: &Scope, soon: bool) -> Result<Context> 
         fault_timeout,
     )?;
     let mut around = resource::surroundings();
+    around.met_hosts = settings::met_hosts();
     if !io::IsTerminal::is_terminal(&io::stderr()) {
         around.paint = terminal::Paint::Plain;
     }
@@ -168,6 +169,8 @@ impl Context {
             priority: 0,
             step: None,
             lease: None,
+            reason: None,
+            awaits_missing: false,
             container: None,
             rerun: None,
         }

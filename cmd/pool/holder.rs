@@ -15,7 +15,7 @@ pub fn origin(given: Option<&str>, env: &impl Fn(&str) -> Option<String>) -> Ori
         });
     let given = given.filter(|given| !given.trim().is_empty());
     let mut origin = made_plain(given.unwrap_or(who), url);
-    origin.build_id = numbers(env);
+    origin.build_id = numbers(env).or_else(|| github_numbers(env));
     origin
 }
 
@@ -25,6 +25,15 @@ fn numbers(env: &Env<'_>) -> Option<String> {
         &env("CI_PROJECT_ID")?,
         &env("CI_PIPELINE_ID")?,
         &env("CI_JOB_ID")?,
+    )
+}
+
+/// The numbers of a run of GitHub Actions.
+fn github_numbers(env: &Env<'_>) -> Option<String> {
+    job::github_numbers(
+        &env("GITHUB_REPOSITORY_ID")?,
+        &env("GITHUB_RUN_ID")?,
+        &env("GITHUB_RUN_ATTEMPT")?,
     )
 }
 
@@ -146,6 +155,11 @@ mod tests {
             origin.url.as_deref(),
             Some("https://github.example.com/ops/web/actions/runs/99")
         );
+
+        assert_eq!(origin.build_id, None);
+        env.push(("GITHUB_REPOSITORY_ID", "42"));
+        let id = of(None, &env).build_id;
+        assert_eq!(id.as_deref(), Some("github:42/99/1"));
 
         env[3].1 = "2";
         assert_eq!(of(None, &env).prefix, "GitHub ops/web Deploy #99 attempt 2");

@@ -78,6 +78,7 @@ pub fn shown(name: &LockName, lock: &Lock, pool: &str) -> io::Result<String> {
         claim: Option<String>,
         lease_end: Option<String>,
         url: Option<String>,
+        reason: Option<String>,
         metadata: Option<&'a str>,
         metadata_bytes: usize,
     }
@@ -94,6 +95,7 @@ pub fn shown(name: &LockName, lock: &Lock, pool: &str) -> io::Result<String> {
         claim: held.map(|held| held.claim.to_string()),
         lease_end: held.and_then(|held| status::time(held.lease_end?)),
         url: held.and_then(|held| message::build_url(&held.message)),
+        reason: held.and_then(|held| message::trailer(&held.message, message::REASON)),
         metadata: std::str::from_utf8(&lock.metadata).ok(),
         metadata_bytes: lock.metadata.len(),
     })
@@ -201,6 +203,8 @@ pub fn reaped(reaping: &Reaping, pool: &str, json: bool) -> io::Result<String> {
     struct Reaped<'a> {
         pool: &'a str,
         decided: Vec<Decision<'a>>,
+        dead_tickets: usize,
+        dead_tickets_removed: usize,
     }
     if !json {
         let freed = reaping.freed();
@@ -228,6 +232,8 @@ pub fn reaped(reaping: &Reaping, pool: &str, json: bool) -> io::Result<String> {
     document(&Reaped {
         pool,
         decided: decided.collect(),
+        dead_tickets: reaping.tickets.found,
+        dead_tickets_removed: reaping.tickets.gone,
     })
 }
 

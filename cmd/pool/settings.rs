@@ -208,6 +208,11 @@ fn which(keys: &mut Map<String, Value>, scope: &Scope, env: &Environment) -> Res
     Ok(Which::All)
 }
 
+/// Where the keys of SSH servers are kept that were met for the first time; `None` without a folder of the user's.
+pub fn met_hosts() -> Option<PathBuf> {
+    Some(dirs::data_dir()?.join("pool/known_hosts"))
+}
+
 /// The repository of one's own.
 fn local(mut keys: Map<String, Value>, scope: &Scope, origin: &Origin) -> Result<Settings> {
     let data = dirs::data_dir().context(

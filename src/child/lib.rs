@@ -1,9 +1,11 @@
 //! Child processes, and signals: ours, and those that go on to them.
 //!
 //! - [`piped`]: a program that we talk to over pipes.
-//! - [`start`]: a command of the user's, and who of it gets signals ([`Recipient`]).
+//! - [`start`]: a command of the user's, and who of it gets signals ([`Recipient`]); [`start_with_heirs`] tells as well when the last
+//!   of its descendants is gone ([`Heirs`]).
 //! - [`Supervisors`], [`Supervised`]: scripts below a supervisor, which knows all of their descendants; [`supervise`] is that
 //!   supervisor. Linux.
+//! - [`Scratch`]: a temporary folder that goes away with its process, whatever becomes of that.
 //! - [`Listener`], [`stop_on_signals`]: the signals that ask us for an end.
 //!
 //! # Invariants
@@ -11,8 +13,10 @@
 //! - Only this crate starts processes.
 //! - A key at the terminal reaches a command once: by the terminal where it shares ours, else by us.
 
+mod heirs;
 #[cfg(target_os = "linux")]
 mod mask;
+mod scratch;
 mod signals;
 #[cfg(target_os = "linux")]
 mod supervised;
@@ -21,6 +25,8 @@ mod supervisor;
 #[cfg(target_os = "linux")]
 mod supervisors;
 
+pub use heirs::{Heir, Heirs, is_command};
+pub use scratch::Scratch;
 pub use signals::{
     HUP, INT, KILL, Listener, QUIT, Received, Recipient, TERM, USR1, stop_on_signals,
 };
@@ -114,6 +120,19 @@ pub fn start(
     let child = command.spawn()?;
     let recipient = Recipient::of(recipients, &child);
     Ok((child, recipient))
+}
+
+/// Starts a command as [`start`] does, which hands a file down to its descendants.
+///
+/// # Errors
+/// As there.
+pub fn start_with_heirs(
+    program: &OsStr,
+    args: &[OsString],
+    environment: &Environment<'_, OsString>,
+) -> io::Result<(Child, Recipient, Heirs)> {
+    let ((child, recipient), heirs) = Heirs::of(|| start(program, args, environment))?;
+    Ok((child, recipient, heirs))
 }
 
 /// Allows us as many open files as we may have. What we start gets that too, as with programs in Go.

@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 
-use rustix::process::{
-    Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group,
-};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process_group};
 use rustix::termios::tcgetpgrp;
 use signal_hook::consts::{
     SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
@@ -172,7 +170,8 @@ fn ignored() -> u64 {
 /// Whom signals go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Recipients {
-    /// The command alone, which shares a terminal with us and gets from there what we get.
+    /// The command alone, which shares a terminal and a process group with us, and gets from there what we get: keys, and
+    /// what a shell does to its jobs.
     Command,
     /// The command's own process group.
     Group,
@@ -181,9 +180,10 @@ pub(super) enum Recipients {
 impl Recipients {
     /// Sets up a command to get signals once.
     pub(super) fn for_new_command(command: &mut Command) -> Recipients {
-        // The terminal that we belong to, whatever the standard streams are.
-        let foreground = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(&tty)?));
-        if foreground.is_ok_and(|group| group == getpgrp()) {
+        // The terminal that we belong to, whatever the standard streams are, and whether we are in the foreground or not: a
+        // shell may bring us there, stop us and let us go on, and then the command with us.
+        let terminal = File::open("/dev/tty").and_then(|tty| Ok(tcgetpgrp(&tty)?));
+        if terminal.is_ok() {
             return Recipients::Command;
         }
         command.process_group(0);
@@ -239,6 +239,11 @@ impl Recipient {
             (Recipients::Group, Some(group), _) => kill_process_group(group, signal),
             _ => Ok(()),
         };
+    }
+
+    /// The group that gets signals as a whole, if it is one of the command's own.
+    pub fn group(self) -> Option<Pid> {
+        self.first.filter(|_| self.to == Recipients::Group)
     }
 
     /// Whether anybody of the command's group is there still, once the command itself has ended.

@@ -43,9 +43,20 @@ pub enum HostKeys {
         lines: String,
         /// What messages call the place they are from.
         from: String,
-        /// Whether a host without a line is refused.
-        strict: bool,
+        /// What becomes of a host without a line.
+        unknown: UnknownHost,
     },
+}
+
+/// What becomes of an SSH server that nobody has said anything about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UnknownHost {
+    /// It is refused.
+    Refuse,
+    /// It is taken for the right one, and its key shown.
+    Accept,
+    /// It is taken for the right one, and its key noted in this file, so that no other is from then on.
+    Remember(PathBuf),
 }
 
 impl fmt::Debug for SshAccess {

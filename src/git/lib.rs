@@ -56,7 +56,7 @@ mod remote;
 mod replay;
 mod store;
 
-pub use access::{Access, HostKeys, SshAccess};
+pub use access::{Access, HostKeys, SshAccess, UnknownHost};
 pub use commits::Commits;
 pub use history::{History, HistoryError};
 pub use location::{Location, LocationError};

@@ -17,7 +17,7 @@ mod tcp;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -54,6 +54,7 @@ pub(super) struct Link {
     remote: String,
     access: Access,
     notices: Notices,
+    clock: Clock,
     way: Way,
 }
 
@@ -90,6 +91,23 @@ impl Notices {
     }
 }
 
+/// The server's clock, as far as it has told.
+#[derive(Debug, Default)]
+pub(super) struct Clock(Mutex<Option<(SystemTime, Instant)>>);
+
+impl Clock {
+    fn note(&self, told: Option<SystemTime>) {
+        if let (Some(time), Ok(mut known)) = (told, self.0.lock()) {
+            *known = Some((time, Instant::now()));
+        }
+    }
+
+    fn now(&self) -> Option<SystemTime> {
+        let (time, since) = (*self.0.lock().ok()?)?;
+        time.checked_add(since.elapsed())
+    }
+}
+
 impl Link {
     pub fn new(location: &Location, access: &Access) -> Result<Arc<Link>, RemoteError> {
         let way = match location {
@@ -123,6 +141,7 @@ impl Link {
             remote: location.to_string(),
             access: access.clone(),
             notices: Notices::default(),
+            clock: Clock::default(),
             way,
         }))
     }
@@ -140,6 +159,11 @@ impl Link {
     /// For how long to wait.
     pub fn limits(&self) -> Limits {
         self.access.route.limits
+    }
+
+    /// What the server's clock says now, if it has told the time.
+    pub fn server_time(&self) -> Option<SystemTime> {
+        self.clock.now()
     }
 
     /// Lines that people should read, though nothing failed.

@@ -12,6 +12,7 @@ mod values;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -186,6 +187,11 @@ impl Remote {
     /// Takes the lines that came up so far and that people should read, though nothing failed.
     pub fn take_notices(&self) -> Vec<String> {
         self.link.notices().take()
+    }
+
+    /// What the server's clock says now: over HTTP, once it has answered.
+    pub fn server_time(&self) -> Option<SystemTime> {
+        self.link.server_time()
     }
 
     /// The objects that were fetched or made.

@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Write;
 use std::path::PathBuf;
 
+use child::Scratch;
 pub use error::StoreError;
 use git2::{ObjectType, Odb, Repository, Tree, TreeEntry};
 pub use make::{Identity, make_repository};
 pub(crate) use make::{in_header, raw};
 use state::State;
-use tempfile::TempDir;
 
 use crate::object::{Content, Entry, Mode, Named, Oid};
 
@@ -42,7 +42,7 @@ pub struct Store {
     repository: Repository,
     folder: PathBuf,
     /// Keeps a temporary folder alive; it goes away with the store.
-    temporary: Option<TempDir>,
+    temporary: Option<Scratch>,
     state: State,
     /// How many packs were taken in.
     packs: Cell<u32>,

@@ -3,7 +3,7 @@
 //! The requests themselves are the library's, which nobody else names.
 
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 pub use reqwest::{Error, Method, RequestBuilder, Response, StatusCode, header};
 use url::Url;
@@ -203,6 +203,15 @@ pub fn broke(err: &NetError) -> bool {
 pub fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(header::RETRY_AFTER)?.to_str().ok()?;
     seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// What the server's clock says, in an answer that comes from itself and not from a cache.
+pub fn server_time(response: &Response) -> Option<SystemTime> {
+    let headers = response.headers();
+    let date = headers
+        .get(header::DATE)
+        .filter(|_| !headers.contains_key(header::AGE))?;
+    httpdate::parse_http_date(date.to_str().ok()?).ok()
 }
 
 /// Where a redirect leads.

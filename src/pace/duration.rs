@@ -1,4 +1,4 @@
-//! Durations as Go writes them (`90s`, `1h30m`, `1.5h`, `300ms`), and as people read them (`2h 05m`).
+//! Durations as Go writes them (`90s`, `1h30m`, `1.5h`, `300ms`), with days besides (`7d`), and as people read them (`2h 05m`).
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ pub enum DurationError {
     #[error("it is not a number with a unit after it, once or several times")]
     Malformed,
     /// A number without a unit.
-    #[error("a number in it has no unit; units are h, m, s, ms, us and ns")]
+    #[error("a number in it has no unit; units are d, h, m, s, ms, us and ns")]
     NoUnit,
     /// A unit that there is not.
-    #[error("`{}` is not a unit; units are h, m, s, ms, us and ns", .0.escape_debug())]
+    #[error("`{}` is not a unit; units are d, h, m, s, ms, us and ns", .0.escape_debug())]
     UnknownUnit(String),
     /// Less than nothing.
     #[error("it is negative")]
@@ -25,10 +25,10 @@ pub enum DurationError {
 /// The longest duration of Go, whose durations are signed 64-bit numbers of nanoseconds.
 const MOST_NANOS: u64 = i64::MAX.unsigned_abs();
 
-/// Parses a duration to the same nanosecond as Go would.
+/// Parses a duration to the same nanosecond as Go would. There are days besides, of 24 hours.
 ///
 /// # Errors
-/// [`DurationError`]: for what Go refuses, and for negative durations.
+/// [`DurationError`]: for what Go refuses, but for days, and for negative durations.
 ///
 /// Source: `ParseDuration` of Go's package `time`.
 pub fn parse(text: &str) -> Result<Duration, DurationError> {
@@ -108,6 +108,7 @@ fn nanos_per(unit: &str) -> Result<u64, DurationError> {
         "s" => Ok(1_000_000_000),
         "m" => Ok(60 * 1_000_000_000),
         "h" => Ok(3_600 * 1_000_000_000),
+        "d" => Ok(86_400 * 1_000_000_000),
         _ => Err(DurationError::UnknownUnit(unit.to_owned())),
     }
 }
@@ -239,6 +240,8 @@ mod tests {
             ("90m", 90 * MINUTE),
             ("1h", HOUR),
             ("1h30m", HOUR + 30 * MINUTE),
+            ("7d", 7 * 24 * HOUR),
+            ("1.5d2h", 38 * HOUR),
             ("30m1h", HOUR + 30 * MINUTE),
             ("1m1m", 2 * MINUTE),
             ("300ms", 300_000_000),
@@ -326,7 +329,7 @@ mod tests {
             ("00", NoUnit),
             ("1h30", NoUnit),
             ("1.2.3s", NoUnit),
-            ("1d", unit("d")),
+            ("1w", unit("w")),
             ("5s ", unit("s ")),
             ("5S", unit("S")),
             ("1e3s", unit("e")),

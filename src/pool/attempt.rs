@@ -21,6 +21,7 @@ mod facts;
 mod in_line;
 mod land;
 mod landing;
+mod lease;
 mod meter;
 #[cfg(test)]
 mod model;
@@ -31,6 +32,7 @@ mod publish;
 mod queue;
 mod reading;
 mod round;
+mod tidy;
 mod undo;
 mod wait;
 
@@ -48,7 +50,10 @@ pub use queue::InLine;
 use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
 pub use reading::read_pool;
+use reading::retried;
 pub(crate) use reading::{deeper, reach, snapshot, snapshot_if_moved};
+pub use tidy::DeadTickets;
+pub(crate) use tidy::clear_dead_tickets;
 use tokio_util::sync::CancellationToken;
 
 use crate::line::Need;
@@ -85,6 +90,10 @@ pub struct Attempt<'a> {
     pub step: Option<String>,
     /// For how long the holder need not be heard of, where a claim is made or renewed; `None` for ever.
     pub lease: Option<Duration>,
+    /// Why a lock is claimed, if it is said: it goes into the commit.
+    pub reason: Option<String>,
+    /// Whether a lock that there is not is waited for a while, since somebody may be about to add it.
+    pub awaits_missing: bool,
     /// Where markers go, if the operation may have to be taken up by a run after this one.
     pub markers: Option<Markers>,
     /// Cancelled when we are told to stop; while an operation runs, also when its time is over.
@@ -93,6 +102,8 @@ pub struct Attempt<'a> {
     pub log: &'a mut dyn Write,
     /// What kept us from being done, when it was looked last.
     pub trouble: String,
+    /// Whether it has been said that the clocks differ.
+    pub told_clock: bool,
 }
 
 /// How much longer than the patience of whoever asked a step may take in all, whatever it waits for: the last look, and

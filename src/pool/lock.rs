@@ -153,6 +153,41 @@ pub enum NameError {
     Reserved(String),
 }
 
+/// At most so many names are told of that may have been meant.
+const MOST_MEANT: usize = 3;
+
+/// Which of the names that there are may have been meant by one that there is not: those with the fewest slips, if these are
+/// few for its length.
+pub fn meant<'a>(name: &LockName, there: impl Iterator<Item = &'a LockName>) -> Vec<LockName> {
+    let plain = |name: &LockName| {
+        name.as_str()
+            .to_lowercase()
+            .replace(['-', '_', '.', ' '], "")
+    };
+    let wanted = plain(name);
+    let letters = wanted.chars().count();
+    // In a short name one letter makes another word.
+    let most = (letters / 3).clamp(1, 3).min(letters.saturating_sub(1));
+    let slips = there.map(|other| (strsim::osa_distance(&wanted, &plain(other)), other));
+    let mut near: Vec<(usize, &LockName)> = slips.filter(|(slips, _)| *slips <= most).collect();
+    near.sort();
+    let fewest = near.first().map_or(0, |(slips, _)| *slips);
+    let nearest = near.into_iter().take_while(|(slips, _)| *slips == fewest);
+    nearest
+        .take(MOST_MEANT)
+        .map(|(_, name)| name.clone())
+        .collect()
+}
+
+/// What to say of names that may have been meant, behind what has been said of the one that there is not.
+pub fn or_meant(names: &[LockName]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!("; did you mean {}?", names.join(" or ")),
+    }
+}
+
 /// Whether a name means `.git`, on Windows too, where it has a short form and may be followed by what does not count.
 /// No Git takes such a name into a tree.
 fn is_gits_own(name: &str) -> bool {
@@ -200,6 +235,31 @@ mod tests {
             assert_eq!(LockName::new(name).as_ref().map(LockName::as_str), Ok(name));
         }
         assert!(LockName::new(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn what_was_probably_meant_is_what_differs_by_the_fewest_slips() {
+        let there: Vec<LockName> = ["env-1", "env-2", "staging", "Prod-EU", "x"]
+            .iter()
+            .filter_map(|name| LockName::new(name).ok())
+            .collect();
+        for (name, expected) in [
+            ("env_1", &["env-1"][..]),
+            ("env-3", &["env-1", "env-2"]),
+            ("stagign", &["staging"]),
+            ("stages", &[]),
+            ("prodeu", &["Prod-EU"]),
+            ("y", &[]),
+            ("production", &[]),
+        ] {
+            let name = LockName::new(name).expect("a name");
+            let meant = meant(&name, there.iter());
+            let meant: Vec<&str> = meant.iter().map(LockName::as_str).collect();
+            assert_eq!(meant, expected, "{name}");
+        }
+        let two = &there[..2];
+        assert_eq!(or_meant(two), "; did you mean `env-1` or `env-2`?");
+        assert_eq!(or_meant(&[]), "");
     }
 
     #[test]

@@ -25,7 +25,8 @@ pub const CLAIM: &str = "Pool-Claim";
 /// and the name that the step gave itself.
 pub const STEP: &str = "Pool-Step";
 /// The trailer of a claim with the id of the build that made it, by which its Concourse has it whatever becomes of its
-/// names. Of a job of GitLab the numbers of its project, its pipeline and its own.
+/// names. Of a job of GitLab the numbers of its project, its pipeline and its own; of a run of GitHub Actions those of its
+/// repository, its own and its attempt.
 pub const BUILD: &str = "Pool-Build";
 /// The trailer with the end of a claim's lease, as RFC 3339 has a time in UTC.
 pub const LEASE: &str = "Pool-Lease";
@@ -33,7 +34,7 @@ pub const LEASE: &str = "Pool-Lease";
 pub const REAPED: &str = "Pool-Reaped";
 /// The trailer with the claim that an operator has taken away from its holder.
 pub const UNLOCKED: &str = "Pool-Unlocked";
-/// The trailer that says why somebody else's claim was ended, and on what evidence.
+/// The trailer that says why somebody else's claim was ended, and on what evidence; in a claim, why the lock is held.
 pub const REASON: &str = "Pool-Reason";
 /// The trailer with the instance vars of the build's pipeline, as JSON.
 pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
@@ -216,7 +217,12 @@ pub fn lease(now: SystemTime, lasts: Duration) -> String {
 
 /// When the lease ends that a message gives; `None` when it gives none, or what it gives is no time.
 pub fn lease_end(message: &[u8]) -> Option<SystemTime> {
-    humantime::parse_rfc3339(&trailer(message, LEASE)?).ok()
+    lease_end_of(&trailer(message, LEASE)?)
+}
+
+/// The time that a value of [`LEASE`] stands for.
+pub fn lease_end_of(value: &str) -> Option<SystemTime> {
+    humantime::parse_rfc3339(value).ok()
 }
 
 /// The page of the build that a message speaks of, if it is a web address.

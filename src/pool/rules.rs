@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use decide::{claim_anew, decide};
 
 use crate::ledger::Fate;
-use crate::lock::{ClaimId, Holding, LockName, PoolName};
+use crate::lock::{self, ClaimId, Holding, LockName, PoolName};
 use crate::message::Verb;
 use crate::operation::Right;
 use git::object::{Content, Edit, Entry, Mode, Named, Oid};
@@ -163,20 +163,27 @@ pub enum Wait {
     #[error("`{0}` is unclaimed")]
     Free(LockName),
     /// There is no such lock, but it may be about to be added.
-    #[error("there is no lock `{0}` yet")]
-    Missing(LockName),
+    #[error("there is no lock `{lock}` yet{}", lock::or_meant(.like))]
+    Missing {
+        /// The lock.
+        lock: LockName,
+        /// Those that may have been meant.
+        like: Vec<LockName>,
+    },
 }
 
 /// Why an operation may not be done. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No such lock.
-    #[error("there is no lock `{lock}` in the pool `{pool}`")]
+    #[error("there is no lock `{lock}` in the pool `{pool}`{}", lock::or_meant(.like))]
     NoSuchLock {
         /// The lock.
         lock: LockName,
         /// The pool.
         pool: PoolName,
+        /// Those that may have been meant.
+        like: Vec<LockName>,
     },
     /// The lock is held, and only a free one can be moved.
     #[error("the lock `{lock}` is claimed, and only a free one can be moved")]
@@ -341,7 +348,7 @@ impl Wait {
         match self {
             Wait::NoneFree { claimed, .. } | Wait::TooFewFree { claimed, .. } => claimed,
             Wait::Held(lock) => std::slice::from_ref(lock),
-            Wait::Free(_) | Wait::Missing(_) | Wait::Turn { .. } => &[],
+            Wait::Free(_) | Wait::Missing { .. } | Wait::Turn { .. } => &[],
         }
     }
 }
@@ -489,10 +496,21 @@ impl Pool {
     }
 
     fn missing(&self, lock: &LockName) -> Decision {
-        Decision::Refuse(Refusal::NoSuchLock {
+        Decision::Refuse(self.no_such_lock(lock))
+    }
+
+    /// That there is no such lock, and which one may have been meant.
+    pub fn no_such_lock(&self, lock: &LockName) -> Refusal {
+        Refusal::NoSuchLock {
             lock: lock.clone(),
             pool: self.name.clone(),
-        })
+            like: self.like(lock),
+        }
+    }
+
+    /// The locks that may have been meant by a name that there is not.
+    pub fn like(&self, lock: &LockName) -> Vec<LockName> {
+        lock::meant(lock, self.locks.keys())
     }
 }
 

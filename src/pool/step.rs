@@ -24,7 +24,7 @@ pub use check::check;
 pub use doctor::{Finding, Health, Settings, doctor};
 pub use get::get;
 pub use init::{Initiated, Plan, init, init_local};
-pub use lock::{Lock, lock};
+pub use lock::{Lock, lock, locks};
 pub use log::{LogQuery, log};
 pub use operate::{Order, operate};
 pub use put::put;
@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{self, AttemptError};
 use crate::concourse::{Build, RequestError};
-use crate::lock::{LockName, PoolName};
+use crate::lock::{LockName, PoolName, or_meant};
 use crate::metrics::push::PushError;
 use git::FaultError;
 use git::object::Oid;
@@ -59,6 +59,8 @@ pub struct Surroundings {
     pub build: Build,
     /// The user's own folder, where SSH's known hosts may be: `$HOME`.
     pub home: Option<PathBuf>,
+    /// Where the keys of SSH servers are kept that were met for the first time, if they are.
+    pub met_hosts: Option<PathBuf>,
     /// The socket of an SSH agent: `$SSH_AUTH_SOCK`.
     pub ssh_agent: Option<PathBuf>,
     /// Whether the log shows colours: unless there is a `$NO_COLOR`.
@@ -134,6 +136,14 @@ pub enum StepError {
         version: Oid,
         /// The pool.
         pool: PoolName,
+    },
+    /// A lock that there is not, and that nobody held in the time that was asked about.
+    #[error("there is no lock `{lock}`, and nobody has held one of that name in that time{}", or_meant(.like))]
+    NeverHeld {
+        /// The lock.
+        lock: LockName,
+        /// Those that may have been meant.
+        like: Vec<LockName>,
     },
     /// Some of the claims that should have been ended could not be.
     #[error("could not free {}, as told above{}", quoted(.failed), if .freed.is_empty() { String::new() } else { format!("; freed {}", quoted(.freed)) })]

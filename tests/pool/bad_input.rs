@@ -477,7 +477,7 @@ fn a_duration_that_is_none_is_named_with_its_key() {
         json!("10"),
         json!("10 s"),
         json!("-5s"),
-        json!("1d"),
+        json!("1w"),
         json!("s"),
         json!("1h30"),
         json!("99999999999999999999h"),

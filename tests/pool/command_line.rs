@@ -2,11 +2,15 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use support::remote::Hand;
 use support::server::atc::{Job, SimulatedAtc, USER};
-use support::{Pool, TestRemote};
+use support::server::http::HttpServer;
+use support::server::ssh::{Key, SshServer};
+use support::{Answer, Pool, Step, TestRemote};
+
+use super::line;
 
 const MARKER: &str = "MARKER-of-a-secret";
 
@@ -428,6 +432,36 @@ fn secrets_are_read_from_files_and_no_error_shows_one() {
 }
 
 #[test]
+fn the_last_newline_of_a_file_with_a_password_or_passphrase_is_no_part_of_it() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::with_user(remote.root(), "anna", MARKER);
+    for end in ["\n", "\r\n", ""] {
+        let pool = Pool::on(&remote, "aws");
+        let file = pool.home().join("password");
+        fs::write(&file, format!("{MARKER}{end}")).unwrap();
+        let pool = pool
+            .env("POOL_URI", server.uri())
+            .env("POOL_USERNAME", "anna")
+            .env("POOL_PASSWORD_FILE", &file);
+        pool.run(&["status"]).text();
+        fs::write(&file, format!("{MARKER}x{end}")).unwrap();
+        pool.run(&["status"])
+            .assert_code(2, &["does not let us in"]);
+    }
+
+    let key = Key::of(&["-t", "ed25519"], "a passphrase");
+    let server = SshServer::start(remote.root(), &key);
+    let pool = Pool::on(&remote, "aws");
+    let file = pool.home().join("passphrase");
+    fs::write(&file, "a passphrase\n").unwrap();
+    let pool = pool
+        .env("POOL_URI", server.uri())
+        .env("POOL_PRIVATE_KEY", key.private())
+        .env("POOL_PRIVATE_KEY_PASSPHRASE_FILE", &file);
+    pool.run(&["status"]).text();
+}
+
+#[test]
 fn a_repository_without_a_pool_is_an_error_that_says_what_to_do() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
 
@@ -696,4 +730,176 @@ fn a_watch_that_is_told_to_end_leaves_nothing_behind() {
         assert_eq!(watching.finish().code, Some(code), "{signal}");
         assert_eq!(copies(), 0, "{signal}");
     }
+}
+
+#[test]
+fn a_run_of_github_is_named_linked_and_numbered_in_what_it_claims() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = [
+        ("GITHUB_REPOSITORY", "ops/web"),
+        ("GITHUB_REPOSITORY_ID", "42"),
+        ("GITHUB_RUN_ID", "99"),
+        ("GITHUB_RUN_ATTEMPT", "2"),
+        ("GITHUB_WORKFLOW", "Deploy"),
+        ("GITHUB_JOB", "west"),
+    ]
+    .into_iter()
+    .fold(
+        Pool::on(&remote, "aws").called(""),
+        |pool, (name, value)| pool.env(name, value),
+    );
+
+    pool.run(&["claim", "env-1"]).text();
+
+    let message = remote.message(&remote.head());
+    assert!(
+        message.starts_with("GitHub ops/web Deploy/west #99 attempt 2 claiming: env-1\n"),
+        "{message}"
+    );
+    assert!(message.contains("\nBuild URL: https://github.com/ops/web/actions/runs/99\n"));
+    assert!(
+        message.contains("\nPool-Build: github:42/99/2"),
+        "{message}"
+    );
+    // Nobody can be asked about it, so that its age decides.
+    let reaped = Pool::on(&remote, "aws").run(&["reap", "--stale-after", "1h"]);
+    assert!(
+        reaped
+            .stderr
+            .contains("which is not more than 1h; its commit names no build"),
+        "{}",
+        reaped.stderr
+    );
+}
+
+#[test]
+fn a_lock_that_is_out_of_service_is_held_with_a_reason_that_all_see() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    let anna = Pool::on(&remote, "aws");
+    let reason = "a broken disk, see OPS-17";
+
+    anna.run(&["claim", "env-1", "--reason", reason]).text();
+
+    let claim = remote.head();
+    assert!(
+        remote
+            .message(&claim)
+            .contains("\nPool-Reason: a broken disk, see OPS-17")
+    );
+    let bob = Pool::on(&remote, "aws").called("bob");
+    let status = bob.run(&["status"]);
+    assert!(status.text().contains(reason), "{}", status.stdout);
+    for args in [["status", "--json"], ["show", "--json"]] {
+        let args = [&args[..1], &["env-1"], &args[1..]].concat();
+        let answer: Value = serde_json::from_str(bob.run(&args).text()).unwrap();
+        let lock = answer.pointer("/pools/0/locks/0").unwrap_or(&answer);
+        assert_eq!(lock["reason"], reason, "{answer}");
+    }
+    let waiting = bob.start(&["claim", "env-1"]);
+    waiting.wait_for_stderr(&format!("by anna: {reason}"));
+    waiting.signal("TERM");
+    waiting.finish();
+    bob.run(&["claim", "env-1", "--try"])
+        .assert_code(1, &["`env-1` is held", reason]);
+
+    anna.run(&["claim", "env-2", "--reason", " "])
+        .assert_code(2, &["`--reason` is empty"]);
+    // The reason goes with the claim.
+    anna.run(&["release", "env-1"]).text();
+    anna.run(&["claim", "env-1"]).text();
+    assert!(!bob.run(&["status"]).text().contains(reason));
+}
+
+#[test]
+fn a_lock_that_there_is_not_is_said_at_once_with_the_one_that_was_probably_meant() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "staging"]);
+    remote.add_pool("gcp", &["staging-eu"]);
+    let pool = Pool::on(&remote, "aws").env("POOL_RETRY_DELAY", "10m");
+    let head = remote.head();
+    for args in [
+        &["claim", "stagign"][..],
+        &["claim", "stagign", "--try"],
+        &["claim", "stagign", "--timeout", "1h"],
+        &["run", "stagign", "--", "true"],
+        &["run", "env-1", "stagign", "--", "true"],
+        &["release", "stagign"],
+        &["renew", "stagign"],
+        &["remove", "stagign"],
+        &["move", "stagign", "--to", "gcp"],
+        &["unlock", "stagign", "--reason", "x"],
+        &["show", "stagign"],
+        &["status", "stagign"],
+        &["log", "stagign"],
+    ] {
+        let answer = pool.run(args);
+        answer.assert_code(
+            2,
+            &["there is no lock `stagign`", "did you mean `staging`?"],
+        );
+    }
+    pool.run(&["show", "something-else"]).assert_code(
+        2,
+        &["`something-else` in the pool `aws`; `pool status` shows which"],
+    );
+    assert_eq!(remote.head(), head);
+
+    // One that is there and free is told as such, and one that was there is in the log.
+    pool.run(&["release", "staging"])
+        .assert_code(2, &["the lock `staging` is not claimed"]);
+    pool.run(&["log", "staging"]).text();
+    pool.run(&["claim", "staging"]).text();
+    pool.run(&["remove", "staging"]).text();
+    assert!(pool.run(&["log", "staging"]).text().contains("removed"));
+}
+
+#[test]
+fn a_reaping_takes_the_tickets_of_the_dead_away_in_one_push_and_says_how_many() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws");
+    line::tickets_of_age(&remote, 40, "20s", 301);
+    let alive = "refs/pool-queue/main/aws/0000000077.0.0.alive";
+    line::ticket_with_renewal(&remote, alive, "Pool-Count: 1", "20s");
+    remote.hook("post-receive", "echo once >> pushes.log");
+    let told = |answer: &Answer| -> (u64, u64) {
+        let told: Value = serde_json::from_str(answer.text()).unwrap();
+        let number = |key: &str| told[key].as_u64().unwrap();
+        (number("dead_tickets"), number("dead_tickets_removed"))
+    };
+
+    let dry = pool.run(&["reap", "--dry-run", "--json"]);
+    assert_eq!(told(&dry), (40, 0));
+    assert!(
+        dry.stderr.contains("would take away 40 tickets"),
+        "{}",
+        dry.stderr
+    );
+    assert_eq!(line::tickets(&remote).len(), 41);
+
+    let reaped = pool.run(&["reap", "--json"]);
+    assert_eq!(told(&reaped), (40, 40));
+    assert!(
+        reaped.stderr.contains("took away 40 tickets"),
+        "{}",
+        reaped.stderr
+    );
+    assert_eq!(line::tickets(&remote), [alive]);
+    let pushes = fs::read_to_string(remote.path().join("pushes.log")).unwrap();
+    assert_eq!(pushes.lines().count(), 1);
+
+    // A put does so too. Where they cannot be taken away they are said to be left, and then nobody's.
+    line::tickets_of_age(&remote, 3, "20s", 301);
+    let put = Step::on(&remote, "aws").put(json!({"reap": {}}));
+    assert_eq!(put.told("dead_tickets_removed").as_deref(), Some("3"));
+    line::tickets_of_age(&remote, 3, "20s", 301);
+    remote.git(&["config", "receive.denyDeletes", "true"]);
+    let put = Step::on(&remote, "aws").put(json!({"reap": {}}));
+    assert_eq!(
+        put.told("dead_tickets_removed").as_deref(),
+        Some("3"),
+        "{}",
+        put.stderr
+    );
+    let status: Value = serde_json::from_str(pool.run(&["status", "--json"]).text()).unwrap();
+    let waiters = status["pools"][0]["line"].as_array().unwrap();
+    assert_eq!(waiters.len(), 1, "{status}");
 }

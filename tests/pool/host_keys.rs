@@ -1,12 +1,13 @@
 //! Whether an SSH server is the one that it should be.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use support::server::ssh::{Key, Options, SshServer, run};
-use support::{Answer, Step, TestRemote};
+use support::{Answer, Pool, Step, TestRemote};
 
 /// A repository, a server that has these host keys, and the key that opens it.
 struct Place {
@@ -349,4 +350,93 @@ fn a_file_with_a_comment_in_an_old_encoding_counts_all_the_same() {
     is_refused(&place, &wrong, &[&host.fingerprint(), &other.fingerprint()]);
     let (right, _) = place.at_home_knowing(with_comment(&host));
     is_known(&right);
+}
+
+/// Somebody's command line at a server, without any host key in its settings.
+fn at_the_command_line(place: &Place) -> Pool {
+    Pool::on(&place.remote, "aws")
+        .env("POOL_URI", place.server.uri())
+        .env("POOL_PRIVATE_KEY", place.key.private())
+}
+
+#[test]
+fn the_command_line_keeps_the_key_of_a_host_that_it_meets_and_refuses_another() {
+    let (host, other) = (Key::new(), Key::new());
+    let place = Place::new(&[&host], "");
+    let pool = at_the_command_line(&place);
+    let file = pool.home().join("data/pool/known_hosts");
+
+    let first = pool.run(&["status"]);
+
+    first.text();
+    let name = file.display().to_string();
+    for words in [&host.fingerprint()[..], "for the first time", &name] {
+        assert!(
+            first.stderr.contains(words),
+            "no {words:?} in {}",
+            first.stderr
+        );
+    }
+    assert_eq!(
+        std::fs::read_to_string(&file).unwrap(),
+        // Without the comment, in which anything may stand.
+        place.server.known_as(&host).replace(" somebody", "")
+    );
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
+    let second = pool.run(&["status"]);
+    second.text();
+    assert_eq!(second.stderr, "");
+
+    // The server shows another key, or somebody else is in its place.
+    std::fs::write(&file, place.server.known_as(&other)).unwrap();
+    let logins = place.server.logins_and_commands();
+    let refused = pool.run(&["status"]);
+    refused.assert_code(2, &[&host.fingerprint(), &other.fingerprint(), &name]);
+    assert_eq!(place.server.logins_and_commands(), logins);
+}
+
+#[test]
+fn whoever_has_a_line_for_a_host_has_none_kept_and_a_key_that_cannot_be_kept_is_told() {
+    let host = Key::new();
+    let place = Place::new(&[&host], "");
+    let pool = at_the_command_line(&place);
+    let ssh = pool.home().join(".ssh");
+    std::fs::create_dir(&ssh).unwrap();
+    std::fs::write(ssh.join("known_hosts"), place.server.known_as(&host)).unwrap();
+
+    let known = pool.run(&["status"]);
+    known.text();
+    assert_eq!(known.stderr, "");
+    assert!(!pool.home().join("data").exists());
+
+    let pool = at_the_command_line(&place);
+    std::fs::write(pool.home().join("data"), "").unwrap();
+    let answer = pool.run(&["status"]);
+    answer.text();
+    assert!(
+        answer.stderr.contains("cannot be kept in"),
+        "{}",
+        answer.stderr
+    );
+}
+
+#[test]
+fn a_switch_refuses_every_host_that_nobody_has_vouched_for() {
+    let host = Key::new();
+    let place = Place::new(&[&host], "");
+
+    is_refused(
+        &place,
+        &place.step().set("strict_host_keys", true),
+        &[
+            &host.fingerprint(),
+            "`known_hosts`, which is not there, has no line for it",
+        ],
+    );
+    let pool = at_the_command_line(&place).env("POOL_STRICT_HOST_KEYS", "true");
+    pool.run(&["status"]).assert_code(2, &[&host.fingerprint()]);
+    assert!(!pool.home().join("data").exists());
+    let (step, _) = place.at_home_knowing(place.server.known_as(&host));
+    is_known(&step.set("strict_host_keys", true));
 }

@@ -16,7 +16,10 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use support::remote::Hand;
-use support::{Step, TestRemote};
+use support::server::http::HttpServer;
+use support::server::relay::Relay;
+use support::server::ssh::run;
+use support::{Pool, Step, TestRemote};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -32,6 +35,7 @@ async fn carry_out(
         temporary: temporary.path().to_owned(),
         build: Build::default(),
         home: None,
+        met_hosts: None,
         ssh_agent: None,
         paint: Default::default(),
         proxies: Proxies::default(),
@@ -43,6 +47,8 @@ async fn carry_out(
         priority: 0,
         step: None,
         lease,
+        reason: None,
+        awaits_missing: true,
         container: None,
         rerun: None,
     };
@@ -145,6 +151,112 @@ fn a_lease_that_is_no_duration_is_refused_before_anything_is_claimed() {
     }
 
     assert_eq!(remote.head(), head);
+}
+
+/// A moment as a header has it.
+fn http_date(time: SystemTime) -> String {
+    let at = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let date = run(
+        "date",
+        &["-u", "-d", &format!("@{at}"), "+%a, %d %b %Y %H:%M:%S GMT"],
+    );
+    date.trim().to_owned()
+}
+
+#[test]
+fn a_renewal_never_ends_before_the_lease_that_stands() {
+    let remote = TestRemote::with_pool("aws", &["a"]);
+    let pool = Pool::on(&remote, "aws");
+    pool.run(&["claim", "a", "--lease", "10h"]).text();
+    let end = lease_of(&remote, &remote.head()).unwrap();
+
+    pool.run(&["renew", "a", "--lease", "1h"]).text();
+    assert_eq!(lease_of(&remote, &remote.head()), Some(end));
+
+    let since = SystemTime::now();
+    pool.run(&["renew", "a", "--lease", "11h"]).text();
+    assert_lease(&remote, &remote.head(), since, 11 * HOUR);
+}
+
+#[test]
+fn a_clock_that_is_behind_is_told_of_and_ends_no_lease_early() {
+    let later = SystemTime::now() + HOUR;
+    let seconds = later
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+
+    // Others' commits are from our future.
+    let remote = TestRemote::with_pool("aws", &["a"]);
+    remote.commit_at(seconds, "by a machine whose clock is right", &[]);
+    let claim = Pool::on(&remote, "aws").run(&["claim", "a", "--lease", "1h"]);
+    claim.text();
+    assert!(
+        claim.stderr.contains("behind the newest commit"),
+        "{}",
+        claim.stderr
+    );
+    assert!(lease_of(&remote, &remote.head()).unwrap() >= later + HOUR - Duration::from_secs(1));
+
+    // The server says what time it is.
+    let remote = TestRemote::with_pool("aws", &["a"]);
+    let server = HttpServer::start(remote.root());
+    let relay = Relay::with_clock(server.port(), &http_date(later));
+    let uri = format!("http://127.0.0.1:{}/git/locks.git", relay.port());
+    let pool = Pool::on(&remote, "aws").env("POOL_URI", uri);
+    let claim = pool.run(&["claim", "a", "--lease", "1h"]);
+    claim.text();
+    assert!(
+        claim.stderr.contains("behind that of the server"),
+        "{}",
+        claim.stderr
+    );
+    assert!(lease_of(&remote, &remote.head()).unwrap() >= later + HOUR - Duration::from_secs(1));
+    let doctor = pool.run(&["doctor"]);
+    assert!(
+        doctor.stdout.contains("behind the server's"),
+        "{}",
+        doctor.stdout
+    );
+
+    // What is years ahead is no clock.
+    let remote = TestRemote::with_pool("aws", &["a"]);
+    remote.commit_at(
+        seconds + 10 * 365 * 86_400,
+        "by a machine whose clock is wrong",
+        &[],
+    );
+    let since = SystemTime::now();
+    Pool::on(&remote, "aws")
+        .run(&["claim", "a", "--lease", "1h"])
+        .text();
+    assert_lease(&remote, &remote.head(), since, HOUR);
+}
+
+#[test]
+fn who_reaps_with_a_clock_that_is_ahead_goes_by_the_server_s() {
+    let remote = TestRemote::with_pool("aws", &["a"]);
+    Pool::on(&remote, "aws")
+        .run(&["claim", "a", "--lease", "1s"])
+        .text();
+    let server = HttpServer::start(remote.root());
+    let earlier = SystemTime::now() - HOUR;
+    let relay = Relay::with_clock(server.port(), &http_date(earlier));
+    let uri = format!("http://127.0.0.1:{}/git/locks.git", relay.port());
+    std::thread::sleep(Duration::from_secs(2));
+
+    let kept = Pool::on(&remote, "aws").env("POOL_URI", uri).run(&["reap"]);
+    assert_eq!(kept.text(), "");
+    assert!(
+        kept.stderr.contains("ahead of that of the server"),
+        "{}",
+        kept.stderr
+    );
+    let freed = Pool::on(&remote, "aws").run(&["reap"]);
+    assert_eq!(freed.text(), "freed a\n");
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn build(remote: &TestRemote, name: &str) -> Step {
 }
 
 /// The names of the tickets of the pool `aws`, in the order of their numbers.
-fn tickets(remote: &TestRemote) -> Vec<String> {
+pub fn tickets(remote: &TestRemote) -> Vec<String> {
     let refs = remote.git(&["for-each-ref", "--format=%(refname)", "refs/pool-queue"]);
     refs.lines().map(str::to_owned).collect()
 }
@@ -220,12 +220,12 @@ fn ticket_by_hand(remote: &TestRemote, name: &str, wants: &str) {
 }
 
 /// A ticket that nobody keeps alive, though it says that somebody does so once in a while.
-fn ticket_with_renewal(remote: &TestRemote, name: &str, wants: &str, renewal: &str) {
+pub fn ticket_with_renewal(remote: &TestRemote, name: &str, wants: &str, renewal: &str) {
     remote.git(&["update-ref", name, &forgotten(remote, wants, renewal, 0)]);
 }
 
 /// So many such tickets, whose last signs of life are so many seconds ago.
-fn tickets_of_age(remote: &TestRemote, many: usize, renewal: &str, age: u64) {
+pub fn tickets_of_age(remote: &TestRemote, many: usize, renewal: &str, age: u64) {
     let commit = forgotten(remote, "Pool-Count: 1", renewal, age);
     let lines: String = (1..=many)
         .map(|n| format!("create refs/pool-queue/main/aws/{n:010}.0.0.ghost-{n} {commit}\n"))
@@ -861,4 +861,69 @@ fn beside_a_tool_that_knows_of_no_line_everybody_is_served_in_the_end() {
     assert_eq!(remote.list("aws/unclaimed"), ["env-1"]);
     assert_eq!(tickets(&remote), [""; 0]);
     remote.fsck();
+}
+
+#[test]
+fn a_step_that_is_run_again_on_another_machine_takes_over_its_place_in_line() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    for params in [
+        json!({"acquire": true}),
+        json!({"acquire": true, "request": "env"}),
+        json!({"claim": "env-1"}),
+    ] {
+        let first = build(&remote, "lost").start_put(params.clone());
+        wait_for_tickets(&remote, 1);
+        let next = build(&remote, "next").start_put(params.clone());
+        wait_for_tickets(&remote, 2);
+        let place = |tickets: &[String]| tickets[0].rsplit('/').next().unwrap()[..10].to_owned();
+        let before = place(&tickets(&remote));
+        first.kill();
+
+        let again = build(&remote, "lost").start_put(params.clone());
+        again.wait_for_stderr("taking over its place");
+        wait_until("its ticket has taken the place of the other one", || {
+            let here = tickets(&remote);
+            here.len() == 2 && place(&here) == before
+        });
+        remote.release_by_hand("aws", "env-1");
+        let answer = again.finish();
+        assert_eq!(
+            answer.told("place_at_arrival").as_deref(),
+            Some("1"),
+            "{params}"
+        );
+        remote.release_by_hand("aws", "env-1");
+        next.finish().lock();
+
+        let served = served(&remote);
+        assert_eq!(served[served.len() - 2..], ["lost", "next"], "{params}");
+        assert_eq!(tickets(&remote), [""; 0]);
+    }
+}
+
+#[test]
+fn another_build_or_another_wish_takes_nobodys_place_over() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    let first = build(&remote, "a").start_put(json!({"acquire": true}));
+    wait_for_tickets(&remote, 1);
+    let others = [
+        build(&remote, "b").start_put(json!({"acquire": true})),
+        build(&remote, "a").start_put(json!({"claim": "env-1"})),
+        build(&remote, "a").start_put(json!({"acquire": true, "request": "env"})),
+        build(&remote, "a")
+            .env("ATC_EXTERNAL_URL", "https://ci-2.example.com")
+            .start_put(json!({"acquire": true})),
+    ];
+    wait_for_tickets(&remote, 5);
+    for running in others.into_iter().chain([first]) {
+        assert!(
+            !running.stderr().contains("taking over"),
+            "{}",
+            running.stderr()
+        );
+        running.signal("TERM");
+        running.finish().assert_stopped();
+    }
 }

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use support::remote::Hand;
 use support::server::http::HttpServer;
 use support::server::relay::Relay;
-use support::{Cli, Step, TestRemote};
+use support::{Cli, Pool, Step, TestRemote, wait_until};
 
 /// A pool in which much has happened, minute by minute: what each hold is, the newest first.
 fn storied() -> TestRemote {
@@ -119,9 +119,10 @@ fn a_log_is_narrowed_by_lock_holder_number_and_time() {
     assert_eq!(number(&["log", "--since", "7d"]), 5);
     assert_eq!(number(&["log", "--all"]), 5);
     assert_eq!(
-        cli.text(&["log", "env-3"]),
+        cli.text(&["log", "env-1", "--by", "nobody"]),
         "nobody has held any of these in that time\n"
     );
+    assert_eq!(cli.run(&["log", "env-3"]).code, Some(2));
 }
 
 #[test]
@@ -147,6 +148,39 @@ fn what_our_own_steps_did_is_in_the_log() {
         log[0]["url"],
         "https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/12"
     );
+}
+
+#[test]
+fn what_an_operator_has_unlocked_is_told_as_such_with_his_name_and_his_reason() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    let (anna, bob) = (
+        Pool::on(&remote, "aws"),
+        Pool::on(&remote, "aws").called("bob"),
+    );
+    anna.run(&["claim", "env-1"]).text();
+    bob.run(&["unlock", "env-1", "--reason", "she is on holiday"])
+        .text();
+    anna.run(&["claim", "env-2", "--lease", "1ms"]).text();
+    wait_until("the lease is over", || {
+        bob.run(&["reap"]).text().contains("freed env-2")
+    });
+
+    let json: Value = serde_json::from_str(bob.run(&["log", "--json"]).text()).unwrap();
+
+    let mut told = told(&json);
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            entry("env-1", "anna", "unlocked"),
+            entry("env-2", "anna", "reaped")
+        ]
+    );
+    let log = bob.run(&["log", "env-1"]);
+    for words in ["unlocked", "by bob: she is on holiday"] {
+        assert!(log.text().contains(words), "{}", log.stdout);
+    }
+    assert!(!log.text().contains("reaped"), "{}", log.stdout);
 }
 
 #[test]

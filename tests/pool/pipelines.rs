@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use support::{Step, TestRemote};
 
 const PIPELINE: &str = include_str!("../../ci/pipeline.yml");
-const EXAMPLE: &str = include_str!("../../ci/example.yml");
+pub const EXAMPLE: &str = include_str!("../../ci/example.yml");
 
 /// The pages that show a whole pipeline.
-const PAGES: [&str; 2] = ["README.md", "src/pool/docs/source-and-params.md"];
+pub const PAGES: [&str; 2] = ["README.md", "src/pool/docs/source-and-params.md"];
 
 /// The keys of each kind of object, those that must be there with a `!`.
 ///
@@ -62,10 +62,18 @@ const SCHEMA: [(&str, &str); 16] = [
 ];
 
 /// A pipeline as JSON, with values for its variables.
-fn read(text: &str) -> Value {
+pub fn read(text: &str) -> Value {
     let mut pipeline: Value = serde_saphyr::from_str(text).unwrap();
     fill_in(&mut pipeline);
     pipeline
+}
+
+/// The first pipeline of a page.
+pub fn of_page(path: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let page = std::fs::read_to_string(path).unwrap();
+    let (_, block) = page.split_once("```yaml\n").unwrap();
+    read(block.split_once("```").unwrap().0)
 }
 
 fn fill_in(value: &mut Value) {
@@ -224,12 +232,7 @@ fn concourse_knows_every_key_of_the_pipelines() {
 #[test]
 fn concourse_knows_every_key_of_the_pipelines_on_the_pages() {
     for path in PAGES {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-        let page = std::fs::read_to_string(path).unwrap();
-        let (_, block) = page.split_once("```yaml\n").unwrap();
-        let pipeline = block.split_once("```").unwrap().0;
-
-        assert_eq!(mistakes(&read(pipeline)), Vec::<String>::new());
+        assert_eq!(mistakes(&of_page(path)), Vec::<String>::new());
     }
 }
 

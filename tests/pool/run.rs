@@ -160,12 +160,24 @@ fn a_lease_that_is_over_before_the_command_begins_is_renewed_first() {
 fn a_lease_of_any_length_is_borne() {
     let scene = Scene::new();
 
-    for lease in ["1ns", "100y", "9000y", "500000000000y"] {
+    for lease in ["1ns", "1.5d", "36500d", "106751d"] {
         let answer = scene
             .pool
             .run(&["run", "env-1", "--lease", lease, "--", "true"]);
         assert_eq!(answer.text(), "", "{lease}");
         assert_eq!(scene.free().len(), 3, "{lease}");
+    }
+    // Times are written as everywhere else, and what is none says so.
+    for (lease, why) in [
+        ("1w", "`w` is not a unit; units are d, h, m,"),
+        ("2 hours", "is not a unit"),
+        ("200000d", "292 years is the most"),
+        ("0s", "must be longer than nothing"),
+    ] {
+        let answer = scene
+            .pool
+            .run(&["run", "env-1", "--lease", lease, "--", "true"]);
+        answer.assert_code(2, &["--lease", why]);
     }
 }
 
@@ -496,6 +508,83 @@ fn a_command_that_is_told_to_end_has_ended_with_the_last_of_its_processes() {
     scene.end();
 
     assert_eq!(running.finish().code, Some(143));
+    assert_eq!(scene.free().len(), 3);
+}
+
+/// A command that ends at once, and leaves a process behind that goes on until it is told to end.
+const LEAVES: &str =
+    "sh -c 'while [ ! -e \"$DONE\" ] && [ -d \"${DONE%/*}\" ]; do sleep 0.02; done' & exit 3";
+
+#[test]
+fn a_lock_is_held_until_the_last_process_that_the_command_has_started_is_gone() {
+    // In the command's group, and in a session of its own.
+    for left in [
+        LEAVES.to_owned(),
+        LEAVES.replacen("sh -c", "setsid sh -c", 1),
+    ] {
+        let scene = Scene::new();
+        let running = scene.pool.start(&["run", "env-1", "--", "sh", "-c", &left]);
+
+        running.wait_for_stderr("the command has ended, but what it has started goes on: `sh` (");
+        assert!(
+            running.stderr().contains("env-1 stays held"),
+            "{}",
+            running.stderr()
+        );
+        assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+        scene.end();
+
+        assert_eq!(running.finish().code, Some(3), "{left}");
+        assert_eq!(scene.free().len(), 3);
+    }
+}
+
+#[test]
+fn a_daemon_and_with_close_everything_may_go_on_without_the_lock() {
+    let daemon = LEAVES.replacen("& exit", "<&- >&- 2>&- & exit", 1);
+    let daemon = daemon.replacen("sh -c '", "sh -c 'for f in /proc/self/fd/*; do f=${f##*/}; [ $f -lt 3 ] || eval \"exec $f>&-\"; done; ", 1);
+    for (args, script) in [(&["env-1", "--close"][..], LEAVES), (&["env-1"], &daemon)] {
+        let scene = Scene::new();
+        let args = [&["run"], args, &["--", "bash", "-c", script]].concat();
+        let running = scene.pool.start(&args);
+        wait_until("the lock has been given back", || {
+            scene.remote.subjects()[0] == "anna unclaiming: env-1"
+        });
+        // It has our error stream, which is read to its end.
+        scene.end();
+
+        let answer = running.finish();
+        assert_eq!(answer.code, Some(3), "{}", answer.stderr);
+        assert!(!answer.stderr.contains("goes on"), "{}", answer.stderr);
+    }
+}
+
+#[test]
+fn what_a_command_has_left_behind_gets_the_signals_and_is_not_waited_for_for_ever() {
+    let scene = Scene::new();
+    let stubborn = LEAVES.replacen("sh -c '", "setsid sh -c 'trap \"\" TERM; ", 1);
+    let running = scene
+        .pool
+        .start(&["run", "env-1", "--", "sh", "-c", &stubborn]);
+    running.wait_for_stderr("what it has started goes on");
+
+    running.signal("TERM");
+    running.wait_for_stderr("once more to give env-1 back though it goes on");
+    assert_eq!(scene.remote.list("aws/claimed"), ["env-1"]);
+    running.signal("TERM");
+    running.wait_for_stderr("goes on without env-1");
+    wait_until("the lock has been given back", || scene.free().len() == 3);
+    // It has our error stream, which is read to its end.
+    scene.end();
+    assert_eq!(running.finish().code, Some(3));
+
+    // One that listens ends by the first.
+    let scene = Scene::new();
+    let left = LEAVES.replacen("sh -c", "setsid sh -c", 1);
+    let running = scene.pool.start(&["run", "env-1", "--", "sh", "-c", &left]);
+    running.wait_for_stderr("what it has started goes on");
+    running.signal("TERM");
+    assert_eq!(running.finish().code, Some(3));
     assert_eq!(scene.free().len(), 3);
 }
 

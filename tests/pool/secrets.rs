@@ -7,7 +7,7 @@ use serde_json::json;
 use support::server::daemon::GitDaemon;
 use support::server::faulty::Faulty;
 use support::server::http::HttpServer;
-use support::{Answer, Step, TestRemote, git};
+use support::{Answer, Pool, Step, TestRemote, git, wait_until};
 
 const PASSWORD: &str = "MARKER-p%w@tail-of-secret";
 
@@ -262,6 +262,144 @@ fn nothing_that_a_step_keeps_is_in_the_reach_of_another_user() {
 
     waiting.signal("TERM");
     waiting.finish().assert_stopped();
+}
+
+/// What is in a temporary folder but for what tests make there, and for the folder that is kept from run to run.
+fn left_in(temporary: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(temporary).unwrap().flatten();
+    let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names
+        .filter(|name| !name.starts_with("folder-") && name != "pool-resource")
+        .collect()
+}
+
+/// Lets another user look into each of these folders, where we may become one; says which he could, or anybody may.
+fn seen_by_another(temporary: &Path, names: &[String]) -> Vec<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let seen = names.iter().filter(|name| {
+        let found = std::fs::metadata(temporary.join(name)).unwrap();
+        if found.permissions().mode() & 0o077 != 0 {
+            return true;
+        }
+        let ls = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups", "ls"])
+            .arg(temporary.join(name))
+            .output();
+        ls.is_ok_and(|ls| ls.status.success())
+    });
+    seen.cloned().collect()
+}
+
+/// Makes all that is left there look as old as what the next run clears.
+fn age(temporary: &Path) {
+    for name in left_in(temporary) {
+        let folder = std::fs::File::open(temporary.join(name)).unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        folder.set_modified(long_ago).unwrap();
+    }
+}
+
+#[test]
+fn a_step_leaves_nothing_behind_however_it_ends() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let step = Step::on(&remote, "aws").in_build();
+    let wait = |priority: i32| {
+        let running = step.start_put(json!({"acquire": true, "priority": priority}));
+        running.wait_for_stderr("env-1 is held since");
+        running
+    };
+    let version = step.put(json!({"acquire": true})).version();
+    step.check(None).versions();
+    step.get(&version);
+    step.put(json!({"claim": "env-1", "try": true}))
+        .assert_failed(&[]);
+    step.put(json!({"nonsense": true})).assert_failed(&[]);
+    assert_eq!(left_in(step.temporary()), [""; 0]);
+    for (n, signal) in ["TERM", "INT", "HUP", "QUIT"].into_iter().enumerate() {
+        let running = wait(i32::try_from(n).unwrap());
+        let there = left_in(step.temporary());
+        assert!(!there.is_empty());
+        assert_eq!(seen_by_another(step.temporary(), &there), [""; 0]);
+        running.signal(signal);
+        running.finish().assert_stopped();
+        assert_eq!(left_in(step.temporary()), [""; 0], "{signal}");
+    }
+
+    // Who is killed outright can remove nothing. What he leaves is nobody else's to see, and the next one clears it.
+    wait(7).kill();
+    let left = left_in(step.temporary());
+    assert!(!left.is_empty());
+    assert_eq!(seen_by_another(step.temporary(), &left), [""; 0]);
+    age(step.temporary());
+    let alive = wait(9);
+    assert!(
+        left_in(step.temporary())
+            .iter()
+            .all(|name| !left.contains(name))
+    );
+    let held = left_in(step.temporary());
+    age(step.temporary());
+    step.get(&version);
+    assert_eq!(
+        left_in(step.temporary()),
+        held,
+        "whoever is alive keeps his"
+    );
+    alive.signal("TERM");
+    alive.finish().assert_stopped();
+    assert_eq!(left_in(step.temporary()), [""; 0]);
+}
+
+#[test]
+fn a_command_line_leaves_nothing_behind_however_it_ends() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let pool = Pool::on(&remote, "aws");
+    let temporary = pool.home().parent().unwrap();
+    pool.run(&["status"]).text();
+    pool.run(&["show", "env-1"]).text();
+    pool.run(&["run", "env-1", "--", "false"]);
+    pool.run(&["run", "env-1", "--", "no-such-program"]);
+    pool.run(&["claim", "env-9"]).assert_code(2, &[]);
+    // `status | head`: a pipe that nobody reads any more.
+    let script = "\"$0\" status | head -1";
+    pool.run_program("bash", &["-c", script, support::path_of("pool")]);
+    assert_eq!(left_in(temporary), [""; 0]);
+
+    let script = "echo begun >&2; exec sleep 1000";
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let running = pool.start(&["run", "env-1", "--", "sh", "-c", script]);
+        running.wait_for_stderr("begun");
+        let there = left_in(temporary);
+        assert!(
+            there.iter().any(|name| name.starts_with("pool-metadata-")),
+            "{there:?}"
+        );
+        assert_eq!(seen_by_another(temporary, &there), [""; 0]);
+        running.signal(signal);
+        running.finish();
+        assert_eq!(left_in(temporary), [""; 0], "{signal}");
+    }
+
+    let running = pool.start(&[
+        "run",
+        "env-1",
+        "--lease",
+        "1s",
+        "--",
+        "sh",
+        "-c",
+        "echo begun >&2; exec sleep 2",
+    ]);
+    running.wait_for_stderr("begun");
+    running.kill();
+    let left = left_in(temporary);
+    assert_eq!(seen_by_another(temporary, &left), [""; 0]);
+    age(temporary);
+    wait_until("its lease is over", || {
+        pool.run(&["reap"]).text() == "freed env-1\n"
+    });
+    pool.run(&["run", "env-1", "--", "true"]).text();
+    assert_eq!(left_in(temporary), [""; 0], "{left:?}");
 }
 
 #[test]

@@ -166,6 +166,7 @@ fn carry_out(remote: &TestRemote, ask: &Ask, folder: &Path) -> Option<(String, S
         temporary: folder.to_owned(),
         build: Build::default(),
         home: None,
+        met_hosts: None,
         ssh_agent: None,
         paint: Default::default(),
         proxies: Proxies::default(),

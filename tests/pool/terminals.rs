@@ -79,7 +79,17 @@ impl Tmux {
     }
 
     fn presses_ctrl_c(&self, who: &str) {
-        self.run(&["send-keys", "-t", who, "C-c"]);
+        self.presses(who, "C-c");
+    }
+
+    fn presses(&self, who: &str, key: &str) {
+        self.run(&["send-keys", "-t", who, key]);
+    }
+
+    /// Types a line into somebody's shell.
+    fn types_line(&self, who: &str, line: &str) {
+        self.run(&["send-keys", "-t", who, "-l", line]);
+        self.presses(who, "Enter");
     }
 
     /// Waits until somebody's screen shows all of this.
@@ -141,4 +151,101 @@ fn one_holds_others_wait_and_see_who_it_is_and_ctrl_c_leaves_nothing_behind() {
     assert_eq!(remote.list("aws/unclaimed"), ["env-1"]);
     assert_eq!(tickets(), "");
     assert_eq!(remote.subjects()[0], "bob unclaiming: env-1");
+}
+
+/// The states of the processes whose command lines have this in them, and are not those of who starts them.
+fn states(of: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let folders = processes.map(|entry| entry.path());
+    let those = folders.filter(|folder| {
+        let line = fs::read(folder.join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.contains(of) && !line.contains("tmux")
+    });
+    let stats = those.filter_map(|folder| fs::read_to_string(folder.join("stat")).ok());
+    let state = |stat: String| Some(stat.rsplit(") ").next()?.split(' ').next()?.to_owned());
+    stats.filter_map(state).collect()
+}
+
+#[test]
+fn a_shell_stops_a_run_with_its_command_and_lets_both_go_on() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let tmux = Tmux::new(&remote);
+    let mark = "sleep 1234.5";
+    let all_are = |wanted: &str| {
+        let states = states(mark);
+        states.len() >= 2 && states.iter().all(|state| state == wanted)
+    };
+
+    tmux.types("anna", &format!("echo at work; {mark}"));
+    tmux.sees("anna", &["at work"]);
+    tmux.presses("anna", "C-z");
+    wait_until("the run and its command are stopped", || all_are("T"));
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+    tmux.types_line("anna", "fg");
+    wait_until("both go on", || all_are("S"));
+
+    // In the background as well, from where it can be brought back.
+    tmux.presses("anna", "C-z");
+    wait_until("the run and its command are stopped", || all_are("T"));
+    tmux.types_line("anna", "bg");
+    wait_until("both go on", || all_are("S"));
+    tmux.types_line("anna", "fg");
+    tmux.presses_ctrl_c("anna");
+    tmux.sees("anna", &["it ended with 130"]);
+    wait_until("the lock is free", || {
+        remote.list("aws/unclaimed") == ["env-1"]
+    });
+}
+
+#[test]
+fn a_run_in_the_background_whose_command_wants_the_terminal_is_stopped_and_gets_it_with_fg() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let tmux = Tmux::new(&remote);
+    let command = "read word; echo the word is $word";
+    tmux.types_line(
+        "anna",
+        &format!("\"$POOL\" --holder anna run env-1 -- sh -c '{command}' &"),
+    );
+    wait_until("the command wants to read and is stopped", || {
+        let states = states("the word is");
+        states.len() >= 2 && states.iter().all(|state| state == "T")
+    });
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+
+    tmux.types_line("anna", "fg");
+    wait_until("it goes on", || {
+        states("the word is").iter().all(|state| state == "S")
+    });
+    tmux.types_line("anna", "swordfish");
+
+    tmux.sees("anna", &["the word is swordfish"]);
+    wait_until("the lock is free", || {
+        remote.list("aws/unclaimed") == ["env-1"]
+    });
+}
+
+#[test]
+fn ctrl_c_at_a_terminal_gives_the_lock_back_once_the_last_process_is_gone() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let tmux = Tmux::new(&remote);
+    let file = tmux.path().join("go-on");
+    // A shell has what it starts in the background ignore Ctrl-C.
+    let command = format!(
+        "(while [ ! -e {} ]; do sleep 0.05; done) & echo at work; wait",
+        file.display()
+    );
+
+    tmux.types("anna", &command);
+    tmux.sees("anna", &["at work"]);
+    tmux.presses_ctrl_c("anna");
+    tmux.sees(
+        "anna",
+        &["the command has ended, but what it has started goes on"],
+    );
+    assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+    fs::write(file, "").unwrap();
+
+    tmux.sees("anna", &["it ended with 130"]);
+    assert_eq!(remote.list("aws/unclaimed"), ["env-1"]);
 }

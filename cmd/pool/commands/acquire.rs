@@ -4,7 +4,7 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use pool::attempt::Outcome;
 use pool::operation::{Condition, Operation, Want, Wanted};
 use pool::step::Order;
@@ -26,14 +26,21 @@ pub async fn acquire(context: &Context, args: &AcquireArgs) -> Result<ExitCode> 
 
 /// Claims one lock.
 pub async fn claim(context: &Context, args: &ClaimArgs) -> Result<ExitCode> {
+    if args
+        .reason
+        .as_ref()
+        .is_some_and(|why| why.trim().is_empty())
+    {
+        bail!("`--reason` is empty; it must say why the lock is held, or be left out");
+    }
     let lock = super::lock(&args.lock)?;
     context.provide(std::slice::from_ref(&lock)).await?;
     let operation = Operation::Claim(lock);
-    take(
-        context,
-        context.waiting_order(operation, &args.wait, args.lease),
-    )
-    .await
+    let order = Order {
+        reason: args.reason.clone(),
+        ..context.waiting_order(operation, &args.wait, args.lease)
+    };
+    take(context, order).await
 }
 
 async fn take(context: &Context, order: Order) -> Result<ExitCode> {

@@ -43,7 +43,7 @@ pub async fn remove(context: &Context, args: &RemoveArgs) -> Result<ExitCode> {
         Some(id) => super::claim_id(id)?,
         None => {
             let standing = mine::standing(context).await?;
-            mine::ours(context, &standing, &lock)?
+            mine::ours(context, &standing, &lock).await?
         }
     };
     let operation = Operation::Remove {

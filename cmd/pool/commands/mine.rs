@@ -1,11 +1,11 @@
 //! What is ours: by the claim that is shown, or because we are called what its holder is called.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use pool::ledger::Held;
-use pool::lock::{ClaimId, LockName};
+use pool::lock::{self, ClaimId, LockName};
 use pool::maker::Me;
 use pool::message;
 use pool::step::{self, StepError};
@@ -37,7 +37,7 @@ pub async fn claims(
     let standing = standing(context).await?;
     let mut by_claim: Vec<(ClaimId, Vec<LockName>)> = Vec::new();
     for lock in locks {
-        let claim = ours(context, &standing, &lock)?;
+        let claim = ours(context, &standing, &lock).await?;
         match by_claim.iter_mut().find(|(other, _)| *other == claim) {
             Some((_, locks)) => locks.push(lock),
             None => by_claim.push((claim, vec![lock])),
@@ -52,13 +52,13 @@ pub async fn standing(context: &Context) -> Result<BTreeMap<LockName, Held>, Ste
 }
 
 /// The claim of a lock, if it is ours.
-pub fn ours(
+pub async fn ours(
     context: &Context,
     standing: &BTreeMap<LockName, Held>,
     lock: &LockName,
 ) -> Result<ClaimId> {
     let Some(held) = standing.get(lock) else {
-        bail!("the lock `{lock}` is not claimed");
+        return Err(not_claimed(context, lock).await);
     };
     let prefix = &context.origin.prefix;
     if !is_ours(prefix, held, lock) {
@@ -68,6 +68,25 @@ pub fn ours(
         );
     }
     Ok(held.claim)
+}
+
+/// What to say of a lock of which there is no claim: it is free, or there is none of that name.
+pub async fn not_claimed(context: &Context, lock: &LockName) -> Error {
+    match step::locks(&context.source, &context.around, &mut io::stderr()).await {
+        Ok(locks) if locks.contains(lock) => anyhow!("the lock `{lock}` is not claimed"),
+        Ok(locks) => no_such_lock(lock, context.source.pool.as_str(), &locks),
+        Err(err) => err.into(),
+    }
+}
+
+/// What to say of a lock that there is not.
+pub fn no_such_lock(lock: &LockName, pool: &str, there: &BTreeSet<LockName>) -> Error {
+    let like = lock::meant(lock, there.iter());
+    let next = match like.as_slice() {
+        [] => "; `pool status` shows which there are".to_owned(),
+        like => lock::or_meant(like),
+    };
+    anyhow!("there is no lock `{lock}` in the pool `{pool}`{next}")
 }
 
 /// Whether the holder of a lock is called so.

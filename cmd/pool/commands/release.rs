@@ -76,7 +76,7 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<ExitCode> {
     for _ in 0..RENEWALS {
         let standing = mine::standing(context).await?;
         let Some(held) = standing.get(&lock) else {
-            bail!("the lock `{lock}` is not claimed");
+            return Err(mine::not_claimed(context, &lock).await);
         };
         if *meant.get_or_insert(held.claim) != held.claim {
             bail!(

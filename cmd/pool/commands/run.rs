@@ -1,12 +1,13 @@
 //! `pool run`: a command that runs while locks are held.
 //!
-//! Signals reach the command once. From a terminal whose foreground we are, a key such as Ctrl-C sends its signal to the
-//! command as well as to us, so that we don't send it again; what anybody else sends us goes on to it. Without such a
-//! terminal the command has a process group of its own, so that what reaches us reaches nobody else, and goes on to the
-//! whole group.
+//! Signals reach the command once. At a terminal it shares our process group: a key such as Ctrl-C sends its signal to it
+//! as well as to us, so that we don't send it again, and a shell stops both of us and lets both go on; what anybody else
+//! sends us goes on to it. Without a terminal the command has a process group of its own, so that what reaches us reaches
+//! nobody else, and goes on to the whole group.
 
 mod command;
 pub mod hold;
+mod household;
 mod progress;
 
 use std::io::{self, ErrorKind};
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use child::Listener;
-use pace::duration::whole_seconds;
+use pace::duration::{as_set, in_two_units};
 use pool::attempt::{AttemptError, Outcome};
 use pool::lock::{ClaimId, LockName};
 use pool::message;
@@ -24,7 +25,7 @@ use pool::operation::{Operation, Right, Want};
 use pool::rules::Refusal;
 use pool::step::{StepError, Watch};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, acquire};
@@ -32,13 +33,11 @@ use crate::pool::args::{OnLost, RunArgs};
 use crate::resource::tell;
 use command::{metadata, start};
 use hold::{Lost, Watched, hold, kept, make_sure};
+use household::Household;
 use progress::Progress;
 
 /// How long the command has to end after it was told to, before it is ended.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How often it is looked whether a command that was told to end has ended with all its processes.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 /// A claim of ours.
 struct Claim {
@@ -112,7 +111,7 @@ pub async fn run(context: &Context, args: &RunArgs) -> Result<ExitCode> {
                 end.code(),
                 message::listed(&claim.locks),
                 claim.id,
-                humantime::format_duration(args.lease)
+                as_set(args.lease)
             );
             return Ok(ExitCode::from(2));
         }
@@ -216,7 +215,7 @@ async fn work(
         return Ok(End::Stopped(signal.number));
     }
 
-    let (mut command, recipient) = match start(args, claim, &metadata) {
+    let started = match start(args, claim, &metadata) {
         Ok(started) => started,
         Err(err) => {
             let program = args.command.first().cloned().unwrap_or_default();
@@ -225,9 +224,9 @@ async fn work(
             return Ok(End::NotStarted(if not_found { 127 } else { 126 }));
         }
     };
-    // What came before the command was there has not reached it, from whomever.
+    let mut household = Household::new(started, message::listed(&claim.locks));
     while let Some(signal) = signals.pending() {
-        recipient.send(&command, signal.number);
+        household.send_earlier(signal.number);
     }
 
     let (tell, mut told) = mpsc::unbounded_channel();
@@ -245,41 +244,27 @@ async fn work(
     );
     let mut holding = Box::pin(holding);
     let mut kill_at: Option<Instant> = None;
-    // Whether it may have been a signal of ours that ended the command.
-    let mut signalled = false;
-    let mut ended: Option<ExitStatus> = None;
     let status = loop {
         tokio::select! {
             biased;
-            status = command.wait(), if ended.is_none() => {
-                let status = status.context("cannot wait for the command")?;
-                // Who is told to end may leave children behind who do so later: they work with what is locked.
-                if !signalled || !recipient.has_others() {
-                    break status;
-                }
-                ended = Some(status);
-            }
-            () = sleep(BETWEEN_LOOKS), if ended.is_some() => {
-                if let Some(status) = ended.filter(|_| !recipient.has_others()) {
-                    break status;
-                }
-            }
+            status = household.end() => break status.context("cannot wait for the command")?,
             signal = signals.next() => {
-                recipient.pass_on(&command, &signal);
-                signalled |= signal.asks_for_an_end();
+                if let Some(status) = household.pass_on(&signal) {
+                    break status;
+                }
             }
             Some(news) = told.recv() => {
                 let killed = note(news, claim);
                 if args.on_lost == OnLost::Kill && kill_at.is_none() {
-                    recipient.send(&command, child::TERM);
+                    household.send(child::TERM);
                     tell!("ending the command");
-                    (signalled, claim.ended_command) = (true, true);
+                    claim.ended_command = true;
                     kill_at = Some(killed);
                 }
             }
             () = &mut holding => {}
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                recipient.send(&command, child::KILL);
+                household.send(child::KILL);
                 kill_at = None;
                 // Once is enough.
                 told.close();
@@ -310,7 +295,7 @@ fn note(news: Lost, claim: &mut Claim) -> Instant {
             Instant::now() + GRACE
         }
         Lost::LeaseOver(end) => {
-            let left = humantime::format_duration(whole_seconds(end - Instant::now()));
+            let left = in_two_units(end - Instant::now());
             let locks = message::listed(&claim.locks);
             tell!(
                 "error: the lease could not be renewed, and ends in {left}: somebody else may be given {locks} then"

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use pool::step;
 
-use super::Context;
+use super::{Context, mine};
 use crate::pool::args::ShowArgs;
 use crate::pool::output;
 
@@ -16,11 +16,10 @@ pub async fn show(context: &Context, args: &ShowArgs) -> Result<ExitCode> {
     let log = &mut io::stderr();
     let lock = step::lock(&context.source, &name, &context.around, log).await?;
     let pool = context.source.pool.as_str();
-    let lock = lock.with_context(|| {
-        format!(
-            "there is no lock `{name}` in the pool `{pool}`; `pool status` shows which there are"
-        )
-    })?;
+    let Some(lock) = lock else {
+        let there = step::locks(&context.source, &context.around, log).await?;
+        return Err(mine::no_such_lock(&name, pool, &there));
+    };
     let bytes = match context.json {
         true => output::shown(&name, &lock, pool)?.into_bytes(),
         // Not a byte more: they may be a key.

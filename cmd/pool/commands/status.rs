@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 use git::object::Oid;
-use pool::lock::LockName;
+use pool::lock::{self, LockName};
 use pool::show;
 use pool::step::{Overview, Standing, Viewer};
 use terminal::Paint;
@@ -130,17 +130,16 @@ fn narrowed(mut overview: Overview, only: &BTreeSet<LockName>) -> Result<Overvie
     if only.is_empty() {
         return Ok(overview);
     }
+    let locks = overview.pools.iter().flat_map(|pool| &pool.locks);
+    let there: BTreeSet<LockName> = locks.map(|lock| lock.name.clone()).collect();
+    if let Some(missing) = only.iter().find(|lock| !there.contains(*lock)) {
+        let like = lock::meant(missing, there.iter());
+        bail!("there is no lock `{missing}`{}", lock::or_meant(&like));
+    }
     for pool in &mut overview.pools {
         pool.locks.retain(|lock| only.contains(&lock.name));
     }
     overview.pools.retain(|pool| !pool.locks.is_empty());
-    let missing = only.iter().find(|name| {
-        let mut there = overview.pools.iter().flat_map(|pool| &pool.locks);
-        !there.any(|lock| lock.name == **name)
-    });
-    if let Some(missing) = missing {
-        bail!("there is no lock `{missing}`");
-    }
     Ok(overview)
 }
 

@@ -50,6 +50,7 @@ struct Holder {
     last_sign_at: Option<String>,
     lease_end: Option<String>,
     url: Option<String>,
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -131,6 +132,7 @@ fn holder(held: &Held, now: SystemTime) -> Holder {
         last_sign_at: time(held.last_sign_at),
         lease_end: held.lease_end.and_then(time),
         url: message::build_url(&held.message),
+        reason: message::trailer(&held.message, message::REASON),
     }
 }
 

@@ -22,7 +22,7 @@ pub const TEXTS: [&str; 17] = [
 ];
 
 /// Those that are on or off.
-pub const SWITCHES: [&str; 2] = ["skip_ssl_verification", "forward_agent"];
+pub const SWITCHES: [&str; 3] = ["skip_ssl_verification", "strict_host_keys", "forward_agent"];
 
 /// Those that can be in a file, which is named by the key and `_file`.
 pub const IN_FILES: [&str; 5] = [

@@ -11,7 +11,7 @@ use futures_util::TryStreamExt;
 use net::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use net::http::header::{HeaderMap, HeaderName, HeaderValue};
 use net::http::{Client, Error, Method, Redirect, RequestBuilder, Response, StatusCode};
-use net::http::{broke, redirect, retry_after};
+use net::http::{broke, redirect, retry_after, server_time};
 use net::{NetError, without_credentials};
 use terminal::harmless::words;
 use tokio_util::io::StreamReader;
@@ -180,6 +180,7 @@ impl Http {
     ) -> Result<Response, NetError> {
         let response = self.client.send(request, url, &link.remote).await?;
         self.has_answered.store(true, Ordering::Relaxed);
+        link.clock.note(server_time(&response));
         Ok(response)
     }
 

@@ -1,7 +1,12 @@
 //! Whether a host key is the one that a `known_hosts` file has for a host.
 //!
-//! Pure. Source: `sshd(8)`, "SSH_KNOWN_HOSTS FILE FORMAT". Host certificates are not supported: lines that name an
+//! Pure, but for [`note`]. Source: `sshd(8)`, "SSH_KNOWN_HOSTS FILE FORMAT". Host certificates are not supported: lines that name an
 //! authority are passed over.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
 
 use hmac::{Hmac, KeyInit, Mac};
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, KnownHosts, Marker};
@@ -53,6 +58,31 @@ pub(super) fn kinds(lines: &str, host: &str, port: u16) -> Vec<Algorithm> {
 /// A key's fingerprint as people know it: `ssh-ed25519 SHA256:…`.
 pub(super) fn fingerprint(key: &PublicKey) -> String {
     format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256))
+}
+
+/// Notes the key of a host in a file of our own, which is made if need be; nobody else can change it.
+pub(super) fn note(file: &Path, host: &str, port: u16, key: &PublicKey) -> io::Result<()> {
+    let bare = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_lowercase();
+    let name = match port {
+        22 => bare,
+        port => format!("[{bare}]:{port}"),
+    };
+    // A comment could say anything.
+    let key = PublicKey::from(key.key_data().clone());
+    let line = format!("{name} {}\n", key.to_openssh().map_err(io::Error::other)?);
+    if let Some(folder) = file.parent() {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o600);
+    // In one write, for others may do the same.
+    options.open(file)?.write_all(line.as_bytes())
 }
 
 fn entries(lines: &str, host: &str, port: u16) -> impl Iterator<Item = Entry> {

@@ -19,7 +19,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
 use super::super::RemoteError;
-use super::super::access::{HostKeys, SshAccess};
+use super::super::access::{HostKeys, SshAccess, UnknownHost};
 use super::super::packet::PacketReader;
 use super::aside::Aside;
 use super::known_hosts::{self, Verdict};
@@ -301,25 +301,42 @@ impl Handler for Client {
             return Ok(false);
         };
         let found = known_hosts::fingerprint(key);
-        let (lines, from, strict) = match &self.host_keys {
-            HostKeys::Any => ("", "", false),
+        let (lines, from, unknown) = match &self.host_keys {
+            HostKeys::Any => ("", "", &UnknownHost::Accept),
             HostKeys::Known {
                 lines,
                 from,
-                strict,
-            } => (lines.as_str(), from.as_str(), *strict),
+                unknown,
+            } => (lines.as_str(), from.as_str(), unknown),
         };
         let expected = match known_hosts::judge(lines, &self.host, self.port, key) {
             Verdict::Known => return Ok(true),
-            Verdict::Unknown if !strict => {
-                self.notices.add(format!(
-                    "warning: nobody has said that `{}` is who it says it is: its host key is {found}; put its line into \
-                     `source.known_hosts` (ssh-keyscan shows it), so that no other is accepted",
-                    self.host
-                ));
+            Verdict::Unknown if *unknown == UnknownHost::Refuse => {
+                format!("and {from} has no line for it")
+            }
+            Verdict::Unknown => {
+                let remembered = match unknown {
+                    UnknownHost::Remember(file) => {
+                        let noted = known_hosts::note(file, &self.host, self.port, key);
+                        Some((file.display(), noted))
+                    }
+                    UnknownHost::Refuse | UnknownHost::Accept => None,
+                };
+                let host = &self.host;
+                self.notices.add(match remembered {
+                    Some((file, Ok(()))) => format!(
+                        "note: `{host}` is met for the first time; its host key {found} is kept in `{file}`, and no other is accepted from now on"
+                    ),
+                    Some((file, Err(err))) => format!(
+                        "warning: nobody has said that `{host}` is who it says it is: its host key is {found}, which cannot be kept in `{file}`: {err}"
+                    ),
+                    None => format!(
+                        "warning: nobody has said that `{host}` is who it says it is: its host key is {found}; put its line into \
+                         `source.known_hosts` (ssh-keyscan shows it), so that no other is accepted"
+                    ),
+                });
                 return Ok(true);
             }
-            Verdict::Unknown => format!("and {from} has no line for it"),
             Verdict::Other(known) => format!("and {from} has {}", known.join(" and ")),
             Verdict::Revoked => format!("which {from} has as revoked"),
         };

@@ -1,14 +1,13 @@
 //! The folder of a store: how one is made, opened, and begun anew.
 
 use std::cell::{Cell, RefCell};
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use child::Scratch;
 use git2::Repository;
-use tempfile::TempDir;
 
 use super::state::State;
 use super::{Store, StoreError, objects};
@@ -26,11 +25,8 @@ impl Store {
     /// [`StoreError`] when `parent` cannot be written to.
     pub fn temporary(parent: &Path) -> Result<Store, StoreError> {
         set_up();
-        let folder = tempfile::Builder::new()
-            .prefix("pool-resource-")
-            .permissions(Permissions::from_mode(0o700))
-            .tempdir_in(parent)
-            .map_err(|source| StoreError::Folder {
+        let folder =
+            Scratch::new(parent, "pool-resource-").map_err(|source| StoreError::Folder {
                 folder: parent.to_owned(),
                 source,
             })?;
@@ -42,7 +38,7 @@ impl Store {
     pub(super) fn of(
         repository: Repository,
         folder: PathBuf,
-        temporary: Option<TempDir>,
+        temporary: Option<Scratch>,
         state: State,
     ) -> Store {
         Store {

@@ -1,6 +1,6 @@
 //! How far an operation has come that is being carried out.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -35,6 +35,8 @@ pub(super) struct Course<'o> {
     pub others_first: OthersFirst,
     /// The pauses after races that will be lost.
     pub lost_races: Box<dyn Iterator<Item = Duration>>,
+    /// When the lease ends that is renewed.
+    pub lease_end: Option<SystemTime>,
     /// How many races were lost so far.
     pub races: u32,
     /// How often in a row the branch moved, and the server said no in words that are not known.
@@ -67,6 +69,7 @@ impl<'o> Course<'o> {
             waiting: Waiting::new(attempt.paint, Me::of(&attempt.origin)),
             others_first: OthersFirst::default(),
             lost_races: Box::new(pauses_after_lost_races()),
+            lease_end: None,
             races: 0,
             declined: 0,
             claim: OurClaim::None,

@@ -37,6 +37,14 @@ impl Attempt<'_> {
             ));
             return Ok(());
         }
+        if let Some(since) = line.takes_over() {
+            let since = i64::try_from(since).ok().and_then(terminal::time::time);
+            let since = since.map_or(String::new(), |since| format!(" since {since}"));
+            let line = format_args!(
+                "note: an earlier run of this step has stood in line{since}, and has gone: taking over its place"
+            );
+            terminal::say(self.log, line);
+        }
         self.keep_ticket(queue).await
     }
 

@@ -1,7 +1,6 @@
 //! A change made a commit, marked in case we are killed over it, and brought to the branch.
 
 use std::cell::Cell;
-use std::time::SystemTime;
 
 use super::claim::{OurClaim, Pending};
 use super::course::Course;
@@ -37,10 +36,11 @@ impl Attempt<'_> {
     ) -> Result<Published, AttemptError> {
         let base = snapshot.commit;
         let (below, mut objects) = match first {
-            Some(first) => self.make_commit(base, first)?,
+            Some(first) => self.make_commit(base, first, None)?,
             None => (base, Vec::new()),
         };
-        let (commit, more) = self.make_commit(below, change)?;
+        let lease = self.lease(snapshot, change.verb, course.lease_end)?;
+        let (commit, more) = self.make_commit(below, change, lease)?;
         objects.extend(more);
         let pack = self.remote.store().pack(&objects)?;
         let is_claim = change.verb.is_claim();
@@ -126,11 +126,13 @@ impl Attempt<'_> {
         }
     }
 
-    /// Makes the commit of a change on top of another one; gives it and the objects that a server needs for it.
+    /// Makes the commit of a change on top of another one, with a lease until then if one begins; gives it and the objects
+    /// that a server needs for it.
     pub(super) fn make_commit(
         &self,
         parent: Oid,
         change: &Change,
+        lease: Option<String>,
     ) -> Result<(Oid, Vec<Oid>), StoreError> {
         let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
         trailers.extend(match change.right {
@@ -142,14 +144,10 @@ impl Attempt<'_> {
         });
         let more = change.also_ends.iter();
         trailers.extend(more.map(|claim| (message::CLAIM, claim.to_string())));
-        let reason = change
-            .reason
-            .iter()
-            .map(|reason| (message::REASON, reason.clone()));
-        trailers.extend(reason);
-        let lease = self.lease.filter(|_| change.verb.takes_lease());
-        trailers
-            .extend(lease.map(|lasts| (message::LEASE, message::lease(SystemTime::now(), lasts))));
+        let claims_for = self.reason.as_ref().filter(|_| change.verb.is_claim());
+        let reason = change.reason.as_ref().or(claims_for);
+        trailers.extend(reason.map(|reason| (message::REASON, reason.clone())));
+        trailers.extend(lease.map(|end| (message::LEASE, end)));
         let build = self.origin.build_id.iter();
         let build = build.filter(|_| change.verb.is_claim());
         trailers.extend(build.map(|id| (message::BUILD, id.clone())));

@@ -5,6 +5,7 @@
 //! `register`.
 
 mod clear;
+mod earlier;
 mod interest;
 mod keep;
 mod names;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant as Moment, SystemTime};
 use tokio::time::Instant;
 
 pub(super) use clear::Cleared;
+use earlier::Earlier;
 pub(super) use keep::{Gone, Kept, Who};
 pub(super) use names::REFS;
 pub(crate) use names::{component, refs_of_branch};
@@ -42,6 +44,8 @@ pub struct InLine {
     pub priority: i32,
     /// How often we show that we are there, if nobody else waits.
     pub renewal: Duration,
+    /// Which step waits, if it takes over the place of an earlier run of it; the same text for all runs.
+    pub step: Option<String>,
 }
 
 /// How long somebody waits, and how often he looks where few wait.
@@ -64,6 +68,8 @@ pub(super) struct Queue {
     arrived: Instant,
     since: u64,
     ours: Option<Ours>,
+    /// What is known of an earlier run of our step.
+    earlier: Earlier,
     /// Whether we wait without a ticket: no place can be kept here.
     without: bool,
     others: Sightings,
@@ -124,6 +130,7 @@ impl Queue {
             arrived: Instant::now(),
             since: clock(),
             ours: None,
+            earlier: Earlier::default(),
             without: false,
             others: Sightings::default(),
             highest: 0,
@@ -188,6 +195,7 @@ impl Queue {
             .map(|(name, commit)| (name.as_str(), *commit))
             .collect::<Vec<_>>();
         self.others.observe(others, said, now, (self.clock)());
+        self.note_earlier();
         let numbers = listing.watched.keys().filter_map(places);
         self.highest = numbers.map(|place| place.number).max().unwrap_or(0);
         if let Some(mine) = &mut self.ours {
@@ -281,7 +289,8 @@ impl Queue {
     fn waiting(&self) -> impl Iterator<Item = (&str, &Sighting)> {
         let now = now();
         let listed = self.others.listed();
-        listed.filter(move |(_, other)| other.life(now) == Life::Alive)
+        let others = listed.filter(|(name, other)| !self.earlier.is(name, other.commit));
+        others.filter(move |(_, other)| other.life(now) == Life::Alive)
     }
 
     fn live(&self) -> (Vec<Ticket>, usize) {
@@ -328,10 +337,11 @@ impl Queue {
     }
 
     fn next_place(&self) -> PlaceName {
+        let newest = self.highest.saturating_add(1);
         PlaceName {
-            number: self.highest.saturating_add(1),
+            number: self.earlier.number().unwrap_or(newest),
             priority: self.settings.priority,
-            raised: 0,
+            raised: self.earlier.raised(),
             id: "~".to_owned(),
         }
     }

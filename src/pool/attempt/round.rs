@@ -217,6 +217,9 @@ impl Attempt<'_> {
                 let holder = Holder::of(&history, &self.pool, lock, None);
                 holder.ok().flatten()
             });
+        if let (Verb::Renewing, Some(claim)) = (change.verb, change.right.claim()) {
+            course.lease_end = self.lease_of(&history, &change.locks, claim)?;
+        }
         self.meter.note_change(&history, &self.pool, &change);
         match self.publish(snapshot, None, &change, course).await? {
             Published::Landed(commit) => match change.shortfall {

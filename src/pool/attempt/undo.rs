@@ -111,7 +111,7 @@ impl Attempt<'_> {
             let Some(change) = pool.and_then(|pool| end_at_once(&pool, &back)) else {
                 return Ok(None);
             };
-            let (end, more) = self.make_commit(commit, &change)?;
+            let (end, more) = self.make_commit(commit, &change, None)?;
             let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
             let parcel = Parcel {
                 base,

@@ -55,6 +55,9 @@ impl Attempt<'_> {
             self.remote.forget_push().await;
         }
         let waited = course.began.elapsed();
+        if !self.awaits_missing {
+            self.check_missing(wait, &mut course.waiting)?;
+        }
         if let Some(patience) = self.patience
             && waited >= patience
         {
@@ -111,17 +114,19 @@ impl Attempt<'_> {
 
     /// Gives up on a lock that does not come.
     fn check_missing(&self, wait: &Wait, waiting: &mut Waiting) -> Result<(), Refusal> {
-        let Wait::Missing(lock) = wait else {
+        let Wait::Missing { lock, like } = wait else {
             waiting.missing_since = None;
             return Ok(());
         };
         let since = *waiting.missing_since.get_or_insert_with(Instant::now);
-        if since.elapsed() < self.pace.retry_delay * PATIENCE_FOR_MISSING {
+        let may_come = self.awaits_missing;
+        if may_come && since.elapsed() < self.pace.retry_delay * PATIENCE_FOR_MISSING {
             return Ok(());
         }
         Err(Refusal::NoSuchLock {
             lock: lock.clone(),
             pool: self.pool.clone(),
+            like: like.clone(),
         })
     }
 

@@ -34,7 +34,7 @@ pub const DEFAULT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 pub const DEFAULT_FAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The keys that there are.
-const KEYS: [&str; 23] = [
+const KEYS: [&str; 24] = [
     "uri",
     "branch",
     "pool",
@@ -55,6 +55,7 @@ const KEYS: [&str; 23] = [
     "forward_agent",
     "release_only_own",
     "skip_ssl_verification",
+    "strict_host_keys",
     "ca_cert",
     "known_hosts",
     "prometheus_push_gateway",
@@ -103,6 +104,8 @@ pub struct Source {
     pub release_only_own: bool,
     /// Whether the certificate of an HTTPS server may be anyone's.
     pub skip_ssl_verification: bool,
+    /// Whether an SSH server without a line in `known_hosts` is refused.
+    pub strict_host_keys: bool,
     /// Certificates, as PEM, that HTTPS trusts besides the system's.
     pub ca_cert: Option<String>,
     /// The host keys that SSH accepts, as lines of a `known_hosts` file.
@@ -227,6 +230,7 @@ impl Source {
             forward_agent: source.flag("forward_agent")?,
             release_only_own: source.flag("release_only_own")?,
             skip_ssl_verification: source.flag("skip_ssl_verification")?,
+            strict_host_keys: source.flag("strict_host_keys")?,
             ca_cert: source.text("ca_cert")?.map(str::to_owned),
             known_hosts: source.text("known_hosts")?.map(str::to_owned),
             notes: unknown::notes(source, &KEYS),

@@ -22,25 +22,12 @@ fn is_meant(name: &str, known: &str) -> bool {
     let (name, known) = (plain(name), plain(known));
     // In short names one letter makes another word.
     const LONG_ENOUGH: usize = 5;
-    name == known || (known.len() >= LONG_ENOUGH && one_slip(&name, &known))
+    name == known || (known.len() >= LONG_ENOUGH && strsim::osa_distance(&name, &known) <= 1)
 }
 
-fn plain(name: &str) -> Vec<char> {
+fn plain(name: &str) -> String {
     let letters = name.chars().filter(|c| !matches!(c, '-' | '_' | ' ' | '.'));
     letters.flat_map(char::to_lowercase).collect()
-}
-
-fn one_slip(a: &[char], b: &[char]) -> bool {
-    let same = |a: &[char], b: &[char]| a == b;
-    let start = a.iter().zip(b).take_while(|(a, b)| a == b).count();
-    let (a, b) = (&a[start..], &b[start..]);
-    match (a, b) {
-        ([_, rest @ ..], all) if same(rest, all) => true,
-        (all, [_, rest @ ..]) if same(all, rest) => true,
-        ([_, a @ ..], [_, b @ ..]) if same(a, b) => true,
-        ([x, y, a @ ..], [u, v, b @ ..]) => (x, y) == (v, u) && same(a, b),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

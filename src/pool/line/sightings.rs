@@ -187,6 +187,11 @@ impl Sighting {
         self.text.as_ref()
     }
 
+    /// Whether it has been said that nobody waits with it any more.
+    pub fn is_left(&self) -> bool {
+        self.left
+    }
+
     /// Whether it is not known at all what it says.
     pub fn is_unknown(&self) -> bool {
         !self.is_read && self.text.is_none()
@@ -195,6 +200,11 @@ impl Sighting {
     /// Whether it would be taken for dead but for what it may say now.
     pub fn is_doubtful(&self, now: Instant) -> bool {
         !self.is_read && self.silence(now) >= self.period().saturating_mul(LIVES)
+    }
+
+    /// How old it was by its own date when we read it first.
+    pub fn age(&self) -> Option<Duration> {
+        self.age.map(|(age, _)| age)
     }
 
     /// For how long we have seen no change of it, or by its own date nobody has seen one.

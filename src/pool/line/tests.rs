@@ -139,6 +139,7 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
             need,
             since: 1_700_000_000,
             renewal: Duration::from_secs(20),
+            step: origin.url.clone(),
         };
 
         let written = text.compose(&origin);

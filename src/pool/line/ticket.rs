@@ -79,6 +79,8 @@ pub struct TicketText {
     pub since: u64,
     /// The time within which its owner renews it, to show that it is there.
     pub renewal: Duration,
+    /// Which step waits, if another run of it is to take over its place.
+    pub step: Option<String>,
 }
 
 /// What the commit of a ticket says with which nobody waits any more, where the server lets no ref be taken away.
@@ -108,6 +110,7 @@ const MATCH_VALUE: &str = "Pool-Match-Value";
 const AMONG: &str = "Pool-Among";
 const SINCE: &str = "Pool-Since";
 const RENEWAL: &str = "Pool-Renewal";
+const STEP: &str = "Pool-Step";
 
 /// The renewals are within this, whatever a ticket says.
 const RENEWALS: std::ops::RangeInclusive<Duration> =
@@ -150,6 +153,7 @@ impl TicketText {
             RENEWAL,
             humantime::format_duration(self.renewal).to_string(),
         ));
+        trailers.extend(self.step.iter().map(|step| (STEP, step.clone())));
         message::text(origin, &format!("waiting for {waits_for}"), &trailers)
     }
 
@@ -182,6 +186,7 @@ impl TicketText {
             renewal: humantime::parse_duration(&one(RENEWAL)?)
                 .ok()?
                 .clamp(*RENEWALS.start(), *RENEWALS.end()),
+            step: one(STEP),
         })
     }
 }

@@ -34,6 +34,17 @@ pub struct Job {
     pub of: Option<(u64, u64)>,
 }
 
+/// What the trailer with the numbers of a run of GitHub Actions begins with.
+const GITHUB: &str = "github:";
+
+/// The value of the trailer with the numbers of a run of GitHub Actions, its repository and its attempt, if they are numbers.
+/// Nobody asks GitHub yet; who does one day needs them.
+pub fn github_numbers(repository: &str, run: &str, attempt: &str) -> Option<String> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let (repository, run, attempt) = (number(repository)?, number(run)?, number(attempt)?);
+    Some(format!("{GITHUB}{repository}/{run}/{attempt}"))
+}
+
 /// The value of the trailer with a job's numbers, if they are numbers.
 pub fn numbers(project: &str, pipeline: &str, job: &str) -> Option<String> {
     let number = |text: &str| text.trim().parse::<u64>().ok();

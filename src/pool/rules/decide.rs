@@ -41,7 +41,10 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
             }),
             Some(State::Claimed(_)) => Decision::Wait(Wait::Held(lock.clone())),
             Some(State::Damaged(damage)) => refuse_damaged(lock, damage),
-            None => Decision::Wait(Wait::Missing(lock.clone())),
+            None => Decision::Wait(Wait::Missing {
+                lock: lock.clone(),
+                like: pool.like(lock),
+            }),
         },
         Operation::Release {
             locks,

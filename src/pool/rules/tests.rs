@@ -221,7 +221,10 @@ fn what_cannot_be_had_now_is_waited_for() {
         free.decide(&Operation::AwaitClaimed(x.clone()), None),
         Decision::Wait(Wait::Free(x))
     );
-    let missing = Decision::Wait(Wait::Missing(lock("y")));
+    let missing = Decision::Wait(Wait::Missing {
+        lock: lock("y"),
+        like: Vec::new(),
+    });
     assert_eq!(free.decide(&Operation::Claim(lock("y")), None), missing);
 }
 

@@ -9,6 +9,7 @@ use crate::message::who;
 use crate::rules::Damage;
 use crate::step::{LockView, Overview, PoolView, Standing, Waiter};
 use pace::duration::length;
+use terminal::one_line;
 use terminal::table::{Style, ago, cell, columns_of, counted, fit, moment, right, wrapped};
 use terminal::time::at;
 
@@ -210,13 +211,19 @@ fn of_lock(lock: &LockView, now: SystemTime, style: Style, layout: Layout) -> Ve
     lines
 }
 
-/// The end of the lease and the build's page, as far as there are such: on one line if that leaves enough of the page.
+/// Why it is held, the end of the lease and the build's page, as far as there are such: the last two on one line if that
+/// leaves enough of the page.
 fn details(held: &Held, now: SystemTime, style: Style, layout: Layout) -> Vec<String> {
     /// `https://ci.example.com`
     const ENOUGH: usize = 22;
     let indent = " ".repeat(layout.name + 4);
     let mut lines = Vec::new();
     let mut room = layout.rest();
+    let reason = message::trailer(&held.message, message::REASON);
+    let reason = reason.map(|reason| fit(&one_line(&reason), room));
+    if let Some(reason) = &reason {
+        lines.push(format!("{indent}{}", style.notable(reason)));
+    }
     if let Some(end) = held.lease_end {
         let line = match end.duration_since(now) {
             Ok(left) => format!("lease ends in {}", length(left)),
@@ -232,7 +239,8 @@ fn details(held: &Held, now: SystemTime, style: Style, layout: Layout) -> Vec<St
         lines.push(format!("{indent}{line}"));
     }
     if let Some(url) = message::build_url(&held.message) {
-        match lines.last_mut().filter(|_| room >= ENOUGH) {
+        let shares = held.lease_end.is_some() && room >= ENOUGH;
+        match lines.last_mut().filter(|_| shares) {
             Some(line) => *line += &format!("  {}", style.link(&url, &fit(&url, room))),
             None => {
                 let shown = fit(&url, layout.rest());
@@ -373,6 +381,14 @@ mod tests {
                     Some(before(0) + Duration::from_secs(1500)),
                 ),
             ),
+            (
+                "env-5",
+                held(
+                    90,
+                    "ann@laptop claiming: env-5\n\nPool-Reason: a broken disk, see OPS-17\n",
+                    None,
+                ),
+            ),
         ])
     }
 
@@ -387,11 +403,13 @@ mod tests {
             "\
 https://git.example.com/ops/locks.git main at 00000000, 2025-11-21 09:41 UTC
 
-aws  4 locks: 2 free, 2 claimed, 1 waiting
+aws  5 locks: 2 free, 3 claimed, 1 waiting
   env-2  ops/web/deploy build 12                                            2h 05m  2025-11-21 07:36
          lease over since 5m  https://ci.example.com/teams/ops/pipelines/web/jobs/deploy/builds/12
   env-4  ann@laptop                                                             1m  2025-11-21 09:40
          lease ends in 25m
+  env-5  ann@laptop                                                             1m  2025-11-21 09:39
+         a broken disk, see OPS-17
   free   env-1  env-3
   line   1. ops/web/deploy build 13 for any lock                                4m  2025-11-21 09:37
   a hold usually takes 12m (median), nine of ten up to 40m

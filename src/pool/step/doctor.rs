@@ -279,6 +279,24 @@ fn advice(err: &RemoteError) -> (&'static str, &'static str) {
 }
 
 fn clock(remote: &Remote, snapshot: &Snapshot, findings: &mut Findings) {
+    let now = SystemTime::now();
+    if let Some(server) = remote.server_time() {
+        let (apart, which) = match server.duration_since(now) {
+            Ok(behind) => (behind, "behind"),
+            Err(ahead) => (ahead.duration(), "ahead of"),
+        };
+        if apart > CLOCK {
+            findings.warning(
+                "clock",
+                format!(
+                    "this machine's clock is {} {which} the server's",
+                    length(apart)
+                ),
+                "set this machine's clock: leases and ages go by it",
+            );
+            return;
+        }
+    }
     let Ok(commit) = remote.history(snapshot).commit(snapshot.commit) else {
         return;
     };

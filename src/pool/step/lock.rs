@@ -1,15 +1,17 @@
-//! One lock: its metadata, and who holds it.
+//! One lock: its metadata, and who holds it; and the names of all.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings, ask};
+use crate::attempt;
 use crate::concourse::Source;
 use crate::ledger::{self, Held};
 use crate::lock::{Holding, LockName};
 use git::object::Oid;
-use git::{Files, Store};
+use git::{Depth, Files, HistoryError, Store, StoreError};
 use pace::ride_out;
 use terminal::trying_again;
 
@@ -30,6 +32,32 @@ enum Found {
     Nothing,
     Damaged,
     Lock(Holding, Oid, Option<Held>),
+}
+
+/// The locks of the source's pool, by their names.
+///
+/// # Errors
+/// [`StepError`].
+pub async fn locks(
+    source: &Source,
+    around: &Surroundings,
+    log: &mut dyn Write,
+) -> Result<BTreeSet<LockName>, StepError> {
+    let ready = Ready::new(source, around, log)?;
+    let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
+    remote.want_files(Files::None);
+    let (limit, never) = (ready.pace.fault_limit, CancellationToken::new());
+    let snapshot = attempt::snapshot(&mut remote, Depth::HEAD, limit, &never, log).await?;
+    let pool = attempt::read_pool(&remote, &snapshot, &source.pool).map_err(|err| match err {
+        HistoryError::Store(err) => err,
+        HistoryError::Truncated => StoreError::Hole(snapshot.commit),
+    })?;
+    let pool = pool.ok_or_else(|| StepError::NoPool {
+        pool: source.pool.clone(),
+        branch: source.branch.clone(),
+        remote: ready.location.to_string(),
+    })?;
+    Ok(pool.locks().map(|(lock, _)| lock.clone()).collect())
 }
 
 /// Reads a lock; `None` if the pool has none of that name.

@@ -7,10 +7,12 @@ use std::ops::ControlFlow;
 use super::{Ready, StepError, Surroundings, Which, ask};
 use crate::concourse::Source;
 use crate::ledger;
-use crate::lock::{LockName, PoolName};
+use crate::lock::{self, Holding, LockName, PoolName};
 use crate::message::who;
 use crate::past::{self, Hold};
-use git::{Files, Store};
+use crate::rules::Pool;
+use git::object::Oid;
+use git::{Files, History, HistoryError, Store};
 
 /// Which holds are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,26 +53,64 @@ pub async fn log(
             }
             let about = |pool: &PoolName| which == Which::All || *pool == source.pool;
             let mut found = Vec::new();
+            let mut seen = BTreeSet::new();
             past::holds(history, &about, &mut |commit, begun| {
                 if query.since.is_some_and(|since| commit.time < since) {
                     return ControlFlow::Break(());
                 }
-                found.extend(begun.into_iter().filter(|hold| query.wants(hold)));
+                for hold in begun {
+                    seen.insert(hold.lock.clone());
+                    found.extend(Some(hold).filter(|hold| query.wants(hold)));
+                }
                 match query.most {
                     Some(most) if found.len() >= most => ControlFlow::Break(()),
                     _ => ControlFlow::Continue(()),
                 }
             })?;
             found.truncate(query.most.unwrap_or(usize::MAX));
-            Ok(Some(found))
+            // Where enough was found before the end, others may come further back.
+            let is_whole = query.most.is_none_or(|most| found.len() < most);
+            let unseen = query
+                .locks
+                .iter()
+                .filter(|lock| is_whole && !seen.contains(*lock));
+            let untold: Vec<&LockName> = unseen.collect();
+            let absent = absent(history, snapshot.commit, about, &untold)?;
+            Ok(Some((found, absent)))
         },
     )
     .await?;
-    holds.ok_or_else(|| StepError::NoPool {
+    let (holds, absent) = holds.ok_or_else(|| StepError::NoPool {
         pool: source.pool.clone(),
         branch: source.branch.clone(),
         remote: ready.location.to_string(),
-    })
+    })?;
+    match absent {
+        Some((lock, like)) => Err(StepError::NeverHeld { lock, like }),
+        None => Ok(holds),
+    }
+}
+
+/// The first of these locks that no pool has, and the ones that may have been meant. What is there now and was never held is
+/// none of them.
+fn absent(
+    history: &History<'_>,
+    head: Oid,
+    about: impl Fn(&PoolName) -> bool,
+    locks: &[&LockName],
+) -> Result<Option<(LockName, Vec<LockName>)>, HistoryError> {
+    if locks.is_empty() {
+        return Ok(None);
+    }
+    let mut there = BTreeSet::new();
+    for pool in past::pools(history, head)?.into_iter().filter(about) {
+        let list = |holding| history.list(head, &pool.folder(holding));
+        let (claimed, unclaimed) = (list(Holding::Claimed)?, list(Holding::Unclaimed)?);
+        let pool = Pool::new(pool.clone(), &claimed, &unclaimed);
+        there.extend(pool.locks().map(|(lock, _)| lock.clone()));
+    }
+    let absent = locks.iter().find(|lock| !there.contains(**lock));
+    Ok(absent.map(|lock| ((*lock).clone(), lock::meant(lock, there.iter()))))
 }
 
 impl LogQuery {

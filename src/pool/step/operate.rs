@@ -12,6 +12,7 @@ use crate::message::Origin;
 use crate::metadata::READABLE;
 use crate::metrics::{Place, Reporter};
 use crate::operation::Operation;
+use git::object::blob_id;
 use git::{Files, Remote, Store};
 
 /// What somebody wants done to a pool, and on what terms.
@@ -29,6 +30,10 @@ pub struct Order {
     pub step: Option<String>,
     /// For how long the holder need not be heard of, where a claim is made or renewed; `None` for ever.
     pub lease: Option<Duration>,
+    /// Why a lock is claimed, if it is said: it goes into the commit.
+    pub reason: Option<String>,
+    /// Whether a lock that there is not is waited for a while, since somebody may be about to add it.
+    pub awaits_missing: bool,
     /// The container that no other step has, if it is one: then a run after this one gives the same answer.
     pub container: Option<String>,
     /// What tells this run and its reruns in the same container from all others; `None` when no run takes up what a run
@@ -58,20 +63,27 @@ pub async fn operate(
         priority,
         step,
         lease,
+        reason,
+        awaits_missing,
         container,
         rerun,
     } = order;
-    let markers = rerun.filter(|_| operation.claims()).map(|rerun| {
-        let request = format!(
+    let request = rerun.map(|rerun| {
+        format!(
             "{rerun} {:?} {} {} {operation:?} {step:?}",
             ready.location, source.branch, source.pool
-        );
-        Markers {
+        )
+    });
+    // Only a step of a build has a run after it on another machine.
+    let place_of = request.as_ref().filter(|_| container.is_some());
+    let place_of = place_of.map(|request| format!("{request} {patience:?}"));
+    let markers = request
+        .filter(|_| operation.claims())
+        .map(|request| Markers {
             folder: around.temporary.join("pool-resource/markers"),
             answered: container.map(|container| format!("{request} in {container}")),
             request,
-        }
-    });
+        });
     let mut remote = ready.remote(&source.branch, Store::temporary(&around.temporary)?)?;
     remote.want_files(files_for(&operation));
     let place = Place {
@@ -86,10 +98,13 @@ pub async fn operate(
         in_line: source.in_line.then_some(InLine {
             priority,
             renewal: source.ticket_renewal,
+            step: place_of.map(|text| blob_id(text.as_bytes()).to_string()),
         }),
         meter: Meter::new(reporter),
         step,
         lease,
+        reason,
+        awaits_missing,
         markers,
         ..attempt(source, &ready, remote, origin, around, stop, log)
     };
@@ -132,9 +147,12 @@ pub(super) fn attempt<'a>(
         paint: around.paint,
         step: None,
         lease: None,
+        reason: None,
+        awaits_missing: false,
         markers: None,
         stop,
         log,
         trouble: String::new(),
+        told_clock: false,
     }
 }

@@ -77,6 +77,9 @@ pub async fn put(
         priority: request.priority,
         step,
         lease: request.lease,
+        reason: None,
+        // A step of the same build may add it.
+        awaits_missing: true,
         // Concourse makes a container for each step, and says so by its build.
         container: around
             .build
@@ -157,6 +160,11 @@ async fn reap_and_answer(
     metadata.push(pair("freed", message::listed(&freed)));
     metadata.push(pair("kept", kept.to_string()));
     metadata.push(pair("would_be_freed", message::listed(&would_be)));
+    let tickets = match reaping.tickets.gone {
+        0 => String::new(),
+        gone => gone.to_string(),
+    };
+    metadata.push(pair("dead_tickets_removed", tickets));
     // Concourse shows a name without a value as a mistake.
     metadata.retain(|(_, value)| !value.is_empty());
     let response = Response {

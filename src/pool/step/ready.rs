@@ -8,7 +8,9 @@ use url::Url;
 use super::{StepError, Surroundings};
 use crate::concourse::Source;
 use crate::metrics::push::Gateway;
-use git::{Access, HostKeys, Identity, Location, Remote, RemoteError, SshAccess, Store};
+use git::{
+    Access, HostKeys, Identity, Location, Remote, RemoteError, SshAccess, Store, UnknownHost,
+};
 use net::http::Client;
 use net::{AGENT, Credentials, Header, Limits, NetError, Proxy, Route, Trust};
 use pace::Pace;
@@ -287,21 +289,33 @@ fn host_keys(source: &Source, around: &Surroundings) -> HostKeys {
         return HostKeys::Known {
             lines: lines.clone(),
             from: "`source.known_hosts`".to_owned(),
-            strict: true,
+            unknown: UnknownHost::Refuse,
         };
     }
-    let file = around
-        .home
-        .as_ref()
-        .map(|home| home.join(".ssh/known_hosts"));
-    match file.and_then(|file| Some((std::fs::read(&file).ok()?, file))) {
-        Some((lines, file)) => HostKeys::Known {
-            // Comments are in any encoding; they must not make the rest go unread.
-            lines: String::from_utf8_lossy(&lines).into_owned(),
-            from: format!("`{}`", file.display()),
-            strict: false,
+    let home = around.home.as_ref();
+    let users = home.map(|home| home.join(".ssh/known_hosts"));
+    let files = [users.as_ref(), around.met_hosts.as_ref()];
+    let read = files.into_iter().flatten().filter_map(|file| {
+        // Comments are in any encoding; they must not make the rest go unread.
+        let lines = String::from_utf8_lossy(&std::fs::read(file).ok()?).into_owned();
+        Some((lines, format!("`{}`", file.display())))
+    });
+    let (lines, from): (Vec<String>, Vec<String>) = read.unzip();
+    let unknown = match &around.met_hosts {
+        _ if source.strict_host_keys => UnknownHost::Refuse,
+        Some(file) => UnknownHost::Remember(file.clone()),
+        None => UnknownHost::Accept,
+    };
+    if from.is_empty() && unknown == UnknownHost::Accept {
+        return HostKeys::Any;
+    }
+    HostKeys::Known {
+        lines: lines.join("\n"),
+        from: match from.as_slice() {
+            [] => "`known_hosts`, which is not there,".to_owned(),
+            from => from.join(" or "),
         },
-        None => HostKeys::Any,
+        unknown,
     }
 }
 

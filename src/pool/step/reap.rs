@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::operate::attempt;
 use super::{Ready, StepError, Surroundings, ask};
-use crate::attempt::{AttemptError, Meter, Outcome, read_pool};
+use crate::attempt::{
+    Attempt, AttemptError, DeadTickets, Meter, Outcome, clear_dead_tickets, read_pool,
+};
 use crate::concourse::atc::{Atc, DEFAULT_LIMIT};
 use crate::concourse::{Reap, Source};
 use crate::evidence::{self, Gitlab, Witness};
@@ -27,11 +29,15 @@ use crate::operation::{Operation, Right};
 use crate::reap::{self, Rules, Verdict};
 use crate::rules::{Refusal, State};
 use git::object::Oid;
-use git::{Files, HistoryError, Store, StoreError};
-use pace::duration::as_set;
+use git::{FaultError, Files, HistoryError, Store, StoreError};
+use pace::duration::{as_set, in_two_units};
+use terminal::table::counted;
 
 /// How long asking about all builds may take. Whoever has not been asked about by then is left to the next reaping.
 const LIMIT_OF_ASKING: Duration = Duration::from_secs(300);
+
+/// Clocks may differ by so much before it is worth a word.
+const CLOCK: Duration = Duration::from_secs(60);
 
 /// How much is shown of a reason, in characters. Whoever made a claim can give its build names of any length.
 const REASON_SHOWN: usize = 1000;
@@ -43,6 +49,8 @@ pub struct Reaping {
     pub decided: Vec<Decided>,
     /// Why nothing could be learnt of any build, where some should have been asked about.
     pub unheard: Option<Unheard>,
+    /// What became of the tickets of those who vanished while they waited.
+    pub tickets: DeadTickets,
     /// A version of the pool whose get does not fail: the last commit that freed a lock, else the last version at which
     /// none was claimed.
     pub version: Oid,
@@ -199,6 +207,19 @@ pub async fn reap(
         HistoryError::Truncated => StoreError::Hole(snapshot.commit),
     })?;
 
+    // A clock that is ahead of the server's would end leases too early.
+    let ours = SystemTime::now();
+    let now = remote.server_time().map_or(ours, |server| ours.min(server));
+    let ahead = ours.duration_since(now).unwrap_or_default();
+    if ahead > CLOCK {
+        terminal::say(
+            log,
+            format_args!(
+                "warning: the clock of this machine is {} ahead of that of the server: leases and ages go by the server's; set the clock",
+                in_two_units(ahead)
+            ),
+        );
+    }
     let judging = async {
         let mut hearing = Hearing::default();
         let until = Instant::now() + LIMIT_OF_ASKING;
@@ -206,7 +227,7 @@ pub async fn reap(
         for (lock, held) in claims {
             let verdict = match state.as_ref().and_then(|pool| pool.state(&lock)) {
                 Some(State::Damaged(damage)) => Verdict::Keep(format!("it is damaged: {damage}")),
-                _ => judge(&held, settings, &mut witnesses, until, &mut hearing).await,
+                _ => judge(&held, (settings, now), &mut witnesses, until, &mut hearing).await,
             };
             judged.push((lock, held, verdict));
         }
@@ -220,6 +241,7 @@ pub async fn reap(
     let mut reaping = Reaping {
         decided: Vec::new(),
         unheard: hearing.unheard.filter(|_| !hearing.has_heard),
+        tickets: DeadTickets::default(),
         version: version.unwrap_or(snapshot.commit),
     };
     let is_stale = |verdict: &Verdict| matches!(verdict, Verdict::Free(_));
@@ -284,7 +306,65 @@ pub async fn reap(
         terminal::say(attempt.log, format_args!("{decided}"));
         reaping.decided.push(decided);
     }
+    reaping.tickets = clear_line(&mut attempt, settings.dry_run).await?;
     Ok(reaping)
+}
+
+/// Takes away the tickets of those who vanished while they waited, and says so. What fails is a warning: such a ticket is
+/// passed over by all who wait.
+async fn clear_line(attempt: &mut Attempt<'_>, dry: bool) -> Result<DeadTickets, StepError> {
+    let Attempt {
+        remote,
+        pool,
+        pace,
+        stop,
+        log,
+        ..
+    } = attempt;
+    let cleared = clear_dead_tickets(remote, pool, dry, pace.fault_limit, stop, *log).await;
+    let tickets = match cleared {
+        Ok(tickets) => tickets,
+        Err(FaultError::Stopped) => return Err(AttemptError::Stopped.into()),
+        Err(err) => {
+            let why = terminal::chain(&err);
+            let line = format_args!(
+                "warning: could not look for tickets of waiters that are gone in the pool `{pool}`: {why}"
+            );
+            terminal::say(*log, line);
+            return Ok(DeadTickets::default());
+        }
+    };
+    let none_alive = "no waiter stands behind";
+    match tickets.found {
+        0 => {}
+        found if dry => terminal::say(
+            *log,
+            format_args!(
+                "would take away {}: {none_alive} them",
+                counted(found, "ticket")
+            ),
+        ),
+        _ if tickets.gone > 0 => terminal::say(
+            *log,
+            format_args!(
+                "took away {}: {none_alive} them",
+                counted(tickets.gone, "ticket")
+            ),
+        ),
+        _ => {}
+    }
+    if let Some(words) = tickets
+        .refused
+        .as_ref()
+        .filter(|_| !dry && tickets.gone < tickets.found)
+    {
+        let stay = counted(tickets.found - tickets.gone, "ticket");
+        let line = format_args!(
+            "warning: could not take away {stay} of waiters that are gone, for the server says: {words}"
+        );
+        terminal::say(*log, line);
+    }
+    Ok(tickets)
 }
 
 /// What was learnt of the builds that made claims.
@@ -315,7 +395,7 @@ impl Hearing {
 /// What to do with a claim, as far as can be learnt until then.
 async fn judge(
     held: &Held,
-    settings: &Reap,
+    (settings, now): (&Reap, SystemTime),
     witnesses: &mut [Box<dyn Witness>],
     until: Instant,
     hearing: &mut Hearing,
@@ -336,7 +416,7 @@ async fn judge(
         heard: &heard,
     };
     let rules = Rules {
-        now: SystemTime::now(),
+        now,
         stale_after: settings.stale_after,
     };
     reap::judge(&claim, &rules)

@@ -26,6 +26,17 @@ impl Relay {
 
     /// Passes connections on to `to`, each byte as much later as `one_way` says. Any number are on the way at a time.
     pub fn slow(to: u16, one_way: Duration) -> Relay {
+        Relay::with(to, one_way, None)
+    }
+
+    /// Passes connections on to `to`, a web server, as if its clock said `time`: the end of a header `Date`, as
+    /// `Tue, 15 Nov 1994 08:12:31 GMT`.
+    pub fn with_clock(to: u16, time: &str) -> Relay {
+        assert_eq!(time.len(), DATE);
+        Relay::with(to, Duration::ZERO, Some(time.to_owned()))
+    }
+
+    fn with(to: u16, one_way: Duration, date: Option<String>) -> Relay {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let counts = Arc::new(Counts::default());
@@ -41,8 +52,9 @@ impl Relay {
                 let (back, forth) = (counted.clone(), counted.clone());
                 let (from_client, from_server) =
                     (client.try_clone().unwrap(), server.try_clone().unwrap());
-                std::thread::spawn(move || pass(from_client, server, &forth, one_way));
-                std::thread::spawn(move || pass(from_server, client, &back, one_way));
+                let date = date.clone();
+                std::thread::spawn(move || pass(from_client, server, &forth, one_way, None));
+                std::thread::spawn(move || pass(from_server, client, &back, one_way, date));
             }
         });
         Relay { port, counts }
@@ -64,7 +76,28 @@ impl Relay {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, counts: &Counts, delay: Duration) {
+/// The length of a date in a header.
+const DATE: usize = 29;
+
+/// Puts another date in the place of the one that is in a header.
+fn set_date(bytes: &mut [u8], date: &str) {
+    let header = b"\r\nDate: ";
+    let found = bytes
+        .windows(header.len())
+        .position(|window| window.eq_ignore_ascii_case(header));
+    let old = found.and_then(|at| bytes.get_mut(at + header.len()..at + header.len() + DATE));
+    if let Some(old) = old {
+        old.copy_from_slice(date.as_bytes());
+    }
+}
+
+fn pass(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    counts: &Counts,
+    delay: Duration,
+    date: Option<String>,
+) {
     let (sender, receiver) = std::sync::mpsc::channel::<(Instant, Vec<u8>)>();
     let writer = std::thread::spawn(move || {
         for (due, bytes) in receiver {
@@ -78,6 +111,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, counts: &Counts, delay: Duration
     let mut bytes = [0; 16 * 1024];
     while let Ok(n @ 1..) = from.read(&mut bytes) {
         counts.bytes.fetch_add(n, Ordering::SeqCst);
+        if let Some(date) = &date {
+            set_date(&mut bytes[..n], date);
+        }
         if sender
             .send((Instant::now() + delay, bytes[..n].to_vec()))
             .is_err()

@@ -1,17 +1,14 @@
 //! The command of `pool run`: what it finds in its environment, and how it is started.
 
-use std::ffi::OsStr;
-use std::fs::Permissions;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use child::{Environment, Recipient};
+use child::{Environment, Heirs, Recipient, Scratch};
 use pool::lock::LockName;
 use pool::step::Watch;
-use tempfile::TempDir;
 use tokio::process::Child;
 
 use super::{Claim, Context};
@@ -22,11 +19,8 @@ use crate::pool::settings;
 const NOT_A_PROGRAM: i32 = rustix::io::Errno::NOEXEC.raw_os_error();
 
 /// The folder with the metadata of the locks, a file for each. Only we can read it.
-pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<TempDir> {
-    let folder = tempfile::Builder::new()
-        .prefix("pool-metadata-")
-        .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(&context.around.temporary)
+pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<Scratch> {
+    let folder = Scratch::new(&context.around.temporary, "pool-metadata-")
         .context("cannot make a folder for the metadata")?;
     for lock in locks {
         let file = folder.path().join(lock.as_str());
@@ -36,8 +30,13 @@ pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<
     Ok(folder)
 }
 
-/// Starts the command, which finds in its environment what is held, and no credentials unless they are to be passed on.
-pub fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(Child, Recipient)> {
+/// Starts the command, which finds in its environment what is held, and no credentials unless they are to be passed on. Its
+/// descendants are known, unless they are not to be waited for.
+pub fn start(
+    args: &RunArgs,
+    claim: &Claim,
+    metadata: &Scratch,
+) -> io::Result<(Child, Recipient, Option<Heirs>)> {
     let (program, rest) = args
         .command
         .split_first()
@@ -62,7 +61,13 @@ pub fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(C
         set: &set,
         removed: &removed,
     };
-    match child::start(program, rest, &environment) {
+    let start = |program: &OsStr, words: &[OsString]| match args.close {
+        true => child::start(program, words, &environment)
+            .map(|(child, recipient)| (child, recipient, None)),
+        false => child::start_with_heirs(program, words, &environment)
+            .map(|(child, recipient, heirs)| (child, recipient, Some(heirs))),
+    };
+    match start(program, rest) {
         // A shell runs a script that does not say by what it is run, and so do we.
         Err(err) if err.raw_os_error() == Some(NOT_A_PROGRAM) => {
             let Some(script) = script(program) else {
@@ -72,7 +77,7 @@ pub fn start(args: &RunArgs, claim: &Claim, metadata: &TempDir) -> io::Result<(C
                 .into_iter()
                 .chain(rest.iter().cloned())
                 .collect();
-            child::start("sh".as_ref(), &words, &environment)
+            start("sh".as_ref(), &words)
         }
         started => started,
     }

@@ -40,7 +40,7 @@ impl Progress {
             let _ = write!(
                 io::stderr(),
                 "\r\u{1b}[Kwaiting for {}; Ctrl-C gives up",
-                humantime::format_duration(waited)
+                pace::duration::in_two_units(waited)
             );
             state.drawn = true;
         }

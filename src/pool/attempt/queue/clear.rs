@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::keep::deletion;
 use super::register::Register;
 use super::{Queue, now};
+use crate::attempt::DeadTickets;
 use crate::line::removal::{Round, Way};
 use crate::line::sightings::Life;
 use crate::line::{PlaceName, left};
@@ -68,8 +69,8 @@ impl Queue {
         Ok(cleared)
     }
 
-    /// Takes away the tickets of those who vanished, when there is nobody alive before us who would do it: one round of it,
-    /// of which the next look shows what became. `None` when there is nothing to be done.
+    /// Takes away the ticket of an earlier run of our step, and those of others who vanished when there is nobody alive before us
+    /// who would do it: one round of it, of which the next look shows what became. `None` when there is nothing to be done.
     ///
     /// # Errors
     /// [`RemoteError`].
@@ -84,12 +85,13 @@ impl Queue {
         let others = self.others.listed();
         let tickets = others.filter_map(|(_, other)| Some(self.ticket(other.place.as_ref()?)));
         let (line, me) = self.with_mine(tickets.collect::<Vec<_>>().into_iter());
-        let mut dead = Vec::new();
+        let mut dead: Vec<(String, Oid)> = self.earlier_ticket().into_iter().collect();
         for ticket in &line[..me] {
             let Some(other) = self.others.get(&ticket.place.name()) else {
                 continue;
             };
             match other.life(began) {
+                _ if self.earlier.is(&ticket.place.name(), other.commit) => {}
                 Life::Alive => break,
                 Life::Left => {}
                 Life::Dead => dead.push((self.name(&ticket.place), other.commit)),
@@ -108,6 +110,52 @@ impl Queue {
             }
         };
         cleared.map(Some)
+    }
+
+    /// The tickets whose owners show no sign of life or have said that they are gone, and where they are.
+    pub fn dead_tickets(&self) -> Vec<(String, Oid)> {
+        let now = now();
+        let listed = self.others.listed();
+        let dead = listed.filter(|(_, other)| other.place.is_some());
+        let dead = dead.filter(|(_, other)| other.life(now) != Life::Alive);
+        dead.map(|(name, other)| (format!("{}{name}", self.start), other.commit))
+            .collect()
+    }
+
+    /// Takes away all of these, whoever waits: as many in one push as the server lets go. Those that cannot be taken away
+    /// say that they are left.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn clear_all(
+        &mut self,
+        register: &mut impl Register,
+    ) -> Result<DeadTickets, RemoteError> {
+        let found = self.dead_tickets().len();
+        let mut done = DeadTickets {
+            found,
+            ..DeadTickets::default()
+        };
+        loop {
+            let now = now();
+            let is_left = |name: &str| {
+                let last = name.rsplit('/').next().unwrap_or(name);
+                let other = self.others.get(last);
+                other.is_some_and(|other| other.life(now) == Life::Left)
+            };
+            let dead = self.dead_tickets();
+            let (left, dead): (Vec<_>, Vec<_>) =
+                dead.into_iter().partition(|(name, _)| is_left(name));
+            let round = self.removal.next(&dead, &[Way::Delete, Way::Leave]);
+            let round = round.or_else(|| self.removal.next(&left, &[Way::Delete]));
+            let Some(round) = round else {
+                return Ok(done);
+            };
+            let cleared = self.carry_out(register, round).await?;
+            done.gone += cleared.gone.len();
+            done.refused = cleared.refused;
+            self.look_at_line(register).await?;
+        }
     }
 
     /// Takes away what others could only say of that they have left it, before we take a ticket of our own. Says whether

@@ -29,6 +29,9 @@ impl Queue {
             .collect();
         let known = |place: &PlaceName| self.others.get(&place.name());
         let is_gone = |place: &PlaceName, commit: Oid| {
+            if self.earlier.is(&place.name(), commit) {
+                return true;
+            }
             let same = known(place).filter(|other| other.commit == commit);
             same.is_some_and(|other| other.life(now) != Life::Alive)
         };

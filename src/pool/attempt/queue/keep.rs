@@ -161,7 +161,8 @@ impl Queue {
         });
         if is_overtaken && mine.can_rename() {
             let steps = self.arrived.elapsed().as_secs() / STEP.as_secs();
-            place.raised = u32::try_from(steps).unwrap_or(u32::MAX);
+            let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+            place.raised = steps.saturating_add(self.earlier.raised());
         }
         let text = TicketText {
             subject: String::new(),
@@ -169,6 +170,7 @@ impl Queue {
             need: self.need.clone(),
             since: self.since,
             renewal: period,
+            step: self.settings.step.clone(),
         };
         let message = text.compose(who.origin);
         let note = Note {
@@ -226,10 +228,10 @@ impl Queue {
                 }
             }
             let traces = self.ours.as_ref().map(Ours::traces).unwrap_or_default();
-            let traces: Vec<(String, Oid)> = traces
+            let traces = traces
                 .into_iter()
-                .map(|(place, commit)| (self.name(&place), commit))
-                .collect();
+                .map(|(place, commit)| (self.name(&place), commit));
+            let traces: Vec<(String, Oid)> = traces.chain(self.earlier_ticket()).collect();
             let here = traces.len();
             let traces: Vec<(String, Oid)> = traces
                 .into_iter()

@@ -191,6 +191,8 @@ struct Waiter {
     patience: Option<Duration>,
     /// How long he holds the lock.
     holds: Duration,
+    /// Which step he is a run of.
+    step: Option<u8>,
 }
 
 fn pool(is_free: bool) -> Pool {
@@ -205,10 +207,11 @@ fn pool(is_free: bool) -> Pool {
     Pool::new(PoolName::new("aws").unwrap(), claimed, free)
 }
 
-fn queue(patience: Option<Duration>) -> Queue {
+fn queue(patience: Option<Duration>, step: Option<u8>) -> Queue {
     let settings = InLine {
         priority: 0,
         renewal: 20 * SECOND,
+        step: step.map(|step| step.to_string()),
     };
     let patience = Patience {
         limit: patience,
@@ -334,7 +337,7 @@ impl Client {
     async fn live(mut self, waiter: Waiter) -> Option<Duration> {
         sleep(waiter.arrives).await;
         let began = Instant::now();
-        let mut queue = queue(waiter.patience);
+        let mut queue = queue(waiter.patience, waiter.step);
         let granted = match waiter.ends {
             None => self.acquire(&mut queue).await,
             Some((after, end)) => match timeout(after, self.acquire(&mut queue)).await {
@@ -394,6 +397,7 @@ fn patient(arrives: Duration) -> Waiter {
         ends: None,
         patience: None,
         holds: SECOND,
+        step: None,
     }
 }
 
@@ -409,10 +413,16 @@ fn some_rights() -> impl Strategy<Value = Rights> {
 
 fn some_waiters() -> impl Strategy<Value = Vec<Waiter>> {
     let end = (1_u64..900_000, any::<bool>());
-    let waiter = (2000_u64..20_000, proptest::option::of(end), 1_u64..30_000);
+    let step = proptest::option::weighted(0.3, 0_u8..2);
+    let waiter = (
+        2000_u64..20_000,
+        proptest::option::of(end),
+        1_u64..30_000,
+        step,
+    );
     prop::collection::vec(waiter, 1..8).prop_map(|waiters| {
         let mut arrives = Duration::ZERO;
-        let each = waiters.into_iter().map(|(after, end, holds)| {
+        let each = waiters.into_iter().map(|(after, end, holds, step)| {
             arrives += Duration::from_millis(after);
             let kind = |killed| if killed { End::Killed } else { End::Stopped };
             Waiter {
@@ -420,6 +430,7 @@ fn some_waiters() -> impl Strategy<Value = Vec<Waiter>> {
                 ends: end.map(|(after, killed)| (Duration::from_millis(after), kind(killed))),
                 patience: None,
                 holds: Duration::from_millis(holds),
+                step,
             }
         });
         each.collect()
@@ -442,7 +453,8 @@ proptest! {
             prop_assert!(waiter.ends.is_some() || time.is_some());
         }
         if (Rights { atomic: true, ..rights }) == ALL {
-            let alive = |who: &&usize| waiters[**who].ends.is_none();
+            // Who takes over the place of another run of his step is served before those who came between.
+            let alive = |who: &&usize| waiters[**who].ends.is_none() && waiters[**who].step.is_none();
             let served: Vec<&usize> = server.grants.iter().filter(alive).collect();
             prop_assert!(served.is_sorted(), "{served:?}");
         }
@@ -510,5 +522,78 @@ fn thirty_who_are_there_are_served_in_order_though_most_of_them_sleep() {
 
     let server = server.borrow();
     assert_eq!(server.grants, (0..30).collect::<Vec<_>>());
+    assert!(server.refs.is_empty());
+}
+
+/// The grants of a line in which `others` wait, the first of them killed after a while and run again by `again`.
+fn with_a_rerun(rights: Rights, killed_after: Duration, again: Waiter) -> (Vec<usize>, usize) {
+    let killed = Waiter {
+        ends: Some((killed_after, End::Killed)),
+        step: Some(1),
+        ..patient(SECOND)
+    };
+    let waiters = [
+        killed,
+        patient(5 * SECOND),
+        patient(8 * SECOND),
+        Waiter {
+            step: Some(1),
+            ..again
+        },
+    ];
+    let (server, _) = play(rights, 120 * SECOND, &waiters);
+    let server = server.borrow();
+    (server.grants.clone(), server.refs.len())
+}
+
+#[test]
+fn a_step_that_is_run_again_takes_over_its_place_in_line() {
+    for arrives in [25, 40, 50] {
+        let again = patient(arrives * SECOND);
+        let (grants, left) = with_a_rerun(ALL, 20 * SECOND, again);
+        assert_eq!((grants, left), (vec![3, 1, 2], 0), "after {arrives} s");
+    }
+}
+
+#[test]
+fn where_tickets_cannot_be_taken_away_the_earlier_one_is_in_nobodys_way() {
+    let rights = Rights {
+        delete: false,
+        ..ALL
+    };
+    let (grants, _) = with_a_rerun(rights, 20 * SECOND, patient(40 * SECOND));
+    assert_eq!(grants, [3, 1, 2]);
+}
+
+#[test]
+fn a_rerun_that_gives_up_takes_the_earlier_ticket_with_it() {
+    let again = Waiter {
+        ends: Some((10 * SECOND, End::Stopped)),
+        ..patient(40 * SECOND)
+    };
+    assert_eq!(with_a_rerun(ALL, 20 * SECOND, again), (vec![1, 2], 0));
+}
+
+#[test]
+fn two_runs_of_a_step_that_are_both_alive_both_keep_their_places() {
+    let twin = Waiter {
+        step: Some(1),
+        ..patient(SECOND)
+    };
+    let waiters = [
+        twin,
+        patient(5 * SECOND),
+        Waiter {
+            arrives: 20 * SECOND,
+            ..twin
+        },
+        patient(30 * SECOND),
+    ];
+    let (server, _) = play(ALL, 120 * SECOND, &waiters);
+    let server = server.borrow();
+    let mut first_two = server.grants[..2].to_vec();
+    first_two.sort_unstable();
+    assert_eq!(first_two, [0, 2], "{:?}", server.grants);
+    assert_eq!(server.grants[2..], [1, 3]);
     assert!(server.refs.is_empty());
 }

@@ -16,6 +16,7 @@ fn text(period: Duration) -> TicketText {
         need: Need::Any(Want::default()),
         since: CLOCK,
         renewal: period,
+        step: None,
     }
 }
 

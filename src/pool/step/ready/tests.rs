@@ -14,6 +14,7 @@ fn surroundings() -> Surroundings {
         temporary: "/nonexistent".into(),
         build: Build::default(),
         home: None,
+        met_hosts: None,
         ssh_agent: None,
         paint: terminal::Paint::Plain,
         proxies: Proxies::default(),
