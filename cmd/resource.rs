@@ -94,6 +94,7 @@ pub fn surroundings() -> Surroundings {
             all: proxy("ALL_PROXY"),
             no: proxy("NO_PROXY"),
         },
+        links: git::Links::default(),
     }
 }
 

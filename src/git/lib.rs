@@ -47,6 +47,7 @@ mod commits;
 mod fuzz;
 mod history;
 mod link;
+mod links;
 mod location;
 mod note;
 pub mod object;
@@ -59,6 +60,7 @@ mod store;
 pub use access::{Access, HostKeys, SshAccess, UnknownHost};
 pub use commits::Commits;
 pub use history::{History, HistoryError};
+pub use links::Links;
 pub use location::{Location, LocationError};
 pub use note::Note;
 pub use remote::{

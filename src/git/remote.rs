@@ -119,7 +119,7 @@ impl Remote {
         Ok(())
     }
 
-    fn over(link: Arc<Link>, location: &Location, branch: &str, store: Store) -> Remote {
+    pub(super) fn over(link: Arc<Link>, location: &Location, branch: &str, store: Store) -> Remote {
         Remote {
             link,
             location: location.clone(),

@@ -45,7 +45,9 @@ use crate::lock::{LockName, PoolName, or_meant};
 use crate::metrics::push::PushError;
 use git::FaultError;
 use git::object::Oid;
-use git::{Depth, History, HistoryError, LocationError, Remote, RemoteError, Snapshot, StoreError};
+use git::{
+    Depth, History, HistoryError, Links, LocationError, Remote, RemoteError, Snapshot, StoreError,
+};
 use net::{NetError, Proxies};
 use pace::Pace;
 use terminal::Paint;
@@ -67,6 +69,8 @@ pub struct Surroundings {
     pub paint: Paint,
     /// Which HTTP proxies to use: `$HTTP_PROXY` and its like.
     pub proxies: Proxies,
+    /// The way to the repository that was gone last: several steps of one program share it.
+    pub links: Links,
 }
 
 /// Why a step failed.

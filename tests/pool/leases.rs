@@ -39,6 +39,7 @@ async fn carry_out(
         ssh_agent: None,
         paint: Default::default(),
         proxies: Proxies::default(),
+        links: git::Links::default(),
     };
     let order = Order {
         operation,

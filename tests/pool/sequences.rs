@@ -170,6 +170,7 @@ fn carry_out(remote: &TestRemote, ask: &Ask, folder: &Path) -> Option<(String, S
         ssh_agent: None,
         paint: Default::default(),
         proxies: Proxies::default(),
+        links: git::Links::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use support::cli::Cli;
 use support::remote::Hand;
 use support::server::faulty::Faulty;
 use support::server::ssh::{Agent, Key, Options, SshServer, run, user};
@@ -654,6 +655,21 @@ fn an_acquire_is_one_login_with_one_command_to_fetch_and_one_to_push() {
 
     assert_eq!(after_acquire, (1, 2), "{}", server.log());
     assert_eq!(after_check, (2, 3), "{}", server.log());
+}
+
+#[test]
+fn a_short_run_of_a_command_logs_in_once() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let key = Key::new();
+    let server = SshServer::start(remote.root(), &key);
+    let cli = Cli::on(&server.uri())
+        .env("POOL_NAME", "aws")
+        .env("POOL_PRIVATE_KEY", key.private());
+
+    cli.text(&["run", "env-1", "--", "true"]);
+
+    assert_eq!(remote.list("aws/unclaimed"), ["env-1"]);
+    assert_eq!(server.logins_and_commands().0, 1, "{}", server.log());
 }
 
 #[test]

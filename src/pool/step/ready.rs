@@ -9,7 +9,7 @@ use super::{StepError, Surroundings};
 use crate::concourse::Source;
 use crate::metrics::push::Gateway;
 use git::{
-    Access, HostKeys, Identity, Location, Remote, RemoteError, SshAccess, Store, UnknownHost,
+    Access, HostKeys, Identity, Links, Location, Remote, RemoteError, SshAccess, Store, UnknownHost,
 };
 use net::http::Client;
 use net::{AGENT, Credentials, Header, Limits, NetError, Proxy, Route, Trust};
@@ -17,6 +17,7 @@ use pace::Pace;
 
 /// Where to go, how, and as whom.
 pub(super) struct Ready {
+    links: Links,
     pub location: Location,
     pub access: Access,
     pub identity: Identity,
@@ -145,6 +146,7 @@ impl Ready {
             None => None,
         };
         Ok(Ready {
+            links: around.links.clone(),
             location,
             access,
             gateway,
@@ -179,7 +181,8 @@ impl Ready {
 
     /// The branch, with `store` for its objects.
     pub fn remote(&self, branch: &str, store: Store) -> Result<Remote, StepError> {
-        Ok(Remote::new(&self.location, &self.access, branch, store)?)
+        let (location, access) = (&self.location, &self.access);
+        Ok(self.links.remote(location, access, branch, store)?)
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use git::Links;
 use net::Proxies;
 use serde_json::json;
 
@@ -18,6 +19,7 @@ fn surroundings() -> Surroundings {
         ssh_agent: None,
         paint: terminal::Paint::Plain,
         proxies: Proxies::default(),
+        links: Links::default(),
     }
 }
 
