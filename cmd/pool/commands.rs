@@ -30,11 +30,12 @@ use pool::operation::Operation;
 use pool::step::{self, Order, Plan, StepError, Surroundings, Which};
 use tokio_util::sync::CancellationToken;
 
-#[cfg(feature = "guard")]
 use crate::pool::args::RunArgs;
 use crate::pool::args::{Args, Command, PlaceArgs, WaitArgs};
 use crate::pool::holder;
 use crate::pool::settings::{self, Environment, Scope};
+#[cfg(feature = "guard")]
+use crate::pool::words::Log;
 use crate::resource;
 
 /// What every command works with.
@@ -200,7 +201,7 @@ impl Context {
         let locks = locks.iter().map(|lock| (lock.clone(), nothing()));
         let plan = Plan::from([(self.source.pool.clone(), locks.collect())]);
         let stop = CancellationToken::new();
-        let log = &mut io::stderr();
+        let log = &mut Log::default();
         step::init(&self.source, &plan, &self.origin, &self.around, stop, log).await?;
         Ok(())
     }

@@ -7,6 +7,7 @@ pub(crate) mod commands;
 pub(crate) mod holder;
 pub(crate) mod output;
 pub(crate) mod settings;
+mod words;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -59,7 +60,7 @@ pub(crate) fn say_error(err: &dyn Error) {
     resource::say_error(&text(err));
 }
 
-/// An error for people. The library names a setting as a pipeline has it, below `source`.
+/// An error for people.
 fn text(err: &dyn Error) -> String {
-    terminal::chain(err).replace("`source.", "`")
+    words::ours(&terminal::chain(err))
 }

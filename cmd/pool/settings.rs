@@ -5,7 +5,7 @@
 
 mod environment;
 mod file;
-mod keys;
+pub(super) mod keys;
 
 pub use environment::Environment;
 
@@ -208,9 +208,12 @@ fn which(keys: &mut Map<String, Value>, scope: &Scope, env: &Environment) -> Res
     Ok(Which::All)
 }
 
-/// Where the keys of SSH servers are kept that were met for the first time; `None` without a folder of the user's.
+/// Where the keys of SSH servers are kept that were met for the first time; `None` without a folder of the user's. A home
+/// that is not there is none: users without one are given a name for it, and nobody expects that to be made.
 pub fn met_hosts() -> Option<PathBuf> {
-    Some(dirs::data_dir()?.join("pool/known_hosts"))
+    let data = dirs::data_dir()?;
+    let is_in_home = dirs::home_dir().is_some_and(|home| data.starts_with(&home) && !home.is_dir());
+    (!is_in_home).then(|| data.join("pool/known_hosts"))
 }
 
 /// The repository of one's own.

@@ -379,8 +379,11 @@ fn a_flag_goes_before_the_environment_and_that_before_the_file() {
 #[test]
 fn a_wrong_setting_is_named_as_it_is_here_and_not_as_in_a_pipeline() {
     for (args, name) in [
-        (["--uri", "ftp://git.example.com/x", "--pool", "aws"], "uri"),
-        (["--uri", "/nowhere", "--pool", "../aws"], "pool"),
+        (
+            ["--uri", "ftp://git.example.com/x", "--pool", "aws"],
+            "--uri",
+        ),
+        (["--uri", "/nowhere", "--pool", "../aws"], "--pool"),
     ] {
         let answer = Pool::bare().run(&[&args[..], &["status"]].concat());
         assert_eq!(answer.code, Some(2));
@@ -661,7 +664,7 @@ fn with_json_an_error_is_one_object_at_the_end_of_the_error_stream() {
     for (args, code, kind, words) in [
         (&["claim", "env-1", "--try"][..], 1, "not_now", "is held"),
         (&["claim", "absent"], 2, "error", "no lock `absent`"),
-        (&["--uri", "ftp://x/y", "status"], 2, "error", "`uri`"),
+        (&["--uri", "ftp://x/y", "status"], 2, "error", "`--uri`"),
         (&["claim"], 2, "usage", "<LOCK>"),
     ] {
         let answer = pool.run(&[&["--json"], args].concat());

@@ -410,6 +410,20 @@ fn whoever_has_a_line_for_a_host_has_none_kept_and_a_key_that_cannot_be_kept_is_
     assert_eq!(known.stderr, "");
     assert!(!pool.home().join("data").exists());
 
+    // A home that is not there is not made.
+    let nowhere = pool.home().join("nowhere");
+    let homeless = at_the_command_line(&place)
+        .env("HOME", &nowhere)
+        .env("XDG_DATA_HOME", "");
+    let answer = homeless.run(&["status"]);
+    answer.text();
+    assert!(
+        answer.stderr.contains("nobody has said"),
+        "{}",
+        answer.stderr
+    );
+    assert!(!nowhere.exists());
+
     let pool = at_the_command_line(&place);
     std::fs::write(pool.home().join("data"), "").unwrap();
     let answer = pool.run(&["status"]);

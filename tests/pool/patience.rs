@@ -302,7 +302,7 @@ fn a_claim_that_may_stand_when_the_time_is_over_is_no_lock_that_is_held() {
 fn the_longest_timeout_is_one_too() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     remote.claim_by_hand("aws", "env-1");
-    let longest = format!("{}s", u64::MAX);
+    let longest = format!("{}ns", i64::MAX);
 
     let running = Pool::on(&remote, "aws").start(&["acquire", "--timeout", &longest]);
     running.wait_for_stderr("no lock is free");

@@ -192,7 +192,8 @@ fn a_shell_stops_a_run_with_its_command_and_lets_both_go_on() {
     wait_until("both go on", || all_are("S"));
     tmux.types_line("anna", "fg");
     tmux.presses_ctrl_c("anna");
-    tmux.sees("anna", &["it ended with 130"]);
+    tmux.types_line("anna", "echo its code is $?");
+    tmux.sees("anna", &["its code is 130"]);
     wait_until("the lock is free", || {
         remote.list("aws/unclaimed") == ["env-1"]
     });

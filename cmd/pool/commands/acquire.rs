@@ -1,6 +1,5 @@
 //! `pool acquire` and `pool claim`.
 
-use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
@@ -12,6 +11,7 @@ use pool::step::Order;
 use super::Context;
 use crate::pool::args::{AcquireArgs, ClaimArgs, WantArgs};
 use crate::pool::output;
+use crate::pool::words::Log;
 use crate::resource;
 
 /// Claims any free locks that will do.
@@ -49,7 +49,7 @@ async fn take(context: &Context, order: Order) -> Result<ExitCode> {
     let answer =
         async |outcome: &Outcome| super::say(&output::claimed(outcome, pool, context.json)?);
     context
-        .operate(order, stop, answer, &mut io::stderr())
+        .operate(order, stop, answer, &mut Log::default())
         .await?;
     Ok(ExitCode::SUCCESS)
 }

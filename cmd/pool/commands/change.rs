@@ -1,6 +1,5 @@
 //! `pool add`, `pool remove`, `pool update` and `pool move`.
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -13,6 +12,7 @@ use pool::step::Order;
 use super::{Context, mine};
 use crate::pool::args::{AddArgs, MoveArgs, RemoveArgs, UpdateArgs};
 use crate::pool::output;
+use crate::pool::words::Log;
 use crate::resource;
 
 /// Puts a new lock into the pool.
@@ -86,7 +86,7 @@ async fn change(context: &Context, order: Order, done: &str) -> Result<ExitCode>
         )?)
     };
     context
-        .operate(order, stop, answer, &mut io::stderr())
+        .operate(order, stop, answer, &mut Log::default())
         .await?;
     Ok(ExitCode::SUCCESS)
 }

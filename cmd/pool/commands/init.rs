@@ -1,7 +1,6 @@
 //! `pool init`.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,6 +14,7 @@ use serde_json::Value;
 use crate::pool::args::{InitArgs, PlaceArgs};
 use crate::pool::output;
 use crate::pool::settings::Scope;
+use crate::pool::words::Log;
 use crate::resource;
 
 /// One of the pools in a file.
@@ -61,7 +61,7 @@ pub async fn init(place: &PlaceArgs, args: &InitArgs) -> Result<ExitCode> {
     }
     let stop = resource::stop_on_signals()?;
     let (origin, around) = (&context.origin, &context.around);
-    let log = &mut io::stderr();
+    let log = &mut Log::default();
     let made = step::init(&context.source, &plan, origin, around, stop, log).await?;
     super::say(&output::initiated(
         &made,

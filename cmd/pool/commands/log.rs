@@ -1,6 +1,5 @@
 //! `pool log`.
 
-use std::io;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -13,6 +12,7 @@ use super::Context;
 use super::status::{print, style};
 use crate::pool::args::LogArgs;
 use crate::pool::output;
+use crate::pool::words::Log;
 
 /// How many are shown when nothing else is said.
 const USUAL_NUMBER: usize = 20;
@@ -44,7 +44,7 @@ pub async fn log(context: &Context, args: &LogArgs) -> Result<ExitCode> {
         context.which.clone(),
         &query,
         &context.around,
-        &mut io::stderr(),
+        &mut Log::default(),
     )
     .await?;
     let text = if context.json {

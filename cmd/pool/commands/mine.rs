@@ -1,7 +1,6 @@
 //! What is ours: by the claim that is shown, or because we are called what its holder is called.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 
 use anyhow::{Error, Result, anyhow, bail};
 use pool::ledger::Held;
@@ -11,6 +10,7 @@ use pool::message;
 use pool::step::{self, StepError};
 
 use super::Context;
+use crate::pool::words::Log;
 
 /// The claims of these locks, each with its locks; without any lock, the claim with all that it holds.
 pub async fn claims(
@@ -48,7 +48,7 @@ pub async fn claims(
 
 /// The claims that stand in the pool.
 pub async fn standing(context: &Context) -> Result<BTreeMap<LockName, Held>, StepError> {
-    step::standing(&context.source, &context.around, &mut io::stderr()).await
+    step::standing(&context.source, &context.around, &mut Log::default()).await
 }
 
 /// The claim of a lock, if it is ours.
@@ -72,7 +72,7 @@ pub async fn ours(
 
 /// What to say of a lock of which there is no claim: it is free, or there is none of that name.
 pub async fn not_claimed(context: &Context, lock: &LockName) -> Error {
-    match step::locks(&context.source, &context.around, &mut io::stderr()).await {
+    match step::locks(&context.source, &context.around, &mut Log::default()).await {
         Ok(locks) if locks.contains(lock) => anyhow!("the lock `{lock}` is not claimed"),
         Ok(locks) => no_such_lock(lock, context.source.pool.as_str(), &locks),
         Err(err) => err.into(),

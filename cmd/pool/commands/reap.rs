@@ -1,6 +1,5 @@
 //! `pool reap`.
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +11,7 @@ use pool::step;
 use super::Context;
 use crate::pool::args::ReapArgs;
 use crate::pool::output;
+use crate::pool::words::Log;
 use crate::resource;
 
 /// Frees the locks that nobody will give back any more.
@@ -24,7 +24,7 @@ pub async fn reap(context: &Context, args: &ReapArgs) -> Result<ExitCode> {
     };
     let stop = resource::stop_on_signals()?;
     let (origin, around) = (context.origin.clone(), &context.around);
-    let log = &mut io::stderr();
+    let log = &mut Log::default();
     let reaping = step::reap(&context.source, &settings, origin, around, stop, log).await?;
     super::say(&output::reaped(
         &reaping,

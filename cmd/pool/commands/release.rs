@@ -1,6 +1,5 @@
 //! `pool release` and `pool unlock`.
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -15,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Context, mine};
 use crate::pool::args::{ReleaseArgs, UnlockArgs};
 use crate::pool::output;
+use crate::pool::words::Log;
 use crate::resource;
 
 /// Frees locks that are ours, by the claim that is shown, or because we are called what their holder is called.
@@ -121,6 +121,6 @@ async fn carry_out(
     let order = context.order(operation);
     let answer = async |_: &Outcome| Ok(());
     context
-        .operate(order, stop.clone(), answer, &mut io::stderr())
+        .operate(order, stop.clone(), answer, &mut Log::default())
         .await
 }

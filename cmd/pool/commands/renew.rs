@@ -1,6 +1,5 @@
 //! `pool renew`.
 
-use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -12,6 +11,7 @@ use pool::step::Order;
 use super::{Context, mine};
 use crate::pool::args::RenewArgs;
 use crate::pool::output;
+use crate::pool::words::Log;
 use crate::resource;
 
 /// Begins the leases of claims that are ours anew.
@@ -28,7 +28,7 @@ pub async fn renew(context: &Context, args: &RenewArgs) -> Result<ExitCode> {
         };
         let answer = async |_: &Outcome| Ok(());
         let outcome = context
-            .operate(order, stop.clone(), answer, &mut io::stderr())
+            .operate(order, stop.clone(), answer, &mut Log::default())
             .await?;
         renewed.extend(locks);
         last = outcome.commit;

@@ -10,7 +10,7 @@ pub mod hold;
 mod household;
 mod progress;
 
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, acquire};
 use crate::pool::args::{OnLost, RunArgs};
+use crate::pool::words::Log;
 use crate::resource::tell;
 use command::{metadata, start};
 use hold::{Lost, Watched, hold, kept, make_sure};
@@ -281,8 +282,8 @@ async fn work(
 }
 
 /// Where people read what is said meanwhile.
-fn errors() -> Box<dyn io::Write> {
-    Box::new(io::stderr())
+fn errors() -> Box<dyn std::io::Write> {
+    Box::new(Log::default())
 }
 
 /// Takes in that something of a claim is lost; gives when a command that should end for it must have ended.
@@ -321,7 +322,7 @@ async fn give_back(
         reason: None,
     };
     let stop = CancellationToken::new();
-    let log = &mut io::stderr();
+    let log = &mut Log::default();
     let answer = async |_: &Outcome| Ok(());
     let releasing = context.operate(context.order(release), stop.clone(), answer, log);
     let mut releasing = Box::pin(releasing);

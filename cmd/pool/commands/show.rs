@@ -9,11 +9,12 @@ use pool::step;
 use super::{Context, mine};
 use crate::pool::args::ShowArgs;
 use crate::pool::output;
+use crate::pool::words::Log;
 
 /// Prints the metadata of a lock.
 pub async fn show(context: &Context, args: &ShowArgs) -> Result<ExitCode> {
     let name = super::lock(&args.lock)?;
-    let log = &mut io::stderr();
+    let log = &mut Log::default();
     let lock = step::lock(&context.source, &name, &context.around, log).await?;
     let pool = context.source.pool.as_str();
     let Some(lock) = lock else {

@@ -16,6 +16,7 @@ use terminal::table::{Style, USUAL_WIDTH};
 use super::{Context, mine};
 use crate::pool::args::StatusArgs;
 use crate::pool::output;
+use crate::pool::words::Log;
 
 /// How often a watch looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -34,12 +35,12 @@ pub async fn status(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
         &context.source,
         context.which.clone(),
         &context.around,
-        &mut io::stderr(),
+        &mut Log::default(),
     )?;
     let redraws = args.watch && !context.json && io::stdout().is_terminal();
     let mut shown: Option<Overview> = None;
     loop {
-        let overview = viewer.look(&mut io::stderr()).await?;
+        let overview = viewer.look(&mut Log::default()).await?;
         let mut overview = narrowed(overview, &only)?;
         if args.mine {
             keep_ours(&mut overview, &context.origin.prefix);

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::pool::words::Log;
+
 /// The error stream, with a line at its end that shows that we are waiting.
 #[derive(Clone)]
 pub struct Progress(Rc<RefCell<State>>);
@@ -18,6 +20,7 @@ struct State {
     waits: bool,
     /// Whether the line is there now.
     drawn: bool,
+    log: Log,
 }
 
 impl Progress {
@@ -28,6 +31,7 @@ impl Progress {
             since: Instant::now(),
             waits: false,
             drawn: false,
+            log: Log::default(),
         })))
     }
 
@@ -65,7 +69,7 @@ impl Write for Progress {
         let mut state = self.0.borrow_mut();
         state.clear();
         state.waits = true;
-        io::stderr().write(bytes)
+        state.log.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
