@@ -1,6 +1,7 @@
 //! Child processes, and signals: ours, and those that go on to them.
 //!
-//! - [`piped`]: a program that we talk to over pipes.
+//! - [`piped`]: a program that we talk to over pipes. [`detached`]: one that goes on when we end. [`kill_group`]: the end of
+//!   either.
 //! - [`start`]: a command of the user's, and who of it gets signals ([`Recipient`]); [`start_with_heirs`] tells as well when the last
 //!   of its descendants is gone ([`Heirs`]).
 //! - [`Supervisors`], [`Supervised`]: scripts below a supervisor, which knows all of their descendants; [`supervise`] is that
@@ -41,7 +42,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::process::Stdio;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
 use signals::Recipients;
@@ -102,6 +103,31 @@ pub fn piped(program: &str, args: &[&OsStr], environment: Environment<'_>) -> io
         }),
         _ => Err(io::Error::other("no pipes to it")),
     }
+}
+
+/// Kills a program that has a process group of its own, and what it has started there. That it has ended already is no
+/// matter.
+pub fn kill_group(child: &Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(group) = id.and_then(Pid::from_raw) {
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+}
+
+/// Starts a program that goes on when we end: in a process group of its own, and with no streams of ours.
+///
+/// # Errors
+/// Those of starting it.
+pub fn detached(program: &str, args: &[&OsStr], environment: Environment<'_>) -> io::Result<Child> {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
+    environment.give_to(&mut command);
+    command.spawn()
 }
 
 /// Starts a command of the user's, with our streams.

@@ -222,14 +222,17 @@ impl Gitlab {
 }
 
 fn failed(at: String, status: StatusCode, headers: &HeaderMap) -> GitlabError {
-    let after = headers
-        .get(RETRY_AFTER)
-        .and_then(|after| after.to_str().ok());
     GitlabError::Failed {
         at,
         status: status.as_u16(),
-        retry_after: after.and_then(|after| pause(after, date(headers))),
+        retry_after: retry_after(headers),
     }
+}
+
+/// How long a server asks to be left alone.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let after = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    pause(after, date(headers))
 }
 
 /// Reads a `Retry-After`: seconds, or a moment by the server's clock.

@@ -1,13 +1,14 @@
-//! A client for GitLab's API: pipelines, jobs, and the job of a token.
+//! A client for GitLab's API: pipelines, jobs, the job of a token; and what runners say to GitLab.
 //!
 //! - [`Gitlab`]: one server, asked with one token; each call is one question ([`Gitlab::pipelines`], [`Gitlab::job`], …).
 //! - [`ApiUrl`], [`Project`], [`Token`]: settings, checked before the first request.
 //! - [`Pipeline`], [`Job`], [`Bridge`]: what it answers. [`status`]: its words for what becomes of them.
+//! - [`runner`]: registering, asking for jobs, traces, and telling what became of a job.
 //! - [`GitlabError`]: why there is no answer. [`Backoff`]: when to ask again.
 //!
 //! # Invariants
 //!
-//! - It only reads: there are no requests but GETs.
+//! - [`Gitlab`] only reads: it makes no requests but GETs. Only what a runner says ([`runner`]) changes anything.
 //! - A token goes to one origin: no redirect and no `Link` takes it to another. It is in no error and in no `Debug`.
 //! - Nothing is read without a limit: of time for each request, of bytes for each answer, of pages for each list.
 //! - A field that is missing, `null` or new breaks no answer, except an id.
@@ -26,6 +27,7 @@ mod client;
 mod error;
 mod page;
 mod resources;
+pub mod runner;
 mod settings;
 pub mod status;
 mod wait;

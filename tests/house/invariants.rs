@@ -152,10 +152,24 @@ fn the_rules_of_the_pipelines_do_no_io_and_read_no_clock() {
 
 #[test]
 fn gitlab_knows_nothing_of_those_who_ask() {
-    assert_absent(
-        "src/gitlab",
-        &["guard::", "pool::", "LockName", "Method::POST"],
-    );
+    assert_absent("src/gitlab", &["guard::", "pool::", "paas::", "LockName"]);
+}
+
+#[test]
+fn only_what_runners_say_changes_anything_at_gitlab() {
+    for (path, code) in sources("src/gitlab") {
+        let is_runner = path.starts_with("src/gitlab/runner")
+            || path == std::path::Path::new("src/gitlab/runner.rs");
+        let changes = [
+            "Method::POST",
+            "Method::PUT",
+            "Method::PATCH",
+            "Method::DELETE",
+        ]
+        .iter()
+        .any(|method| code.contains(method));
+        assert!(is_runner || !changes, "{}", path.display());
+    }
 }
 
 #[test]
