@@ -35,7 +35,7 @@ RUN set -eu; \
     root=/image; \
     cp "target/$(rustc --print host-tuple)/image/all" $root/usr/local/bin/pool; \
     # By a link it is another program.
-    for name in gitlab-job-guard cicdstatemgr prunner; do ln -s pool $root/usr/local/bin/$name; done; \
+    for name in gitlab-job-guard cicdstatemgr prunner heptapod-paas-runner heptapod-paas-runner-register; do ln -s pool $root/usr/local/bin/$name; done; \
     ci/licences tools > $root/usr/share/licenses/crates; \
     # The base may have it.
     type busybox > /dev/null || { apt-get -q update && apt-get -q -y install --no-install-recommends busybox-static; }; \

@@ -13,6 +13,12 @@ pub mod get;
 #[cfg(feature = "guard")]
 #[path = "gitlab-job-guard/mod.rs"]
 pub mod gitlab_job_guard;
+#[cfg(feature = "paas")]
+#[path = "heptapod-paas-runner/mod.rs"]
+pub mod heptapod_paas_runner;
+#[cfg(feature = "paas")]
+#[path = "heptapod-paas-runner-register/mod.rs"]
+pub mod heptapod_paas_runner_register;
 pub mod out;
 pub mod pool;
 #[cfg(feature = "pipelines")]
@@ -35,6 +41,10 @@ pub fn called() -> ExitCode {
         Some("cicdstatemgr") => cicdstatemgr::main(),
         #[cfg(feature = "guard")]
         Some("gitlab-job-guard") => gitlab_job_guard::main(),
+        #[cfg(feature = "paas")]
+        Some("heptapod-paas-runner") => heptapod_paas_runner::main(),
+        #[cfg(feature = "paas")]
+        Some("heptapod-paas-runner-register") => heptapod_paas_runner_register::main(),
         #[cfg(feature = "pipelines")]
         Some("prunner") => prunner::main(),
         _ => pool::main(),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::plan::{crates, dependencies, manifest, names_path, root, sources};
 
 /// The libraries that only these crates may use. Programs are `cmd`.
-const HOMES: [(&str, &[&str]); 21] = [
+const HOMES: [(&str, &[&str]); 22] = [
     ("reqwest", &["net"]),
     ("rustls", &["net"]),
     ("rustls-native-certs", &["net"]),
@@ -30,7 +30,8 @@ const HOMES: [(&str, &[&str]); 21] = [
     ("clap", &["cmd"]),
     ("clap_complete", &["cmd"]),
     ("clap_mangen", &["cmd"]),
-    ("toml", &["cmd"]),
+    ("toml", &["cmd", "paas"]),
+    ("toml_edit", &["paas"]),
 ];
 
 fn text(path: &str) -> String {

@@ -173,6 +173,36 @@ fn only_what_runners_say_changes_anything_at_gitlab() {
 }
 
 #[test]
+fn what_is_decided_of_jobs_and_machines_does_no_io_and_reads_no_clock() {
+    let outside = [
+        "std::fs",
+        "std::env",
+        "std::net",
+        "tokio",
+        "Instant",
+        "SystemTime",
+        "net::http",
+        "rand::",
+    ];
+    for name in [
+        "life", "payload", "image", "context", "naming", "resource", "state", "config", "metrics",
+    ] {
+        let all = sources("src/paas");
+        let is_of = |path: &std::path::Path| {
+            path.starts_with(format!("src/paas/{name}"))
+                || path == std::path::Path::new(&format!("src/paas/{name}.rs"))
+        };
+        let found: Vec<_> = all.iter().filter(|(path, _)| is_of(path)).collect();
+        assert!(!found.is_empty(), "{name}");
+        for (path, code) in found {
+            for word in outside {
+                assert!(!code.contains(word), "{} has `{word}`", path.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn only_child_starts_processes() {
     for name in crates() {
         if name != "child" {

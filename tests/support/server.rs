@@ -3,9 +3,12 @@
 
 pub mod atc;
 pub mod authority;
+pub mod clever;
+pub mod coordinator;
 pub mod daemon;
 pub mod echo;
 pub mod faulty;
+pub mod front;
 pub mod gate;
 pub mod gitlab;
 pub mod gitolite;
@@ -17,6 +20,7 @@ pub mod redis;
 pub mod relay;
 pub mod replica;
 pub mod scripted;
+pub mod served;
 pub mod squid;
 pub mod ssh;
 pub mod unsteady;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 use tempfile::TempDir;
 
@@ -11,6 +12,8 @@ use crate::git::hermetic;
 /// An authority in a folder of its own, which goes away with the value.
 pub struct Authority {
     home: TempDir,
+    /// Held by whoever makes a certificate: the files in between have the same names.
+    making: Mutex<()>,
 }
 
 impl Authority {
@@ -18,6 +21,7 @@ impl Authority {
     pub fn new() -> Authority {
         let authority = Authority {
             home: tempfile::tempdir().unwrap(),
+            making: Mutex::default(),
         };
         let home = authority.home.path();
         let config = format!(
@@ -79,6 +83,7 @@ impl Authority {
     }
 
     fn certify_with(&self, name: &str, dates: &[&str]) -> PathBuf {
+        let _making = self.making.lock();
         self.openssl(&[
             "req",
             "-new",

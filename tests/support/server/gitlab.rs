@@ -8,16 +8,13 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::authority::Authority;
-use super::{Process, program};
-use crate::git::hermetic;
+use super::front::Front;
 
 /// A token that may read everything.
 pub const PRIVATE: &str = "MARKER-private-token";
@@ -29,13 +26,6 @@ pub const PROJECT: (u64, &str) = (42, "ops/web");
 pub struct SimulatedGitlab {
     port: u16,
     world: Arc<Mutex<World>>,
-}
-
-/// The same over HTTPS, at a web server in front of it.
-pub struct Front {
-    _process: Process,
-    _home: TempDir,
-    port: u16,
 }
 
 /// What goes wrong with a request.
@@ -412,37 +402,14 @@ impl SimulatedGitlab {
 
     /// Serves it over HTTPS with a certificate of this authority.
     pub fn over_https(&self, authority: &Authority) -> Front {
-        let home = tempfile::tempdir().unwrap();
-        let certificate = authority.certify("IP:127.0.0.1");
-        let lines = format!(
-            "server.modules = (\"mod_openssl\", \"mod_proxy\")\n\
-             server.document-root = \"{home}\"\nserver.bind = \"127.0.0.1\"\n\
-             server.errorlog = \"{home}/error.log\"\n\
-             ssl.engine = \"enable\"\nssl.pemfile = \"{}\"\n\
-             proxy.server = (\"\" => ((\"host\" => \"127.0.0.1\", \"port\" => {})))\n",
-            certificate.display(),
-            self.port,
-            home = home.path().display(),
-        );
-        let config = home.path().join("lighttpd.conf");
-        let (process, port) = Process::on_free_port("lighttpd", |port| {
-            std::fs::write(&config, format!("{lines}server.port = {port}\n")).unwrap();
-            let mut command = Command::new(program("lighttpd"));
-            hermetic(&mut command).arg("-D").arg("-f").arg(&config);
-            command
-        });
-        Front {
-            _process: process,
-            _home: home,
-            port,
-        }
+        Front::before(self.port, authority)
     }
 }
 
 impl Front {
     /// The URL of the API.
     pub fn api(&self) -> String {
-        format!("https://127.0.0.1:{}/api/v4", self.port)
+        format!("{}/api/v4", self.url())
     }
 }
 
