@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Below this size the file is not written anew while the program runs.
-const SMALL: u64 = 16 << 20;
+const SMALL: u64 = 64 << 20;
 
 /// Why a journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -147,10 +147,7 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
     ///
     /// # Errors
     /// Those of the system; the old file goes on then, and is not tried to be written anew before it has grown much more.
-    pub fn rewrite<'a>(&mut self, records: impl Iterator<Item = &'a R>) -> io::Result<()>
-    where
-        R: 'a,
-    {
+    pub fn rewrite(&mut self, records: impl Iterator<Item = R>) -> io::Result<()> {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         let new = PathBuf::from(name);
@@ -162,15 +159,12 @@ impl<R: Serialize + DeserializeOwned> Journal<R> {
         written
     }
 
-    fn write_new<'a>(&mut self, new: &Path, records: impl Iterator<Item = &'a R>) -> io::Result<()>
-    where
-        R: 'a,
-    {
+    fn write_new(&mut self, new: &Path, records: impl Iterator<Item = R>) -> io::Result<()> {
         let mut file = private(new, true)?;
         let mut end = 0;
         let mut lines = Vec::new();
         for record in records {
-            line(record, &mut lines);
+            line(&record, &mut lines);
             if lines.len() > 1 << 20 {
                 end += lines.len() as u64;
                 file.write_all(&lines)?;
@@ -288,13 +282,14 @@ fn replay<R: DeserializeOwned>(
     let mut end = 0;
     let mut bad: Option<(usize, String)> = None;
     for (at, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        match (parse(line), &bad) {
-            (Ok(record), None) => {
-                // It was written as a whole: that it makes no sense is no crash's doing.
-                apply(record).map_err(|fault| (at + 1, fault))?;
-                end += line.len();
-            }
-            (Ok(_), Some(bad)) => return Err(bad.clone()),
+        // After a bad one it is only looked whether this one is good.
+        let read = match bad {
+            None => parse(line).and_then(&mut *apply),
+            Some(_) => parse::<R>(line).map(drop),
+        };
+        match (read, &bad) {
+            (Ok(()), None) => end += line.len(),
+            (Ok(()), Some(bad)) => return Err(bad.clone()),
             (Err(fault), None) => bad = Some((at + 1, fault)),
             (Err(_), Some(_)) => {}
         }

@@ -73,19 +73,42 @@ fn a_damaged_line_before_a_good_one_is_refused() {
 }
 
 #[test]
-fn a_record_that_cannot_be_is_refused() {
+fn a_record_that_cannot_be_is_refused_if_others_follow() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _, _) = open(folder.path()).unwrap();
-    journal.add(&[1], true).unwrap();
+    journal.add(&[1, 2], true).unwrap();
     drop(journal);
 
     let opened = Journal::<u32>::open(
         &folder.path().join("journal"),
         &folder.path().join("lock"),
-        &mut |_| Err("no".to_owned()),
+        &mut |record| match record {
+            1 => Err("no".to_owned()),
+            _ => Ok(()),
+        },
     );
 
-    assert!(opened.is_err());
+    let err = opened.err().unwrap();
+    assert!(
+        matches!(&err, JournalError::Damaged { line: 1, fault, .. } if fault == "no"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_disk_that_takes_nothing_leaves_no_half_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, _, _) = open(folder.path()).unwrap();
+    journal.add(&[1], true).unwrap();
+    // A file that can be read alone takes nothing.
+    let path = folder.path().join("journal");
+    let writable = std::mem::replace(&mut journal.file, File::open(&path).unwrap());
+    assert!(journal.add(&[2], true).is_err());
+    journal.file = writable;
+    journal.add(&[3], true).unwrap();
+    drop(journal);
+
+    assert_eq!(open(folder.path()).unwrap().1, [1, 3]);
 }
 
 #[test]
@@ -110,7 +133,7 @@ fn it_is_written_anew_with_what_is_left() {
     let (mut journal, _, _) = open(folder.path()).unwrap();
     journal.add(&[1, 2, 3], true).unwrap();
 
-    journal.rewrite([3].iter()).unwrap();
+    journal.rewrite([3].into_iter()).unwrap();
     journal.add(&[4], true).unwrap();
 
     drop(journal);

@@ -185,7 +185,7 @@ impl Ledger {
 
     fn rewrite(&mut self) -> io::Result<()> {
         let records = self.records();
-        self.journal.rewrite(records.iter())
+        self.journal.rewrite(records.into_iter())
     }
 
     fn records(&self) -> Vec<Record> {
@@ -275,7 +275,7 @@ impl Ledger {
             source,
         };
         journal::replace(&self.state_file, text.as_bytes()).map_err(failed)?;
-        self.journal.rewrite([].iter()).map_err(failed)
+        self.journal.rewrite(std::iter::empty()).map_err(failed)
     }
 }
 

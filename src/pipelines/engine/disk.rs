@@ -75,9 +75,9 @@ impl Engine {
             };
             let written = tokio::task::spawn_blocking(move || {
                 let result = journal.add(&changes, sync);
-                if result.is_ok() && journal.is_long() && journal.rewrite(all.iter()).is_err() {
-                    // The long one is as good.
-                    journal.put_off();
+                if result.is_ok() && journal.is_long() {
+                    // If it fails, the long one is as good.
+                    let _ = journal.rewrite(all.iter());
                 }
                 (journal, changes, result)
             });
