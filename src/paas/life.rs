@@ -6,11 +6,14 @@
 //!
 //! A machine is asked for once. If nobody knows what became of that, it is looked for by its name, and not asked for again.
 
+mod event;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::resource::Resource;
+pub use event::Event;
 
 /// A job, among those of all runners.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,57 +22,6 @@ pub struct Key {
     pub runner: String,
     /// Its number at the coordinator.
     pub job: u64,
-}
-
-/// What happens to a job. Moments are seconds after 1970.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "step", rename_all = "snake_case")]
-pub enum Event {
-    /// The coordinator gave it to us.
-    Granted {
-        /// The job's own token.
-        token: String,
-        /// All that was said of it; empty for one whose launch is past.
-        payload: String,
-        /// When.
-        at: u64,
-        /// How long it may run, in seconds.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        timeout: Option<u64>,
-    },
-    /// A machine is about to be asked for.
-    Creating {
-        /// By what it can be found.
-        name: String,
-        /// Whose it is.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        namespace: Option<String>,
-    },
-    /// It is there.
-    Created {
-        /// What it is called.
-        resource: Resource,
-    },
-    /// It is about to be started.
-    Launching,
-    /// It has started.
-    Launched {
-        /// When.
-        at: u64,
-    },
-    /// The job cannot be run, or not any longer.
-    Failed {
-        /// Why, for its author.
-        reason: String,
-    },
-    /// The coordinator knows of that.
-    Reported,
-    /// The coordinator says that the job is over.
-    Over,
-    /// Its machine is about to be taken away.
-    Leaving,
-    /// Nothing of it is left.
-    Gone,
 }
 
 /// A job, as far as it has come.
@@ -375,38 +327,13 @@ impl Job {
     }
 }
 
-/// Leaves out what a token or a payload says.
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// As [`Event`].
+/// Leaves out what the token and the payload say.
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Job")
             .field("machine", &self.machine)
             .field("verdict", &self.verdict)
             .finish_non_exhaustive()
-    }
-}
-
-impl Event {
-    /// The step's name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Event::Granted { .. } => "granted",
-            Event::Creating { .. } => "creating",
-            Event::Created { .. } => "created",
-            Event::Launching => "launching",
-            Event::Launched { .. } => "launched",
-            Event::Failed { .. } => "failed",
-            Event::Reported => "reported",
-            Event::Over => "over",
-            Event::Leaving => "leaving",
-            Event::Gone => "gone",
-        }
     }
 }
 

@@ -17,7 +17,7 @@ fn setting(name: &str, default: u64) -> u64 {
 /// E2, S8: jobs on a bad day, with a dispatcher that is killed again and again.
 #[test]
 fn on_a_bad_day_with_many_kills_each_job_ends_once_and_no_app_stays() {
-    let (n_jobs, n_kills) = (setting("PAAS_JOBS", 30), setting("PAAS_KILLS", 5));
+    let (n_jobs, n_kills) = (setting("PAAS_JOBS", 60), setting("PAAS_KILLS", 8));
     let seed = setting("PAAS_SEED", 7);
     let world = World::new();
     let inner = Inner::Runs(Duration::from_millis(100));

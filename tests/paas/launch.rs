@@ -668,7 +668,8 @@ fn the_certificate_of_a_coordinator_is_trusted_by_its_file() {
         runner(&format!("tls-ca-file = '{}'\n", ca.display())),
         runner(""),
     );
-    world.set("SSL_CERT_FILE", "/nonexistent");
+    let other = support::server::authority::Authority::new();
+    world.set("SSL_CERT_FILE", other.file().to_str().unwrap());
     world.configure("", &[&without]);
     let dispatcher = world.start();
     dispatcher.wait_for("is not trusted");

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::git::hermetic;
 use support::server::clever::{Clever, ORGANISATION, TOKEN, authority};
 use support::server::coordinator::Coordinator;
-use support::{Answer, path_of, wait_until};
+use support::{Answer, DEADLINE, path_of, wait_until};
 use tempfile::TempDir;
 
 /// The token of the runner that most tests have.
@@ -212,11 +213,17 @@ impl Dispatcher {
     }
 
     /// Waits until it has told people this.
+    #[track_caller]
     pub fn wait_for(&self, text: &str) {
-        wait_until(
-            &format!("it says {text:?}, and not only: {}", self.log()),
-            || self.log().contains(text),
-        );
+        let began = Instant::now();
+        while !self.log().contains(text) {
+            assert!(
+                began.elapsed() < DEADLINE,
+                "it never says {text:?}:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     pub fn is_running(&mut self) -> bool {

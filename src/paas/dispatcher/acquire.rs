@@ -120,9 +120,14 @@ fn tell(shared: &Shared, side: &Side, err: &GitlabError, pause: Duration) {
     log.warning(&format!(
         "no job for runner '{}': {}; it is tried again in {}",
         terminal::one_line(&side.runner.short),
-        terminal::chain(err),
+        said(err),
         humantime::format_duration(pace::duration::whole_seconds(pause))
     ));
+}
+
+/// What went wrong, with the names of this program's settings.
+fn said(err: &GitlabError) -> String {
+    terminal::chain(err).replace("`source.ca_cert`", "`tls-ca-file`")
 }
 
 /// Writes down that a job is ours, and begins with it.

@@ -205,6 +205,11 @@ fn is_about_room(words: &str) -> bool {
         .any(|sign| words.contains(sign))
 }
 
+/// What went wrong, with the names of this program's settings.
+pub(super) fn said(err: &dyn std::error::Error) -> String {
+    terminal::chain(err).replace("`source.ca_cert`", "`SSL_CERT_FILE`")
+}
+
 /// What an error of the way to a server means.
 pub(super) fn of_net(action: &'static str, err: &NetError) -> ProviderError {
     let kind = if err.nobody_there().is_some() {
@@ -216,7 +221,7 @@ pub(super) fn of_net(action: &'static str, err: &NetError) -> ProviderError {
     };
     ProviderError {
         wait: err.wait(),
-        ..ProviderError::new(action, kind, terminal::chain(err))
+        ..ProviderError::new(action, kind, said(err))
     }
 }
 

@@ -9,7 +9,7 @@ use pace::Fault;
 use url::Url;
 
 use super::super::{Kind, ProviderError};
-use super::route;
+use super::{api, route};
 use crate::context::Context;
 
 /// The branch that Clever Cloud builds.
@@ -47,7 +47,7 @@ impl Target {
         };
         let (location, _) = Location::parse(url.as_str()).map_err(|_| wrong("is not a URL"))?;
         let route = route(proxies, &url)
-            .map_err(|err| ProviderError::new(ACTION, Kind::Refused, terminal::chain(&err)))?;
+            .map_err(|err| ProviderError::new(ACTION, Kind::Refused, api::said(&err)))?;
         // Where everybody can read along, no token goes.
         let credentials = is_secure.then(|| Credentials {
             username: user.to_owned(),
@@ -150,6 +150,6 @@ fn said(err: &RemoteError) -> String {
             format!("there is no repository at `{remote}`, or it may not be seen")
         }
         RemoteError::Nobody { remote, why, .. } => format!("there is nobody at `{remote}`: {why}"),
-        err => terminal::chain(err),
+        err => api::said(err),
     }
 }
