@@ -357,3 +357,78 @@ fn locks_of_several_pools_are_held_together_and_tasks_get_no_credentials() {
     assert_eq!(words[7..], ["2"], "{said}");
     assert!(!host.log().contains("MARKER"));
 }
+
+#[test]
+fn a_lock_is_renewed_while_the_next_pool_is_waited_for() {
+    let remote = aws();
+    remote.add_pool("db", &["db-1"]);
+    let anna = anna(&remote).env("POOL_NAME", "db");
+    anna.text(&["claim", "db-1"]);
+    let definitions = "pipelines: {p: {locks: [{pool: aws, name: env-1, lease: 3s}, {pool: db}], tasks: {t: {script: ['echo $POOL_LOCK_NAME']}}}}";
+    let mut host = knowing(&remote, Host::folder(definitions));
+    host.run();
+    let id = host.schedule();
+    let renewals = || {
+        let subjects = remote.subjects();
+        let of_job = subjects.iter().filter(|line| line.contains(id.as_str()));
+        of_job.filter(|line| line.contains(" renewing: ")).count()
+    };
+    // One in each third of the lease: the first lease is over by then.
+    wait_until("it is renewed", || renewals() >= 4);
+    assert_eq!(host.job(&id)["start"], Value::Null);
+    anna.text(&["release", "db-1"]);
+    let job = host.finished(&id);
+    assert_eq!(job["errored"], false, "{job}");
+    assert_eq!(host.logs(&id, "t").0, "env-1 db-1\n");
+    assert!(is_free(&remote));
+}
+
+#[test]
+fn a_lock_that_is_taken_away_while_the_next_is_waited_for_ends_the_waiting() {
+    let remote = aws();
+    remote.add_pool("db", &["db-1"]);
+    let anna = anna(&remote);
+    let of_db = Cli::on(&remote.uri())
+        .env("POOL_NAME", "db")
+        .env("POOL_HOLDER", "anna");
+    of_db.text(&["claim", "db-1"]);
+    let definitions = "pipelines: {p: {locks: [{pool: aws, name: env-1, lease: 3s}, {pool: db}], tasks: {t: {script: ['true']}}}}";
+    let mut host = knowing(&remote, Host::folder(definitions));
+    host.run();
+    let id = host.schedule();
+    wait_until("it waits for the second pool", || tickets(&remote) == 1);
+    anna.text(&["unlock", "env-1", "--reason", "it hangs"]);
+    let job = host.finished(&id);
+    let error = text(&job["lastError"]);
+    assert!(
+        error.contains("`env-1` of the pool `aws` was taken away by anna")
+            && error.contains("it hangs"),
+        "{job}"
+    );
+    assert_eq!(
+        (statuses(&job).as_str(), &job["canceled"]),
+        ("t:canceled", &json!(false))
+    );
+    assert_eq!(tickets(&remote), 0, "it has left the line");
+}
+
+#[test]
+fn locks_are_waited_for_no_longer_than_their_timeout() {
+    let remote = aws();
+    anna(&remote).text(&["claim", "env-1"]);
+    let definitions = "pipelines: {p: {locks: [{pool: aws, name: env-1, timeout: 1s}], tasks: {t: {script: ['true']}}}}";
+    let mut host = knowing(&remote, Host::folder(definitions));
+    host.run();
+    let (_, job) = host.done();
+    let error = text(&job["lastError"]);
+    assert!(
+        error.contains("gave up after 1s") && error.contains("anna"),
+        "{job}"
+    );
+    assert_eq!(
+        (statuses(&job).as_str(), &job["canceled"], &job["errored"]),
+        ("t:canceled", &json!(false), &json!(true))
+    );
+    assert_eq!(tickets(&remote), 0);
+    assert!(remote.subjects()[0].contains("anna"), "nothing was claimed");
+}

@@ -29,6 +29,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub struct OfPool {
     pub context: Context,
     pub lease: Duration,
+    timeout: Option<Duration>,
     operation: Operation,
     /// By this a later server finds what this one has begun.
     run: String,
@@ -91,6 +92,7 @@ impl OfPool {
             folder: context.around.temporary.clone(),
             context,
             lease: wish.lease,
+            timeout: wish.timeout,
             operation: operation(wish)?,
             run: format!("prunner {}", job.id),
         })
@@ -101,14 +103,21 @@ impl OfPool {
         self.context.source.pool.as_str()
     }
 
-    /// Waits in the line until there is a claim, or until it is told to stop. A Git server that is away is waited for too.
+    /// Waits in the line until there is a claim, until it is told to stop, or until its longest time is over. A Git server that
+    /// is away is waited for too.
     pub async fn claim(
         &self,
         stop: &CancellationToken,
         log: &mut dyn Write,
     ) -> Result<Claim, NoClaim> {
+        let began = Instant::now();
+        let left = || {
+            self.timeout
+                .map(|limit| limit.saturating_sub(began.elapsed()))
+        };
+        let mut patience = self.timeout;
         loop {
-            let order = self.order(None);
+            let order = self.order(patience);
             let answer = async |_: &Outcome| Ok(());
             let claiming = self.context.operate(order, stop.clone(), answer, log);
             match claiming.await {
@@ -122,11 +131,13 @@ impl OfPool {
                     return Err(NoClaim::Stopped);
                 }
                 Err(_) if stop.is_cancelled() => return Err(NoClaim::Unclear(None)),
-                Err(err) if may_pass(&err) => {
+                Err(err) if may_pass(&err) && left() != Some(Duration::ZERO) => {
                     terminal::say(log, format_args!("{}; trying again", words(&err)));
-                    if stop.run_until_cancelled(sleep(PAUSE)).await.is_none() {
+                    let pause = left().map_or(PAUSE, |left| left.min(PAUSE));
+                    if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                         return Err(NoClaim::Unclear(None));
                     }
+                    patience = left();
                 }
                 Err(err) => return Err(NoClaim::Unclear(Some(words(&err)))),
             }

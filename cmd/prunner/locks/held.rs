@@ -2,7 +2,8 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
@@ -11,7 +12,7 @@ use pipelines::locks::{Change, Teller};
 use pool::lock::LockName;
 use pool::message::listed;
 use pool::step::Watch;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,26 +39,19 @@ pub async fn hold(
     teller: &Teller,
     stop: &CancellationToken,
 ) -> Result<(), String> {
-    let mut held: Vec<Held> = Vec::new();
-    let mut log = words::shown(teller.clone());
-    for of in wanted {
-        match of.claim(stop, &mut log).await {
-            Ok(claim) => held.push(Held { of, claim }),
-            Err(NoClaim::Stopped) => return release(&held).await,
-            Err(NoClaim::Unclear(why)) => {
-                let unclear = of.release_all().await;
-                let released = release(&held).await;
-                return match why {
-                    // What follows from it is of less interest.
-                    Some(why) => Err(why),
-                    None => unclear.and(released),
-                };
-            }
+    let mut holding = Holding::new(server, job);
+    let result = match holding.claim_all(wanted, teller, stop).await {
+        Ok(true) => {
+            teller.holds(holding.locks(), holding.environment());
+            holding.listen(teller, stop).await;
+            Ok(())
         }
-    }
-    let kept = keep(server, job, &mut held, teller, stop).await;
-    let released = release(&held).await;
-    kept.and(released)
+        Ok(false) => Ok(()),
+        Err(why) => Err(why),
+    };
+    let released = release(&holding.end()).await;
+    // What follows from a failure is of less interest.
+    result.and(released)
 }
 
 /// Gives back what a server before this one has claimed for the job.
@@ -89,27 +83,96 @@ async fn release(held: &[Held]) -> Result<(), String> {
     result
 }
 
-/// Keeps what is held until it is told to stop. What is lost meanwhile is told, and is no longer in the claims.
-async fn keep(
-    server: &Server,
-    job: &Job,
-    held: &mut [Held],
-    teller: &Teller,
-    stop: &CancellationToken,
-) -> Result<(), String> {
-    let (tell, told) = unbounded_channel();
-    let mut keeping = JoinSet::new();
-    let folder = server.folder_of(job).join("metadata");
-    for (at, one) in held.iter_mut().enumerate() {
+/// What is held so far. Each claim is kept from when it is there: the next pool may be waited for longer than its lease is.
+struct Holding<'a> {
+    server: &'a Server,
+    job: &'a Job,
+    /// Where the metadata of the locks are.
+    folder: PathBuf,
+    held: Vec<Held>,
+    keeping: JoinSet<()>,
+    tell: UnboundedSender<(usize, Lost)>,
+    told: UnboundedReceiver<(usize, Lost)>,
+}
+
+impl<'a> Holding<'a> {
+    fn new(server: &'a Server, job: &'a Job) -> Holding<'a> {
+        let (tell, told) = unbounded_channel();
+        Holding {
+            server,
+            job,
+            folder: server.folder_of(job).join("metadata"),
+            held: Vec::new(),
+            keeping: JoinSet::new(),
+            tell,
+            told,
+        }
+    }
+
+    /// Claims pool by pool; says whether all is held, or it was told to stop.
+    ///
+    /// # Errors
+    /// Why they are not to be had. What is held then is to be given back.
+    async fn claim_all(
+        &mut self,
+        wanted: Vec<Rc<OfPool>>,
+        teller: &Teller,
+        stop: &CancellationToken,
+    ) -> Result<bool, String> {
+        let mut log = words::shown(teller.clone());
+        for of in wanted {
+            let give_up = stop.child_token();
+            let mut lost = None;
+            let claimed = {
+                let mut claiming = pin!(of.claim(&give_up, &mut log));
+                loop {
+                    tokio::select! {
+                        biased;
+                        claimed = &mut claiming => break claimed,
+                        Some(news) = self.told.recv() => {
+                            // Without that one the others are of no use: the line is left.
+                            lost.get_or_insert(take_note(&mut self.held, news));
+                            give_up.cancel();
+                        }
+                    }
+                }
+            };
+            match claimed {
+                Ok(claim) => self.held.push(Held { of, claim }),
+                Err(NoClaim::Stopped) => return lost.map_or(Ok(false), Err),
+                Err(NoClaim::Unclear(why)) => {
+                    let unclear = of.release_all().await;
+                    return match lost.or(why) {
+                        Some(why) => Err(why),
+                        None => unclear.map(|()| false),
+                    };
+                }
+            }
+            if let Some(why) = lost {
+                return Err(why);
+            }
+            if !self.keep(stop).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keeps the newest claim from now on; says whether it was not told to stop.
+    async fn keep(&mut self, stop: &CancellationToken) -> Result<bool, String> {
+        let at = self.held.len().saturating_sub(1);
+        let Some(one) = self.held.last_mut() else {
+            return Ok(true);
+        };
         let started = tokio::select! {
             biased;
-            () = stop.cancelled() => return Ok(()),
-            started = start(one, &folder) => started,
+            () = stop.cancelled() => return Ok(false),
+            started = start(one, &self.folder) => started,
         };
         let (watch, end) = started.map_err(|err| format!("{err:#}"))?;
         let (of, claim, lease) = (one.of.clone(), one.claim.clone(), kept(one.of.lease));
-        let (tell, log, id) = (tell.clone(), server.log, job.id.to_string());
-        keeping.spawn_local(async move {
+        let (tell, log, id) = (self.tell.clone(), self.server.log, self.job.id.to_string());
+        self.keeping.spawn_local(async move {
             let (lost, mut heard) = unbounded_channel();
             let log =
                 move || -> Box<dyn std::io::Write> { Box::new(words::logged(log, id.clone())) };
@@ -126,46 +189,58 @@ async fn keep(
             };
             tokio::join!(holding, pass_on);
         });
+        Ok(true)
     }
-    let locks = held.iter().flat_map(|one| {
-        let of = |lock: &LockName| Lock {
-            pool: one.of.pool().to_owned(),
-            name: lock.to_string(),
-        };
-        one.claim.locks.iter().map(of)
-    });
-    teller.holds(locks.collect(), environment(server, held, &folder));
-    listen(held, told, teller, stop).await;
-    Ok(())
+
+    /// Tells what is lost, until it is told to stop.
+    async fn listen(&mut self, teller: &Teller, stop: &CancellationToken) {
+        loop {
+            let news = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                Some(news) = self.told.recv() => news,
+            };
+            teller.lost(take_note(&mut self.held, news));
+        }
+    }
+
+    fn locks(&self) -> Vec<Lock> {
+        let locks = self.held.iter().flat_map(|one| {
+            let of = |lock: &LockName| Lock {
+                pool: one.of.pool().to_owned(),
+                name: lock.to_string(),
+            };
+            one.claim.locks.iter().map(of)
+        });
+        locks.collect()
+    }
+
+    fn environment(&self) -> Change {
+        environment(self.server, &self.held, &self.folder)
+    }
+
+    /// Keeps nothing any more: a renewal is not to come between what gives it back.
+    fn end(self) -> Vec<Held> {
+        self.held
+    }
 }
 
-async fn listen(
-    held: &mut [Held],
-    mut told: UnboundedReceiver<(usize, Lost)>,
-    teller: &Teller,
-    stop: &CancellationToken,
-) {
-    loop {
-        let (at, lost) = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            Some(lost) = told.recv() => lost,
-        };
-        let Held { of, claim } = &mut held[at];
-        match lost {
-            Lost::Taken(lock, by) => {
-                claim.locks.retain(|held| *held != lock);
-                teller.lost(format!(
-                    "the claim of `{lock}` of the pool `{}` was taken away {by}",
-                    of.pool()
-                ));
-            }
-            Lost::LeaseOver(_) => teller.lost(format!(
-                "the lease of `{}` of the pool `{}` could not be renewed, and ends: somebody else may be given it",
-                listed(&claim.locks),
+/// What is lost is no longer in the claims; gives it in words.
+fn take_note(held: &mut [Held], (at, lost): (usize, Lost)) -> String {
+    let Held { of, claim } = &mut held[at];
+    match lost {
+        Lost::Taken(lock, by) => {
+            claim.locks.retain(|held| *held != lock);
+            format!(
+                "the claim of `{lock}` of the pool `{}` was taken away {by}",
                 of.pool()
-            )),
+            )
         }
+        Lost::LeaseOver(_) => format!(
+            "the lease of `{}` of the pool `{}` could not be renewed, and ends: somebody else may be given it",
+            listed(&claim.locks),
+            of.pool()
+        ),
     }
 }
 

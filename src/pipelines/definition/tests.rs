@@ -222,6 +222,14 @@ fn faults_are_told_in_the_words_of_the_original() {
             "locks has two leases for the pool \"a\"",
         ),
         (
+            "locks: [{pool: a, name: x, timeout: 5m}, {pool: a, name: y, timeout: 6m}]",
+            "locks has two timeouts for the pool \"a\"",
+        ),
+        (
+            "locks: [{pool: a, timeout: 0s}]",
+            "locks has a `timeout` that is not more than 0",
+        ),
+        (
             "parameters: {a: {type: str}}",
             "parameter \"a\": type is string, number, integer, boolean, list or map, not \"str\"",
         ),

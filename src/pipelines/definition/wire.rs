@@ -58,6 +58,7 @@ pub(super) struct Lock {
     pub conditions: Option<BTreeMap<String, Json>>,
     pub count: Option<Whole>,
     pub lease: Option<Span>,
+    pub timeout: Option<Span>,
 }
 
 #[derive(Deserialize, Default)]

@@ -24,6 +24,9 @@ pub struct Wish {
     pub locks: Wanted,
     /// For how long the claim is good if the server cannot renew it.
     pub lease: Duration,
+    /// How long they are waited for at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
 }
 
 /// Which locks of a pool.
@@ -48,14 +51,14 @@ impl Wish {
         if wires.is_empty() {
             return Err("locks has no entry: name a pool, or leave the key out".to_owned());
         }
-        let mut all: BTreeMap<String, (Wanted, Option<Duration>)> = BTreeMap::new();
+        let mut all: BTreeMap<String, Entry> = BTreeMap::new();
         for wire in wires {
-            let (pool, wanted, lease) = read(wire)?;
-            let Some((known, known_lease)) = all.get_mut(&pool) else {
-                all.insert(pool, (wanted, lease));
+            let (pool, entry) = read(wire)?;
+            let Some(known) = all.get_mut(&pool) else {
+                all.insert(pool, entry);
                 continue;
             };
-            match (known, wanted) {
+            match (&mut known.locks, entry.locks) {
                 (Wanted::Named(names), Wanted::Named(more)) => names.extend(more),
                 _ => {
                     return Err(format!(
@@ -63,14 +66,13 @@ impl Wish {
                     ));
                 }
             }
-            if let (Some(one), Some(other)) = (*known_lease, lease)
-                && one != other
-            {
-                return Err(format!("locks has two leases for the pool \"{pool}\""));
-            }
-            *known_lease = known_lease.or(lease);
+            known.lease = one_of(known.lease, entry.lease)
+                .map_err(|()| format!("locks has two leases for the pool \"{pool}\""))?;
+            known.timeout = one_of(known.timeout, entry.timeout)
+                .map_err(|()| format!("locks has two timeouts for the pool \"{pool}\""))?;
         }
-        let wishes = all.into_iter().map(|(pool, (mut locks, lease))| {
+        let wishes = all.into_iter().map(|(pool, entry)| {
+            let mut locks = entry.locks;
             if let Wanted::Named(names) = &mut locks {
                 names.sort();
                 names.dedup();
@@ -78,14 +80,30 @@ impl Wish {
             Wish {
                 pool,
                 locks,
-                lease: lease.unwrap_or(LEASE),
+                lease: entry.lease.unwrap_or(LEASE),
+                timeout: entry.timeout,
             }
         });
         Ok(wishes.collect())
     }
 }
 
-fn read(wire: wire::Lock) -> Result<(String, Wanted, Option<Duration>), String> {
+/// What entries say of one pool.
+struct Entry {
+    locks: Wanted,
+    lease: Option<Duration>,
+    timeout: Option<Duration>,
+}
+
+/// What two entries of one pool say together; they must not contradict each other.
+fn one_of(one: Option<Duration>, other: Option<Duration>) -> Result<Option<Duration>, ()> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Err(()),
+        _ => Ok(one.or(other)),
+    }
+}
+
+fn read(wire: wire::Lock) -> Result<(String, Entry), String> {
     let pool = wire.pool.filter(|pool| !pool.is_empty());
     let pool = pool.ok_or("locks has an entry without a `pool`")?;
     let locks = match (wire.name, wire.conditions, wire.count) {
@@ -118,7 +136,19 @@ fn read(wire: wire::Lock) -> Result<(String, Wanted, Option<Duration>), String> 
         Some(Span::Of(lease)) if lease >= SHORTEST => Some(lease),
         Some(_) => return Err(format!("locks has a `lease` of less than {SHORTEST:?}")),
     };
-    Ok((pool, locks, lease))
+    let timeout = match wire.timeout {
+        None => None,
+        Some(Span::Of(time)) if !time.is_zero() => Some(time),
+        Some(_) => {
+            return Err("locks has a `timeout` that is not more than 0".to_owned());
+        }
+    };
+    let entry = Entry {
+        locks,
+        lease,
+        timeout,
+    };
+    Ok((pool, entry))
 }
 
 /// Whether others can read it in the line: one condition is one line there.
