@@ -19,7 +19,7 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow, bail};
 use pipelines::definition::{Definitions, Wish};
 use pipelines::environment::Environment;
-use pipelines::job::{Hold, Job};
+use pipelines::job::{Job, JobId};
 use pipelines::locks::{Locks, Teller};
 use pipelines::log::Log;
 use pool::lock::PoolName;
@@ -51,9 +51,28 @@ struct Server {
     log: Log,
 }
 
+/// Who is to hold locks: a job, or a task of it.
+#[derive(Clone)]
+struct Of {
+    job: Arc<Job>,
+    task: Option<usize>,
+}
+
+impl Of {
+    /// What no other one is called.
+    fn id(&self) -> String {
+        id(self.job.id, self.task)
+    }
+}
+
+fn id(job: JobId, task: Option<usize>) -> String {
+    let task = task.map_or(String::new(), |at| format!(".{at}"));
+    format!("{job}{task}")
+}
+
 enum Ask {
-    Hold(Arc<Job>, Teller, CancellationToken),
-    GiveBack(Arc<Job>, Teller),
+    Hold(Of, Teller, CancellationToken),
+    GiveBack(Of, Teller),
 }
 
 impl PoolLocks {
@@ -65,8 +84,8 @@ impl PoolLocks {
             log,
         };
         let holds = |name: &str| {
-            let mut holding = jobs.iter().filter(|job| job.hold != Hold::Nothing);
-            holding.any(|job| job.id.to_string() == name)
+            let mut holding = jobs.iter().flat_map(|job| job.holders());
+            holding.any(|holder| id(holder.job, holder.task) == name)
         };
         for entry in fs::read_dir(server.folder())
             .into_iter()
@@ -89,7 +108,8 @@ impl PoolLocks {
     /// The first fault, with its pipeline.
     pub fn check(&self, definitions: &Definitions) -> Result<()> {
         for pipeline in definitions.values() {
-            for wish in &pipeline.locks {
+            let of_tasks = pipeline.tasks.iter().flat_map(|task| &task.locks);
+            for wish in pipeline.locks.iter().chain(of_tasks) {
                 let checked = claim::operation(wish).and_then(|_| self.server.source(wish));
                 checked.map_err(|err| {
                     anyhow!(
@@ -130,12 +150,12 @@ impl PoolLocks {
 }
 
 impl Locks for PoolLocks {
-    fn hold(&self, job: Arc<Job>, teller: Teller, stop: CancellationToken) {
-        self.ask(Ask::Hold(job, teller, stop));
+    fn hold(&self, job: Arc<Job>, task: Option<usize>, teller: Teller, stop: CancellationToken) {
+        self.ask(Ask::Hold(Of { job, task }, teller, stop));
     }
 
-    fn give_back(&self, job: Arc<Job>, teller: Teller) {
-        self.ask(Ask::GiveBack(job, teller));
+    fn give_back(&self, job: Arc<Job>, task: Option<usize>, teller: Teller) {
+        self.ask(Ask::GiveBack(Of { job, task }, teller));
     }
 }
 
@@ -165,30 +185,30 @@ fn serve(server: &Arc<Server>, mut asked: UnboundedReceiver<Ask>) {
 }
 
 async fn one(server: Arc<Server>, ask: Ask) {
-    let (job, teller) = match &ask {
-        Ask::Hold(job, teller, _) | Ask::GiveBack(job, teller) => (job.clone(), teller.clone()),
+    let (of, teller) = match &ask {
+        Ask::Hold(of, teller, _) | Ask::GiveBack(of, teller) => (of.clone(), teller.clone()),
     };
-    let result = match claims(&server, &job) {
+    let result = match claims(&server, &of) {
         Err(err) => Err(format!("{err:#}")),
         Ok(claims) => match ask {
-            Ask::Hold(_, _, stop) => held::hold(&server, &job, claims, &teller, &stop).await,
+            Ask::Hold(_, _, stop) => held::hold(&server, &of, claims, &teller, &stop).await,
             Ask::GiveBack(..) => held::give_back(&claims).await,
         },
     };
-    let _ = fs::remove_dir_all(server.folder_of(&job));
+    let _ = fs::remove_dir_all(server.folder_of(&of));
     teller.over(result);
 }
 
-/// What a job claims of each pool.
-fn claims(server: &Server, job: &Job) -> Result<Vec<Rc<claim::OfPool>>> {
-    let us = server.holder(job)?;
-    let wishes = job.plan.locks.iter().enumerate();
+/// What somebody claims of each pool.
+fn claims(server: &Server, of: &Of) -> Result<Vec<Rc<claim::OfPool>>> {
+    let us = server.holder(of)?;
+    let wishes = of.job.wishes_of(of.task).iter().enumerate();
     let claims = wishes.map(|(at, wish)| {
-        let folder = server.folder_of(job).join(at.to_string());
+        let folder = server.folder_of(of).join(at.to_string());
         pool::private::folder(&folder)
             .with_context(|| format!("making the folder `{}`", folder.display()))?;
         let context = server.context(wish, us.clone(), folder)?;
-        Ok(Rc::new(claim::OfPool::new(job, wish, context)?))
+        Ok(Rc::new(claim::OfPool::new(&of.id(), wish, context)?))
     });
     claims.collect()
 }
@@ -199,8 +219,8 @@ impl Server {
         self.data.join("locks")
     }
 
-    fn folder_of(&self, job: &Job) -> PathBuf {
-        self.folder().join(job.id.to_string())
+    fn folder_of(&self, of: &Of) -> PathBuf {
+        self.folder().join(of.id())
     }
 
     fn variables(&self) -> Variables {
@@ -247,12 +267,16 @@ impl Server {
         })
     }
 
-    /// Who a job is for others: no two are called alike, and after a crash it is called so again.
-    fn holder(&self, job: &Job) -> Result<Origin> {
+    /// Who somebody is for others: no two are called alike, and after a crash he is called so again.
+    fn holder(&self, of: &Of) -> Result<Origin> {
+        let job = &of.job;
         let name = self
             .name()
             .context("naming this server in its data folder")?;
-        let text = format!("prunner {name} {} {}", job.pipeline, job.id);
+        let task = of.task.and_then(|at| job.tasks.get(at));
+        let task = task.map_or(String::new(), |task| format!(" {}", task.definition.name));
+        // The name of the task is for people: as a holder it may be the same as that of another one.
+        let text = format!("prunner {name} {} {}{task}", job.pipeline, of.id());
         Ok(holder::origin(Some(&text), &|_| None))
     }
 

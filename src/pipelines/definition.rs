@@ -101,6 +101,9 @@ pub struct Task {
     pub timeout: Option<Duration>,
     /// How often it is tried again.
     pub retry: Retry,
+    /// What it holds from before its first attempt to its end, a wish for each pool, in the order of their names. These are
+    /// all behind those of the pipeline.
+    pub locks: Vec<Wish>,
 }
 
 /// The name of the task that runs after a failure.

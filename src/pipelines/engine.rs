@@ -20,7 +20,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
 use crate::definition::Definitions;
-use crate::job::{Job, JobId, Time};
+use crate::job::{Holder, Job, JobId, Time};
 use crate::journal::Journal;
 use crate::locks::{self, Locks};
 use crate::log::Log;
@@ -65,7 +65,7 @@ enum Message {
     Load(Arc<Definitions>, oneshot::Sender<()>),
     Event(Event),
     /// Processes of a task that has ended.
-    Left(JobId, Supervised),
+    Left(JobId, usize, Supervised),
 }
 
 /// How others speak with the loop.
@@ -152,7 +152,7 @@ struct Unwritten {
     pipelines: bool,
 }
 
-/// A job that holds locks, or waits for some.
+/// Somebody who holds locks, or waits for some.
 struct Holding {
     /// Ends that.
     stop: CancellationToken,
@@ -173,9 +173,9 @@ pub struct Engine {
     again: Option<Instant>,
     working: HashMap<(JobId, usize), CancellationToken>,
     /// Processes of tasks that have ended, of jobs that have not.
-    left: HashMap<JobId, Vec<Supervised>>,
-    /// Jobs that hold locks, or wait for some.
-    holding: HashMap<JobId, Holding>,
+    left: HashMap<JobId, Vec<(usize, Supervised)>>,
+    /// Who holds locks, or waits for some.
+    holding: HashMap<Holder, Holding>,
     lock_news: (
         mpsc::UnboundedSender<locks::News>,
         mpsc::UnboundedReceiver<locks::News>,
@@ -309,9 +309,9 @@ impl Engine {
                     let _ = answer.send(());
                 }
                 Message::Event(event) => self.apply(event),
-                Message::Left(job, processes) => {
+                Message::Left(job, task, processes) => {
                     match self.state.job(job).is_some_and(|job| job.is_running()) {
-                        true => self.left.entry(job).or_default().push(processes),
+                        true => self.left.entry(job).or_default().push((task, processes)),
                         false => {
                             self.closing.spawn(processes.leave());
                         }

@@ -106,6 +106,15 @@ pub struct Lock {
     pub name: String,
 }
 
+/// Who holds locks: a job, for all of its tasks, or one of its tasks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Holder {
+    /// The job.
+    pub job: JobId,
+    /// The place of the task, if it is one.
+    pub task: Option<usize>,
+}
+
 impl Hold {
     /// The locks that are held, as far as is known.
     pub fn locks(&self) -> &[Lock] {
@@ -171,6 +180,37 @@ pub struct Task {
     pub is_at_work: bool,
     /// Whether it is stopped since it ran for too long.
     pub timed_out: bool,
+    /// How it is with its own locks. What is over holds none.
+    pub hold: Hold,
+    /// Why its locks are not held any more, if it is stopped since then.
+    pub lost: Option<String>,
+    /// How it ends once its locks are given back.
+    pub outcome: Option<Outcome>,
+}
+
+/// How a task ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it is then.
+    pub status: Status,
+    /// As a shell gives it.
+    pub code: i32,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// Whether it is a failure of its own, which may stop the others.
+    pub fails: bool,
+}
+
+impl Outcome {
+    /// It was stopped, or never began.
+    pub fn canceled() -> Outcome {
+        Outcome {
+            status: Status::Canceled,
+            code: -1,
+            error: None,
+            fails: false,
+        }
+    }
 }
 
 /// How far a task is.
@@ -274,6 +314,30 @@ impl Job {
         (self.start.is_some() || self.hold != Hold::Nothing) && !self.is_finished()
     }
 
+    /// How it, or a task of it, is with its locks.
+    pub fn hold_of(&self, task: Option<usize>) -> &Hold {
+        match task.map(|at| self.tasks.get(at)) {
+            None => &self.hold,
+            Some(task) => task.map_or(&Hold::Nothing, |task| &task.hold),
+        }
+    }
+
+    /// What it, or a task of it, is to hold.
+    pub fn wishes_of(&self, task: Option<usize>) -> &[Wish] {
+        match task.map(|at| self.tasks.get(at)) {
+            None => &self.plan.locks,
+            Some(task) => task.map_or(&[], |task| &task.definition.locks),
+        }
+    }
+
+    /// Itself and those of its tasks that hold locks, or may.
+    pub fn holders(&self) -> impl Iterator<Item = Holder> {
+        let tasks = (0..self.tasks.len()).map(Some);
+        let all = std::iter::once(None).chain(tasks);
+        all.filter(move |task| *self.hold_of(*task) != Hold::Nothing)
+            .map(move |task| Holder { job: self.id, task })
+    }
+
     /// Whether any task of it failed.
     pub fn errored(&self) -> bool {
         self.tasks.iter().any(|task| task.errored)
@@ -332,6 +396,9 @@ impl Task {
             attempt: 0,
             is_at_work: false,
             timed_out: false,
+            hold: Hold::Nothing,
+            lost: None,
+            outcome: None,
         }
     }
 

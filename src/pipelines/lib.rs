@@ -50,8 +50,8 @@
 //! all of them. The supervisor adopts every orphan of its task and hears of our end. To start one costs more than bash does,
 //! so that one whose task has left nobody behind takes the next task.
 //!
-//! **Locks are somebody else's.** A job asks for them when it has all else that it needs, and they are given back before it
-//! ends: [`locks::Locks`] does both, on a thread of its own, and the program brings it along (`pool`'s line, in
+//! **Locks are somebody else's.** A job, or a task, asks for them when it has all else that it needs, and they are given back
+//! before it ends: [`locks::Locks`] does both, on a thread of its own, and the program brings it along (`pool`'s line, in
 //! `cmd/prunner`). What a job holds, or may hold, is in the journal before it is asked for; after a crash it is given back.
 //!
 //! **bash, once for all entries.** Entries see what earlier ones have declared, as with the original's built-in shell. Each

@@ -1,7 +1,7 @@
-//! Locks that others give: what a job waits for before it begins, and holds while it runs.
+//! Locks that others give: what a job, or a task of it, waits for before it begins, and holds while it runs.
 //!
 //! Where locks are, who else wants them and how they are kept is the business of [`Locks`], which the program brings along.
-//! The engine asks it once for each job, and hears what comes of it by a [`Teller`].
+//! The engine asks it once for each holder, and hears what comes of it by a [`Teller`].
 
 use std::ffi::OsString;
 use std::fmt;
@@ -10,18 +10,18 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use crate::job::{Job, JobId, Lock};
+use crate::job::{Holder, Job, Lock};
 use crate::rules::LockNews;
 
 /// Who gives locks.
 pub trait Locks: fmt::Debug + Send + Sync {
-    /// Waits for the locks of a job, and holds them until it is told to stop; then it gives them back, and tells that this is
+    /// Waits for the locks of a job, or of a task of it, and holds them until it is told to stop; then it gives them back, and tells that this is
     /// over. It comes back at once.
-    fn hold(&self, job: Arc<Job>, teller: Teller, stop: CancellationToken);
+    fn hold(&self, job: Arc<Job>, task: Option<usize>, teller: Teller, stop: CancellationToken);
 
-    /// Gives back what a server before this one has claimed for a job, or may have; then it tells that this is over. It comes
+    /// Gives back what a server before this one has claimed for a job or a task of it, or may have; then it tells that this is over. It comes
     /// back at once.
-    fn give_back(&self, job: Arc<Job>, teller: Teller);
+    fn give_back(&self, job: Arc<Job>, task: Option<usize>, teller: Teller);
 }
 
 /// What tasks find in their environment while locks are held.
@@ -33,24 +33,24 @@ pub struct Change {
     pub removed: Vec<OsString>,
 }
 
-/// News of a job's locks, on their way to the engine.
+/// News of somebody's locks, on their way to the engine.
 #[derive(Debug)]
 pub struct News {
-    pub(crate) job: JobId,
+    pub(crate) of: Holder,
     pub(crate) news: LockNews,
     pub(crate) env: Option<Change>,
 }
 
-/// Tells the engine what becomes of the locks of a job.
+/// Tells the engine what becomes of somebody's locks.
 #[derive(Debug, Clone)]
 pub struct Teller {
-    job: JobId,
+    of: Holder,
     to: UnboundedSender<News>,
 }
 
 impl Teller {
-    pub(crate) fn new(job: JobId, to: UnboundedSender<News>) -> Teller {
-        Teller { job, to }
+    pub(crate) fn new(of: Holder, to: UnboundedSender<News>) -> Teller {
+        Teller { of, to }
     }
 
     /// They are waited for; this is what is known of that.
@@ -74,8 +74,8 @@ impl Teller {
     }
 
     fn tell(&self, news: LockNews, env: Option<Change>) {
-        let job = self.job;
+        let of = self.of;
         // Where nobody hears it any more, the server ends; the next one asks itself.
-        let _ = self.to.send(News { job, news, env });
+        let _ = self.to.send(News { of, news, env });
     }
 }

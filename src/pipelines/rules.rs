@@ -15,6 +15,7 @@ mod admit;
 mod end;
 mod graph;
 mod hold;
+mod hold_task;
 mod queue;
 mod recover;
 mod retention;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::definition::Definitions;
-use crate::job::{Hold, Job, JobId, Lock, Time};
+use crate::job::{Hold, Holder, Job, JobId, Lock, Time};
 
 /// The two clocks: one for people, one that never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +56,8 @@ pub enum Event {
     },
     /// Somebody cancels a job.
     Cancel(JobId),
-    /// Something is heard of a job's locks.
-    Locks(JobId, LockNews),
+    /// Something is heard of somebody's locks.
+    Locks(Holder, LockNews),
     /// Time has passed.
     Tick,
     /// There are new definitions.
@@ -77,7 +78,7 @@ pub enum Ended {
     Failed(String),
 }
 
-/// What is heard of a job's locks.
+/// What is heard of somebody's locks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LockNews {
     /// They are waited for; this is what is known of that.
@@ -109,16 +110,10 @@ pub enum Effect {
         /// The place of the task.
         task: usize,
     },
-    /// Wait for the locks of a job, and hold them.
-    Hold {
-        /// The job.
-        job: JobId,
-    },
-    /// Give back the locks that a job holds or waits for, also those that a server before this one has claimed for it.
-    LetGo {
-        /// The job.
-        job: JobId,
-    },
+    /// Wait for the locks of a job or a task, and hold them.
+    Hold(Holder),
+    /// Give back the locks that somebody holds or waits for, also those that a server before this one has claimed for it.
+    LetGo(Holder),
     /// No more tasks of this job will run: what is left of its processes is ended if so.
     Over {
         /// The job.
@@ -239,7 +234,15 @@ impl State {
     /// Whether all jobs that run have only locks to give back. What is not given back now, the next start does.
     pub fn is_only_giving_back(&self) -> bool {
         let mut running = self.running.values().flatten();
-        running.all(|id| matches!(self.jobs[id].hold, Hold::GivesBack(_)))
+        let gives_back = |hold: &Hold| matches!(hold, Hold::GivesBack(_));
+        running.all(|id| {
+            let job = &self.jobs[id];
+            let mut tasks = job.tasks.iter();
+            // A task that was done would be begun anew: it is waited for.
+            gives_back(&job.hold)
+                || (job.stopping.is_some()
+                    && tasks.all(|task| task.status.is_over() || gives_back(&task.hold)))
+        })
     }
 
     /// Whether the server ends.
@@ -262,7 +265,7 @@ impl State {
                 how,
             } => self.ended(job, task, attempt, how, now),
             Event::Cancel(job) => self.cancel(job, now),
-            Event::Locks(job, news) => self.locks(job, news, now),
+            Event::Locks(of, news) => self.locks(of, news, now),
             Event::Tick => self.tick(now),
             Event::Load(definitions) => {
                 self.definitions = definitions;

@@ -76,8 +76,8 @@ fn p3_and_d9_what_is_wrong_is_refused_at_the_start_with_its_place() {
         ("tasks: {on_error: }", "a task cannot be called"),
         ("tasks: {a: {script: ['{{ .x']}}", "unclosed action"),
         (
-            "tasks: {a: {locks: [{pool: aws}]}}",
-            "`locks` is a key of the pipeline",
+            "locks: [{pool: b}], tasks: {t: {script: [x], locks: [{pool: a}]}}",
+            "whose name has to come after",
         ),
     ] {
         let said = fatal(&mut Host::folder(&format!("pipelines: {{p: {{{keys}}}}}")));

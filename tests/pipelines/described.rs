@@ -8,7 +8,7 @@ use crate::host::{Host, token};
 use crate::http::events;
 
 /// Checks a value against a schema of the few kinds that the document has.
-fn check(schema: &Value, value: &Value, document: &Value, place: &str) {
+pub fn check(schema: &Value, value: &Value, document: &Value, place: &str) {
     if let Some(name) = schema["$ref"].as_str() {
         let schema = document.pointer(name.strip_prefix('#').unwrap()).unwrap();
         return check(schema, value, document, place);

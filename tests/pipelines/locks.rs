@@ -9,12 +9,12 @@ use support::{TestRemote, wait_until};
 use crate::host::{Host, is_alive, statuses};
 
 /// How often something random is tried: `PRUNNER_TRIES=200` for the long run.
-fn tries(usual: usize) -> usize {
+pub fn tries(usual: usize) -> usize {
     let set = std::env::var("PRUNNER_TRIES").ok();
     set.and_then(|n| n.parse().ok()).unwrap_or(usual)
 }
 
-fn aws() -> TestRemote {
+pub fn aws() -> TestRemote {
     TestRemote::with_pool("aws", &["env-1"])
 }
 
@@ -24,7 +24,7 @@ fn folder(remote: &TestRemote, keys: &str) -> Host {
     knowing(remote, Host::folder(&definitions))
 }
 
-fn knowing(remote: &TestRemote, host: Host) -> Host {
+pub fn knowing(remote: &TestRemote, host: Host) -> Host {
     host.env("POOL_URI", &remote.uri())
         .env("POOL_BRANCH", "main")
         .env("POOL_RETRY_DELAY", "50ms")
@@ -38,26 +38,26 @@ fn server(remote: &TestRemote, keys: &str) -> Host {
 }
 
 /// A terminal with the same pool.
-fn anna(remote: &TestRemote) -> Cli {
+pub fn anna(remote: &TestRemote) -> Cli {
     Cli::on(&remote.uri())
         .env("POOL_NAME", "aws")
         .env("POOL_HOLDER", "anna")
         .env("POOL_RETRY_DELAY", "50ms")
 }
 
-fn is_free(remote: &TestRemote) -> bool {
+pub fn is_free(remote: &TestRemote) -> bool {
     let tree = remote.git(&["ls-tree", "-r", "--name-only", "main"]);
     tree.lines().any(|path| path == "aws/unclaimed/env-1")
 }
 
-fn tickets(remote: &TestRemote) -> usize {
+pub fn tickets(remote: &TestRemote) -> usize {
     remote
         .git(&["for-each-ref", "refs/pool-queue"])
         .lines()
         .count()
 }
 
-fn text(value: &Value) -> &str {
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 

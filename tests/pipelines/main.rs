@@ -30,3 +30,5 @@ mod scripts;
 mod service;
 /// What is on disk.
 mod store;
+/// Tasks with locks of their own.
+mod task_locks;

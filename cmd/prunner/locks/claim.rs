@@ -9,7 +9,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use git::FaultError;
 use pipelines::definition::{Wanted, Wish};
-use pipelines::job::Job;
 use pool::attempt::{AttemptError, Outcome};
 use pool::lock::{ClaimId, LockName};
 use pool::message::listed;
@@ -87,14 +86,14 @@ pub fn operation(wish: &Wish) -> Result<Operation> {
 const MOST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(999);
 
 impl OfPool {
-    pub fn new(job: &Job, wish: &Wish, context: Context) -> Result<OfPool> {
+    pub fn new(holder: &str, wish: &Wish, context: Context) -> Result<OfPool> {
         Ok(OfPool {
             folder: context.around.temporary.clone(),
             context,
             lease: wish.lease,
             timeout: wish.timeout,
             operation: operation(wish)?,
-            run: format!("prunner {}", job.id),
+            run: format!("prunner {holder}"),
         })
     }
 

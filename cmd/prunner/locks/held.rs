@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use pipelines::job::{Job, Lock};
+use pipelines::job::{Hold, Lock};
 use pipelines::locks::{Change, Teller};
 use pool::lock::LockName;
 use pool::message::listed;
@@ -17,10 +17,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Server;
 use super::claim::{Claim, NoClaim, OfPool};
 use super::words;
+use super::{Of, Server};
 use crate::pool::commands::run::hold::{self, Lost, Watched, kept, make_sure};
+
+/// The folder of the metadata of the locks, below that of the holder.
+const METADATA: &str = "metadata";
+/// The file with the claims, a line each, beside it.
+const CLAIMS: &str = "claims";
 
 /// What is held of one pool.
 struct Held {
@@ -34,18 +39,21 @@ struct Held {
 /// Why they are not to be had, or not held to the end, or not given back.
 pub async fn hold(
     server: &Server,
-    job: &Job,
+    holder: &Of,
     wanted: Vec<Rc<OfPool>>,
     teller: &Teller,
     stop: &CancellationToken,
 ) -> Result<(), String> {
-    let mut holding = Holding::new(server, job);
+    let mut holding = Holding::new(server, holder);
     let result = match holding.claim_all(wanted, teller, stop).await {
-        Ok(true) => {
-            teller.holds(holding.locks(), holding.environment());
-            holding.listen(teller, stop).await;
-            Ok(())
-        }
+        Ok(true) => match holding.environment() {
+            Ok(env) => {
+                teller.holds(holding.locks(), env);
+                holding.listen(teller, stop).await;
+                Ok(())
+            }
+            Err(err) => Err(format!("{err:#}")),
+        },
         Ok(false) => Ok(()),
         Err(why) => Err(why),
     };
@@ -86,7 +94,7 @@ async fn release(held: &[Held]) -> Result<(), String> {
 /// What is held so far. Each claim is kept from when it is there: the next pool may be waited for longer than its lease is.
 struct Holding<'a> {
     server: &'a Server,
-    job: &'a Job,
+    holder: &'a Of,
     /// Where the metadata of the locks are.
     folder: PathBuf,
     held: Vec<Held>,
@@ -96,12 +104,12 @@ struct Holding<'a> {
 }
 
 impl<'a> Holding<'a> {
-    fn new(server: &'a Server, job: &'a Job) -> Holding<'a> {
+    fn new(server: &'a Server, holder: &'a Of) -> Holding<'a> {
         let (tell, told) = unbounded_channel();
         Holding {
             server,
-            job,
-            folder: server.folder_of(job).join("metadata"),
+            holder,
+            folder: server.folder_of(holder).join(METADATA),
             held: Vec::new(),
             keeping: JoinSet::new(),
             tell,
@@ -171,7 +179,11 @@ impl<'a> Holding<'a> {
         };
         let (watch, end) = started.map_err(|err| format!("{err:#}"))?;
         let (of, claim, lease) = (one.of.clone(), one.claim.clone(), kept(one.of.lease));
-        let (tell, log, id) = (self.tell.clone(), self.server.log, self.job.id.to_string());
+        let (tell, log, id) = (
+            self.tell.clone(),
+            self.server.log,
+            self.holder.job.id.to_string(),
+        );
         self.keeping.spawn_local(async move {
             let (lost, mut heard) = unbounded_channel();
             let log =
@@ -215,8 +227,39 @@ impl<'a> Holding<'a> {
         locks.collect()
     }
 
-    fn environment(&self) -> Change {
-        environment(self.server, &self.held, &self.folder)
+    /// What tasks find, as the command of `pool run` does. No credentials of the locks are among it.
+    ///
+    /// A task with locks of its own finds those of its job as well, before its own: as if the job held all of them.
+    fn environment(&self) -> Result<Change> {
+        let own = self.held.iter().map(|one| one.claim.id.to_string());
+        let mut claims: Vec<String> = own.collect();
+        let mut locks = self.locks();
+        if self.holder.task.is_none() {
+            let file = self.server.folder_of(self.holder).join(CLAIMS);
+            fs::write(&file, claims.join("\n"))
+                .with_context(|| format!("writing `{}`", file.display()))?;
+        } else if let Hold::Holds(of_job) = &self.holder.job.hold {
+            let job = Of {
+                task: None,
+                ..self.holder.clone()
+            };
+            let folder = self.server.folder_of(&job);
+            for lock in of_job {
+                let to = self.folder.join(&lock.pool);
+                fs::create_dir_all(&to)
+                    .and_then(|()| {
+                        let from = folder.join(METADATA).join(&lock.pool).join(&lock.name);
+                        fs::copy(from, to.join(&lock.name))
+                    })
+                    .with_context(|| format!("copying the metadata of `{}`", lock.name))?;
+            }
+            let file = folder.join(CLAIMS);
+            let of_job_claims = fs::read_to_string(&file)
+                .with_context(|| format!("reading `{}`", file.display()))?;
+            claims.splice(..0, of_job_claims.lines().map(str::to_owned));
+            locks.splice(..0, of_job.iter().cloned());
+        }
+        Ok(environment(self.server, &locks, &claims, &self.folder))
     }
 
     /// Keeps nothing any more: a renewal is not to come between what gives it back.
@@ -270,31 +313,24 @@ async fn start(held: &mut Held, folder: &Path) -> Result<(Watch, Instant)> {
     Ok((watch, end))
 }
 
-/// What tasks find, as the command of `pool run` does. No credentials of the locks are among it.
-fn environment(server: &Server, held: &[Held], folder: &Path) -> Change {
-    let locks = || {
-        held.iter().flat_map(|one| {
-            let pool = one.of.pool();
-            one.claim.locks.iter().map(move |lock| (pool, lock))
-        })
-    };
-    let names: Vec<&str> = locks().map(|(_, lock)| lock.as_str()).collect();
-    let ids: Vec<String> = held.iter().map(|one| one.claim.id.to_string()).collect();
+fn environment(server: &Server, locks: &[Lock], claims: &[String], folder: &Path) -> Change {
+    let names: Vec<&str> = locks.iter().map(|lock| lock.name.as_str()).collect();
     // The files of one pool are where `pool run` has them; those of several, in a folder of each.
-    let files = match held {
-        [one] => folder.join(one.of.pool()),
-        _ => folder.to_owned(),
+    let files = match claims {
+        [_] => locks.first().map(|lock| folder.join(&lock.pool)),
+        _ => None,
     };
-    let first = locks().next();
-    let first = first.map_or(files.clone(), |(pool, lock)| {
-        folder.join(pool).join(lock.as_str())
+    let files = files.unwrap_or_else(|| folder.to_owned());
+    let first = locks.first();
+    let first = first.map_or(files.clone(), |lock| {
+        folder.join(&lock.pool).join(&lock.name)
     });
     let (removed, changed) = server.variables().withheld();
     let mut set: Vec<(OsString, OsString)> = vec![
         ("POOL_LOCK_NAME".into(), names.join("\n").into()),
         ("POOL_METADATA_FILE".into(), first.into()),
         ("POOL_METADATA_DIR".into(), files.into()),
-        ("POOL_CLAIM".into(), ids.join("\n").into()),
+        ("POOL_CLAIM".into(), claims.join("\n").into()),
     ];
     let changed = changed.into_iter();
     set.extend(changed.map(|(name, value)| (name.into(), value)));

@@ -73,7 +73,7 @@ pub struct Job {
     locks: Vec<Lock>,
 }
 
-/// A lock that a job holds.
+/// A lock that a job or a task holds.
 #[derive(Debug, Serialize)]
 pub struct Lock {
     pool: String,
@@ -97,6 +97,10 @@ pub struct Task {
     error: Option<String>,
     #[serde(skip_serializing_if = "is_first")]
     attempt: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    locks: Vec<Lock>,
 }
 
 fn is_first(attempt: &u32) -> bool {
@@ -125,12 +129,16 @@ impl Job {
             variables: job.public_variables(),
             user: job.user.clone(),
             queue_partition: job.partition.clone(),
-            waiting_for: match &job.hold {
-                Hold::Waits(words) => Some(words.clone()),
-                Hold::Nothing | Hold::Holds(_) | Hold::GivesBack(_) => None,
-            },
+            waiting_for: waiting_for(&job.hold),
             locks: job.hold.locks().iter().map(Lock::of).collect(),
         }
+    }
+}
+
+fn waiting_for(hold: &Hold) -> Option<String> {
+    match hold {
+        Hold::Waits(words) => Some(words.clone()),
+        Hold::Nothing | Hold::Holds(_) | Hold::GivesBack(_) => None,
     }
 }
 
@@ -156,6 +164,8 @@ impl Task {
             errored: task.errored,
             error: task.error.clone(),
             attempt: task.attempt,
+            waiting_for: waiting_for(&task.hold),
+            locks: task.hold.locks().iter().map(Lock::of).collect(),
         }
     }
 }

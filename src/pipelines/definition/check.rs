@@ -35,6 +35,8 @@ pub(super) fn pipeline(name: &str, wire: wire::Pipeline, source: &str) -> Result
     let on_error = wire.on_error.map(|wire| task(ON_ERROR, wire)).transpose()?;
     let env_from_variables = wire.env_from_variables.is_some_and(|flag| flag.0);
     let parameters = wire.parameters.map(parameters).transpose()?;
+    let locks = wire.locks.map(Wish::all).transpose()?.unwrap_or_default();
+    in_order(&locks, &tasks)?;
     Ok(Pipeline {
         name: name.to_owned(),
         source: source.to_owned(),
@@ -64,7 +66,7 @@ pub(super) fn pipeline(name: &str, wire: wire::Pipeline, source: &str) -> Result
         tasks,
         on_error: on_error.map(Arc::new),
         webhook: wire.webhook.map(webhook).transpose()?,
-        locks: wire.locks.map(Wish::all).transpose()?.unwrap_or_default(),
+        locks,
     })
 }
 
@@ -173,7 +175,18 @@ fn task(name: &str, wire: wire::Task) -> Result<Task, String> {
         Template::parse(entry)
             .map_err(|err| of_task(format!("entry {} of its script: {err}", at + 1)))?;
     }
-    no_locks(wire.locks.is_some()).map_err(of_task)?;
+    let locks = wire.locks.map(Wish::all).transpose().map_err(of_task)?;
+    let locks = locks.unwrap_or_default();
+    if name == ON_ERROR && !locks.is_empty() {
+        return Err(of_task(
+            "it has no locks of its own: it runs with those of the pipeline".to_owned(),
+        ));
+    }
+    if script.is_empty() && !locks.is_empty() {
+        return Err(of_task(
+            "it has locks, but no script that could use them".to_owned(),
+        ));
+    }
     let retry = wire.retry.unwrap_or_default();
     let mut depends_on = wire.depends_on.unwrap_or_default();
     let mut seen = std::collections::BTreeSet::new();
@@ -193,6 +206,7 @@ fn task(name: &str, wire: wire::Task) -> Result<Task, String> {
                 .map_err(of_task)?
                 .unwrap_or_default(),
         },
+        locks,
     })
 }
 
@@ -237,13 +251,18 @@ fn webhook(wire: wire::Webhook) -> Result<Webhook, String> {
     })
 }
 
-/// Whoever writes the key counts on being alone: it is not ignored as other unknown ones are.
-fn no_locks(has_any: bool) -> Result<(), String> {
-    match has_any {
-        true => Err(
-            "`locks` is a key of the pipeline, which holds them for all of its tasks; for one task run its commands with `pool run`"
-                .to_owned(),
-        ),
-        false => Ok(()),
+/// All who hold locks and wait for more go to the pools in one order, the order of their names: so no two wait for each other.
+fn in_order(held: &[Wish], tasks: &[Arc<Task>]) -> Result<(), String> {
+    let Some(last) = held.last() else {
+        return Ok(());
+    };
+    for task in tasks {
+        if let Some(first) = task.locks.first().filter(|wish| wish.pool <= last.pool) {
+            return Err(format!(
+                "task \"{}\": locks has the pool \"{}\", whose name has to come after \"{}\": the pipeline holds locks of that while the task waits, and whoever takes the pools in another order could wait for it for ever",
+                task.name, first.pool, last.pool
+            ));
+        }
     }
+    Ok(())
 }

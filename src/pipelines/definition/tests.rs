@@ -102,6 +102,12 @@ fn a_bare_number_is_nanoseconds_and_what_is_not_positive_is_off() {
         one("pipelines: {p: {start_delay: 1500000}}").start_delay,
         Duration::from_micros(1500)
     );
+    // The original has no days.
+    let days = one("pipelines: {p: {retention_period: 30d}}");
+    assert_eq!(
+        days.retention_period,
+        Some(Duration::from_secs(30 * 86_400))
+    );
     let off = one("pipelines: {p: {retention_period: -1h, retention_count: -3, concurrency: 0}}");
     assert_eq!(
         (off.retention_period, off.retention_count, off.concurrency),
@@ -183,7 +189,23 @@ fn faults_are_told_in_the_words_of_the_original() {
         ),
         (
             "tasks: {a: {locks: [{pool: a}]}}",
-            "task \"a\": `locks` is a key of the pipeline, which holds them for all of its tasks; for one task run its commands with `pool run`",
+            "task \"a\": it has locks, but no script that could use them",
+        ),
+        (
+            "tasks: {a: {script: [x], locks: }}",
+            "task \"a\": locks has no entry: name a pool, or leave the key out",
+        ),
+        (
+            "on_error: {script: [x], locks: [{pool: a}]}",
+            "task \"on_error\": it has no locks of its own: it runs with those of the pipeline",
+        ),
+        (
+            "locks: [{pool: a}, {pool: c}], tasks: {t: {script: [x], locks: [{pool: d}, {pool: b}]}}",
+            "task \"t\": locks has the pool \"b\", whose name has to come after \"c\": the pipeline holds locks of that while the task waits, and whoever takes the pools in another order could wait for it for ever",
+        ),
+        (
+            "locks: [{pool: a}], tasks: {t: {script: [x], locks: [{pool: a, name: y}]}}",
+            "task \"t\": locks has the pool \"a\", whose name has to come after \"a\": the pipeline holds locks of that while the task waits, and whoever takes the pools in another order could wait for it for ever",
         ),
         (
             "locks: []",
@@ -259,7 +281,7 @@ fn faults_are_told_in_the_words_of_the_original() {
     }
     for (text, start) in [
         ("", "decoding YAML: EOF"),
-        ("pipelines: {p: {start_delay: 1d}}", "decoding YAML: "),
+        ("pipelines: {p: {start_delay: 1y}}", "decoding YAML: "),
         (
             "pipelines: {p: {tasks: {a: {script: echo}}}}",
             "decoding YAML: ",

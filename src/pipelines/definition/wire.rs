@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pace::duration::{self, DurationError};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny};
+use serde::de::{Deserializer, Error as _};
 use serde_json::Value as Json;
 use serde_saphyr::{DuplicateKeyPolicy, Options};
 
@@ -70,7 +70,8 @@ pub(super) struct Task {
     pub env: Option<BTreeMap<String, Option<String>>>,
     pub timeout: Option<Span>,
     pub retry: Option<Retry>,
-    pub locks: Option<IgnoredAny>,
+    #[serde(deserialize_with = "present")]
+    pub locks: Option<Vec<Lock>>,
 }
 
 #[derive(Deserialize, Default)]

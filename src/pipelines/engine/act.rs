@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, Holding, Message};
-use crate::job::JobId;
+use crate::job::{Holder, JobId};
 use crate::locks::{self, Teller};
 use crate::rules::{Effect, Event, LockNews};
 use crate::{webhook, work};
@@ -15,10 +15,10 @@ impl Engine {
         match effect {
             Effect::Run { job, task, attempt } => self.start(job, task, attempt),
             Effect::Interrupt { .. } => {}
-            Effect::Hold { job } => self.hold(job),
-            Effect::LetGo { job } => self.let_go(job),
+            Effect::Hold(holder) => self.hold(holder),
+            Effect::LetGo(holder) => self.let_go(holder),
             Effect::Over { job, is_canceled } => {
-                for processes in self.left.remove(&job).unwrap_or_default() {
+                for (_, processes) in self.left.remove(&job).unwrap_or_default() {
                     if is_canceled {
                         self.closing.spawn(processes.stop());
                     } else {
@@ -70,32 +70,37 @@ impl Engine {
             .spawn(async move { site.supervisors.tidy(all).await });
     }
 
-    fn hold(&mut self, id: JobId) {
-        let Some(job) = self.state.job(id).cloned() else {
+    fn hold(&mut self, holder: Holder) {
+        let Some(job) = self.state.job(holder.job).cloned() else {
             return;
         };
         let holding = Holding {
             stop: CancellationToken::new(),
             env: Arc::default(),
         };
-        let teller = Teller::new(id, self.lock_news.0.clone());
-        self.tools.locks.hold(job, teller, holding.stop.clone());
-        self.holding.insert(id, holding);
+        let teller = Teller::new(holder, self.lock_news.0.clone());
+        let stop = holding.stop.clone();
+        self.tools.locks.hold(job, holder.task, teller, stop);
+        self.holding.insert(holder, holding);
     }
 
     /// Gives locks back, once nothing works any more with what they stand for: also not what a task has left behind.
-    fn let_go(&mut self, id: JobId) {
-        let Some(job) = self.state.job(id).cloned() else {
+    fn let_go(&mut self, holder: Holder) {
+        let Some(job) = self.state.job(holder.job).cloned() else {
             return;
         };
-        let Some(holding) = self.holding.get(&id) else {
-            let teller = Teller::new(id, self.lock_news.0.clone());
-            return self.tools.locks.give_back(job, teller);
+        let Some(holding) = self.holding.get(&holder) else {
+            let teller = Teller::new(holder, self.lock_news.0.clone());
+            return self.tools.locks.give_back(job, holder.task, teller);
         };
         let stop = holding.stop.clone();
-        let left = self.left.remove(&id).unwrap_or_default();
+        let mut left = self.left.remove(&holder.job).unwrap_or_default();
+        if let Some(task) = holder.task {
+            let others = left.extract_if(.., |(of, _)| *of != task).collect();
+            self.left.insert(holder.job, others);
+        }
         self.closing.spawn(async move {
-            for processes in left {
+            for (_, processes) in left {
                 processes.stop().await;
             }
             stop.cancel();
@@ -104,13 +109,13 @@ impl Engine {
 
     /// Takes in what is heard of locks.
     pub(super) fn hear(&mut self, heard: locks::News) -> Message {
-        let locks::News { job, news, env } = heard;
-        match (&news, env, self.holding.get_mut(&job)) {
+        let locks::News { of, news, env } = heard;
+        match (&news, env, self.holding.get_mut(&of)) {
             (LockNews::Holds(_), Some(env), Some(holding)) => holding.env = Arc::new(env),
-            (LockNews::Over(_), _, _) => drop(self.holding.remove(&job)),
+            (LockNews::Over(_), _, _) => drop(self.holding.remove(&of)),
             _ => {}
         }
-        Message::Event(Event::Locks(job, news))
+        Message::Event(Event::Locks(of, news))
     }
 
     fn start(&mut self, id: JobId, task: usize, attempt: u32) {
@@ -120,11 +125,14 @@ impl Engine {
         let stop = CancellationToken::new();
         self.working.insert((id, task), stop.clone());
         let (site, tell) = (self.tools.site.clone(), self.tell.clone());
-        let locks = self.holding.get(&id).map(|holding| holding.env.clone());
+        // A task with locks of its own is told of those of its job as well.
+        let of = |task| self.holding.get(&Holder { job: id, task });
+        let locks = of(Some(task)).or_else(|| of(None));
+        let locks = locks.map(|holding| holding.env.clone());
         self.closing.spawn(async move {
             let (how, left) = work::run(&site, &job, task, locks.as_deref(), &stop).await;
             if let Some(left) = left {
-                let _ = tell.send(Message::Left(id, left)).await;
+                let _ = tell.send(Message::Left(id, task, left)).await;
             }
             let _ = tell
                 .send(Message::Event(Event::Ended {

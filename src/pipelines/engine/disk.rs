@@ -54,7 +54,7 @@ impl Engine {
             Change::New(job) | Change::Update(job, _) => job.is_finished(),
             Change::Removed(_) => false,
         };
-        let asks = |effect: &Effect| matches!(effect, Effect::Hold { .. });
+        let asks = |effect: &Effect| matches!(effect, Effect::Hold(_));
         let sync = !self.unwritten.canceled.is_empty()
             || self.unwritten.changes.iter().any(ends)
             // What is claimed for a job has to be known after a crash.

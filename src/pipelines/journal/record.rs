@@ -12,7 +12,7 @@ use crate::definition::{self, Restart, Retry, Wish};
 use crate::job::{Hold, Job, JobId, Plan, Status, Task, Time};
 use crate::rules::Change;
 use crate::value::Variables;
-use locks::Locks;
+use locks::{Held, Locks};
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,6 +76,8 @@ struct Progress {
     error: Option<String>,
     #[serde(default, skip_serializing_if = "is_zero")]
     attempt: i32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    locks: Option<Held>,
 }
 
 /// A job, as a whole.
@@ -126,6 +128,8 @@ struct Definition {
     retries: i32,
     #[serde(default, skip_serializing_if = "is_none")]
     retry_delay: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    wishes: Vec<Wish>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -224,6 +228,7 @@ impl Progress {
             errored: task.errored,
             error: task.error.clone(),
             attempt: i32::try_from(task.attempt).unwrap_or(i32::MAX),
+            locks: Held::of(&task.hold),
         }
     }
 
@@ -236,6 +241,7 @@ impl Progress {
         task.errored = self.errored;
         task.error = self.error;
         task.attempt = u32::try_from(self.attempt).unwrap_or_default();
+        task.hold = self.locks.map(Held::hold).unwrap_or_default();
         Ok(())
     }
 }
@@ -323,6 +329,7 @@ impl Definition {
             timeout: task.timeout.map(nanos),
             retries: i32::try_from(task.retry.max).unwrap_or(i32::MAX),
             retry_delay: nanos(task.retry.delay),
+            wishes: task.locks.clone(),
         }
     }
 
@@ -338,6 +345,7 @@ impl Definition {
                 max: u32::try_from(self.retries).unwrap_or_default(),
                 delay: Duration::from_nanos(self.retry_delay),
             },
+            locks: self.wishes,
         }
     }
 }

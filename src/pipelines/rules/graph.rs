@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::queue::forget_secrets;
 use super::{Due, Effect, Ended, News, Now, State};
-use crate::job::{Hold, JobId, Status, Stopping, Task};
+use crate::job::{Hold, JobId, Outcome, Status, Stopping, Task};
 
 impl State {
     /// Starts what can start, drops what never will, and ends the job when nothing is left.
@@ -17,7 +17,9 @@ impl State {
             let stopping = job.stopping.is_some();
             let mut is_changed = false;
             for (at, task) in job.tasks.iter().enumerate() {
-                if task.status != Status::Waiting || task.is_handler() {
+                // Who gives up his locks ends when he hears of it.
+                let gives_up = matches!(task.hold, Hold::GivesBack(_));
+                if task.status != Status::Waiting || task.is_handler() || gives_up {
                     continue;
                 }
                 let needed = task
@@ -30,7 +32,12 @@ impl State {
                     || needed
                         .clone()
                         .any(|(is_satisfied, is_over)| is_over && !is_satisfied);
-                if is_lost {
+                let asks = matches!(task.hold, Hold::Waits(_));
+                if is_lost && asks {
+                    self.let_go_of(id, at, Outcome::canceled());
+                } else if asks {
+                    // It begins when it has them.
+                } else if is_lost {
                     self.change_task(id, at).status = Status::Canceled;
                     is_changed = true;
                 } else if needed.all(|(is_satisfied, _)| is_satisfied) {
@@ -53,16 +60,26 @@ impl State {
     /// Begins a task; says whether it is over already.
     fn begin(&mut self, id: JobId, at: usize, now: Now) -> bool {
         let task = self.change_task(id, at);
-        task.start = Some(now.wall);
         if task.definition.script.is_empty() {
+            task.start = Some(now.wall);
             task.status = Status::Done;
             task.end = Some(now.wall);
             return true;
         }
+        match task.definition.locks.is_empty() {
+            true => self.begin_attempts(id, at, now),
+            false => self.ask_for_locks_of(id, at),
+        }
+        false
+    }
+
+    /// A task has all that it needs.
+    pub(super) fn begin_attempts(&mut self, id: JobId, at: usize, now: Now) {
+        let task = self.change_task(id, at);
+        task.start = Some(now.wall);
         task.status = Status::Running;
         task.exit_code = -1;
         self.run(id, at, now);
-        false
     }
 
     /// Starts an attempt of a task.
@@ -101,37 +118,65 @@ impl State {
             Some(Stopping::Failed | Stopping::TimedOut) if task.is_handler() => None,
             stopping => stopping,
         };
-        match stopped {
+        let outcome = match stopped {
             Some(Stopping::Canceled | Stopping::Requeued | Stopping::Failed | Stopping::Lost) => {
-                self.close(id, at, Status::Canceled, -1, None, now);
+                Outcome::canceled()
             }
-            Some(Stopping::TimedOut) => {
-                let error = job_timeout(self.jobs[&id].plan.timeout);
-                self.close(id, at, Status::Error, -1, Some(error), now);
-            }
+            Some(Stopping::TimedOut) => self.out_of_time(id),
             None => {
                 let (code, error) = match how {
+                    _ if task.lost.is_some() => (-1, task.lost.clone()),
                     _ if task.timed_out => (-1, Some(task_timeout(&task))),
                     Ended::Exited(0) => (0, None),
                     Ended::Exited(code) => (code, Some(format!("exit status {code}"))),
                     Ended::Failed(error) => (-1, Some(error)),
                 };
-                match error {
-                    None => self.close(id, at, Status::Done, 0, None, now),
-                    Some(_) if self.retries(id, at, now) => return,
-                    Some(error) if task.definition.allow_failure => {
-                        // The code alone tells of an exit; what could not run says why.
-                        let error = (code == -1).then_some(error);
-                        self.close(id, at, Status::Done, code, error, now);
-                    }
-                    Some(error) => {
-                        self.close(id, at, Status::Error, code, Some(error), now);
-                        self.task_failed(id, at, now);
-                    }
+                if error.is_some() && task.lost.is_none() && self.retries(id, at, now) {
+                    return;
+                }
+                let is_failure = error.is_some() && !task.definition.allow_failure;
+                Outcome {
+                    status: match is_failure {
+                        true => Status::Error,
+                        false => Status::Done,
+                    },
+                    code,
+                    // Where failure is allowed the code alone tells of an exit; what could not run says why.
+                    error: error.filter(|_| is_failure || code == -1),
+                    fails: is_failure,
                 }
             }
-        }
+        };
+        self.end_task(id, at, outcome, now);
         self.advance(id, now);
+    }
+
+    /// A task ends, once it has given back what it holds.
+    pub(super) fn end_task(&mut self, id: JobId, at: usize, outcome: Outcome, now: Now) {
+        if matches!(self.jobs[&id].tasks[at].hold, Hold::Holds(_)) {
+            self.clear_deadline(id, Due::Retry(at));
+            return self.let_go_of(id, at, outcome);
+        }
+        let Outcome {
+            status,
+            code,
+            error,
+            fails,
+        } = outcome;
+        self.close(id, at, status, code, error, now);
+        if fails {
+            self.task_failed(id, at, now);
+        }
+    }
+
+    /// How a task ends when the time of its job is over.
+    fn out_of_time(&self, id: JobId) -> Outcome {
+        Outcome {
+            status: Status::Error,
+            code: -1,
+            error: Some(job_timeout(self.jobs[&id].plan.timeout)),
+            fails: false,
+        }
     }
 
     fn close(
@@ -146,8 +191,11 @@ impl State {
         self.clear_deadline(id, Due::Retry(at));
         let task = self.change_task(id, at);
         task.status = status;
-        task.end = Some(now.wall);
-        task.exit_code = code;
+        // What was canceled before it began has neither an end nor a code.
+        if task.start.is_some() || status != Status::Canceled {
+            task.end = Some(now.wall);
+            task.exit_code = code;
+        }
         task.errored = status == Status::Error;
         task.error = error;
         task.is_at_work = false;
@@ -198,6 +246,8 @@ impl State {
             .tasks
             .iter()
             .enumerate()
+            // Who gives locks back already has come to an end of his own.
+            .filter(|(_, task)| !matches!(task.hold, Hold::GivesBack(_)))
             .map(|(at, task)| (at, task.status == Status::Running, task.is_at_work))
             .collect();
         for (at, is_running, is_at_work) in tasks {
@@ -215,13 +265,11 @@ impl State {
                 self.effects.push(Effect::Interrupt { job: id, task: at });
             } else {
                 // It waits to be tried again.
-                match why {
-                    Stopping::TimedOut => {
-                        let error = job_timeout(self.jobs[&id].plan.timeout);
-                        self.close(id, at, Status::Error, -1, Some(error), now);
-                    }
-                    _ => self.close(id, at, Status::Canceled, -1, None, now),
-                }
+                let outcome = match why {
+                    Stopping::TimedOut => self.out_of_time(id),
+                    _ => Outcome::canceled(),
+                };
+                self.end_task(id, at, outcome, now);
             }
         }
         self.advance(id, now);

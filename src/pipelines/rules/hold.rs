@@ -1,19 +1,22 @@
 //! The locks of a job: it asks for them when it has all else that it needs, and gives them back before it ends.
 
 use super::{Effect, LockNews, Now, State};
-use crate::job::{Hold, JobId, Status, Stopping};
+use crate::definition::Wish;
+use crate::job::{Hold, Holder, JobId, Status, Stopping};
 
 impl State {
     pub(super) fn ask_for_locks(&mut self, id: JobId) {
         let job = self.change(id);
-        let wishes = job.plan.locks.iter().map(ToString::to_string);
-        let wishes: Vec<String> = wishes.collect();
-        job.hold = Hold::Waits(format!("waiting for {}", wishes.join(", ")));
-        self.effects.push(Effect::Hold { job: id });
+        job.hold = Hold::Waits(waiting_for(&job.plan.locks));
+        self.effects.push(Effect::Hold(of_job(id)));
     }
 
-    /// Something is heard of a job's locks.
-    pub(super) fn locks(&mut self, id: JobId, news: LockNews, now: Now) {
+    /// Something is heard of somebody's locks.
+    pub(super) fn locks(&mut self, of: Holder, news: LockNews, now: Now) {
+        let id = of.job;
+        if let Some(at) = of.task {
+            return self.locks_of_task(id, at, news, now);
+        }
         let Some(job) = self.jobs.get(&id).filter(|job| job.is_under_way()) else {
             return;
         };
@@ -60,7 +63,7 @@ impl State {
     pub(super) fn give_up_waiting(&mut self, id: JobId, why: Stopping) {
         self.not_begun(id, why);
         self.change(id).hold = Hold::GivesBack(Vec::new());
-        self.effects.push(Effect::LetGo { job: id });
+        self.effects.push(Effect::LetGo(of_job(id)));
     }
 
     fn not_begun(&mut self, id: JobId, why: Stopping) {
@@ -80,7 +83,7 @@ impl State {
         };
         let locks = locks.clone();
         self.change(id).hold = Hold::GivesBack(locks);
-        self.effects.push(Effect::LetGo { job: id });
+        self.effects.push(Effect::LetGo(of_job(id)));
         true
     }
 
@@ -91,6 +94,19 @@ impl State {
         if let Some(fault) = fault {
             job.last_error.get_or_insert(fault);
         }
-        self.conclude(id, now);
+        // After a crash tasks of it may have something to give back as well.
+        if job.holders().next().is_none() {
+            self.conclude(id, now);
+        }
     }
+}
+
+fn of_job(job: JobId) -> Holder {
+    Holder { job, task: None }
+}
+
+/// What is said before more is known.
+pub(super) fn waiting_for(wishes: &[Wish]) -> String {
+    let wishes: Vec<String> = wishes.iter().map(ToString::to_string).collect();
+    format!("waiting for {}", wishes.join(", "))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Due, Effect, Now, State};
 use crate::definition::{Definitions, Restart};
-use crate::job::{Hold, Job, JobId, Status, Stopping, Task};
+use crate::job::{Hold, Holder, Job, JobId, Outcome, Status, Stopping, Task};
 
 /// A job that had not ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,16 +49,16 @@ impl State {
     fn recover(&mut self, id: JobId, now: Now) -> Recovered {
         let job = self.jobs[&id].clone();
         let is_lost = job.secrets.iter().next().cloned();
-        let holds = job.hold != Hold::Nothing;
+        let holds = job.holders().next().is_some();
         if matches!(job.hold, Hold::GivesBack(_))
             && job.tasks.iter().all(|task| task.status.is_over())
         {
-            self.give_back_first(id, job.stopping);
+            self.give_back_first(id, job.stopping, now);
             return Recovered::GivesBack(id);
         }
         if job.plan.restart == Restart::Requeue && is_lost.is_none() {
             match holds {
-                true => self.give_back_first(id, Some(Stopping::Requeued)),
+                true => self.give_back_first(id, Some(Stopping::Requeued), now),
                 false => self.requeue(id, now),
             }
             return Recovered::Requeued(id);
@@ -72,32 +72,51 @@ impl State {
             self.cancel_waiting(id, why);
             return Recovered::Dropped(id);
         }
-        for at in 0..job.tasks.len() {
-            let was_running = job.tasks[at].status == Status::Running;
-            if was_running || job.tasks[at].status == Status::Waiting {
-                let task = self.change_task(id, at);
-                task.status = Status::Canceled;
-                task.is_at_work = false;
-                task.end = was_running.then_some(now.wall);
-            }
-        }
         let job = self.change(id);
         job.canceled = !holds;
         job.last_error = why.or(job.last_error.take());
-        if holds {
-            self.give_back_first(id, Some(Stopping::Canceled));
+        match holds {
+            true => self.give_back_first(id, Some(Stopping::Canceled), now),
+            false => self.cut_off(id, now),
         }
         Recovered::Interrupted(id)
     }
 
-    /// What the job held, or was about to, is given back before anything else becomes of it.
-    fn give_back_first(&mut self, id: JobId, why: Option<Stopping>) {
+    /// The tasks of a job are not gone on with; those that have locks end when these are given back.
+    fn cut_off(&mut self, id: JobId, now: Now) {
+        for at in 0..self.jobs[&id].tasks.len() {
+            if self.jobs[&id].tasks[at].is_at_work {
+                self.change_task(id, at).is_at_work = false;
+            }
+            let task = &self.jobs[&id].tasks[at];
+            if task.status.is_over() || task.hold != Hold::Nothing {
+                continue;
+            }
+            let was_running = task.status == Status::Running;
+            let task = self.change_task(id, at);
+            task.status = Status::Canceled;
+            task.end = was_running.then_some(now.wall);
+        }
+    }
+
+    /// What the job and its tasks held, or were about to, is given back before anything else becomes of it.
+    fn give_back_first(&mut self, id: JobId, why: Option<Stopping>, now: Now) {
+        self.cut_off(id, now);
+        let holders: Vec<Holder> = self.jobs[&id].holders().collect();
         let job = self.change(id);
         job.stopping = why;
-        job.hold = Hold::GivesBack(job.hold.locks().to_vec());
         let pipeline = job.pipeline.clone();
         self.running.entry(pipeline).or_default().insert(id);
-        self.effects.push(Effect::LetGo { job: id });
+        for holder in holders {
+            match holder.task {
+                Some(at) => self.let_go_of(id, at, Outcome::canceled()),
+                None => {
+                    let job = self.change(id);
+                    job.hold = Hold::GivesBack(job.hold.locks().to_vec());
+                    self.effects.push(Effect::LetGo(holder));
+                }
+            }
+        }
     }
 
     /// A job begins anew: it waits, before all that came after it.

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod locks;
+mod task_locks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::definition;
-use crate::job::{Job, JobId, Phase, Status};
+use crate::job::{Hold, Holder, Job, JobId, Phase, Status, Task};
 use crate::value::Variables;
 
 /// A scheduler with processes that end when a test says so.
@@ -28,7 +29,7 @@ struct World {
     removed: Vec<JobId>,
     over: Vec<JobId>,
     /// Who was told to hold locks, and whether to let them go.
-    holding: BTreeMap<JobId, bool>,
+    holding: BTreeMap<Holder, bool>,
 }
 
 fn definitions(text: &str) -> Arc<Definitions> {
@@ -94,12 +95,16 @@ impl World {
                         .filter(|((of, at, _), _)| (*of, *at) == (job, task));
                     *found.next().expect("only what runs is interrupted").1 = true;
                 }
-                Effect::Hold { job } => assert!(self.holding.insert(job, false).is_none()),
-                Effect::LetGo { job } => {
-                    let works = self.processes.keys().any(|(of, _, _)| *of == job);
+                Effect::Hold(holder) => {
+                    assert!(self.holding.insert(holder, false).is_none());
+                }
+                Effect::LetGo(holder) => {
+                    let works = self.processes.keys().any(|(of, at, _)| {
+                        *of == holder.job && holder.task.is_none_or(|task| task == *at)
+                    });
                     assert!(!works, "it works with what it gives back");
                     assert_ne!(
-                        self.holding.insert(job, true),
+                        self.holding.insert(holder, true),
                         Some(true),
                         "it is told twice"
                     );
@@ -170,10 +175,19 @@ impl World {
 
     /// Tells something of the locks of a job.
     fn locks(&mut self, job: JobId, news: LockNews) {
+        self.locks_of(Holder { job, task: None }, news);
+    }
+
+    fn locks_of(&mut self, holder: Holder, news: LockNews) {
         if matches!(news, LockNews::Over(_)) {
-            self.holding.remove(&job);
+            self.holding.remove(&holder);
         }
-        self.apply(Event::Locks(job, news));
+        self.apply(Event::Locks(holder, news));
+    }
+
+    /// Whether the job has asked for locks, and whether it was told to let them go.
+    fn holds(&self, job: JobId) -> Option<bool> {
+        self.holding.get(&Holder { job, task: None }).copied()
     }
 
     fn cancel(&mut self, job: JobId) {
@@ -708,6 +722,7 @@ enum Step {
     Pass(u64),
     Load(usize),
     Locks(usize, u8),
+    Crash,
 }
 
 const SETS: [&str; 2] = [
@@ -717,6 +732,10 @@ const SETS: [&str; 2] = [
         parts: {queue_strategy: partitioned_replace, queue_partition_limit: 2, concurrency: 2, timeout: 20s,
             continue_running_tasks_after_failure: true, on_error: {script: [x]},
             tasks: {a: {script: [x], retry: {max: 1, delay: 2s}}, b: {script: [x]}, c: {script: [x], depends_on: [a, b]}}},
+        tasked: {concurrency: 2, timeout: 15s, restart: requeue, on_error: {script: [x]}, continue_running_tasks_after_failure: true,
+            tasks: {a: {script: [x], locks: [{pool: y}]}, b: {script: [x], locks: [{pool: y}], retry: {max: 1, delay: 2s}},
+                c: {script: [x], depends_on: [a], allow_failure: true, timeout: 3s, locks: [{pool: z}]}}},
+        both: {locks: [{pool: x}], tasks: {a: {script: [x], locks: [{pool: y}]}, b: {script: [x]}, c: {script: [x], depends_on: [b], locks: [{pool: y}]}}},
         locked: {concurrency: 2, timeout: 9s, locks: [{pool: x}], on_error: {script: [x]}, tasks: {a: {script: [x]}, b: {script: [x], retry: {max: 1, delay: 2s}}}},
         empty: {retention_count: 2},
         allowed: {queue_limit: 0, retention_count: 1, tasks: {a: {script: [x], allow_failure: true}}}}",
@@ -725,9 +744,13 @@ const SETS: [&str; 2] = [
         replace: {queue_strategy: replace, tasks: {a: {script: [x]}}, on_error: {}},
         parts: {concurrency: 3, tasks: {z: {script: [x]}}},
         locked: {tasks: {a: {script: [x]}}},
+        tasked: {tasks: {a: {script: [x]}}},
+        both: {tasks: {a: {script: [x], locks: [{pool: y}]}}},
         empty: {}}",
 ];
-const NAMES: [&str; 6] = ["append", "replace", "parts", "locked", "empty", "allowed"];
+const NAMES: [&str; 8] = [
+    "append", "replace", "parts", "locked", "tasked", "both", "empty", "allowed",
+];
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
@@ -737,6 +760,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..6u64).prop_map(Step::Pass),
         1 => (0..SETS.len()).prop_map(Step::Load),
         4 => (any::<usize>(), 0..4u8).prop_map(|(which, kind)| Step::Locks(which, kind)),
+        1 => Just(Step::Crash),
     ]
 }
 
@@ -749,25 +773,38 @@ impl World {
                 assert_eq!(known, &**job, "what has ended changes no more");
                 assert!(job.tasks.iter().all(|task| task.status.is_over()));
                 assert!(!self.state.due.contains_key(&job.id), "it has a deadline");
-                assert!(!self.holding.contains_key(&job.id), "it holds locks");
+                let mut holding = self.holding.keys();
+                assert!(
+                    !holding.any(|holder| holder.job == job.id),
+                    "it holds locks"
+                );
             } else if !job.is_under_way() {
                 waiting.entry(&job.pipeline).or_default().insert(job.id);
             } else if job.hold != Hold::Nothing && !job.is_running() {
                 assert!(job.tasks.iter().all(|task| !task.is_at_work));
             } else if !matches!(job.hold, Hold::GivesBack(_)) {
-                let is_going_on = job.tasks.iter().any(|task| task.status == Status::Running);
+                let goes_on =
+                    |task: &Task| task.status == Status::Running || task.hold != Hold::Nothing;
+                let is_going_on = job.tasks.iter().any(goes_on);
                 assert!(is_going_on, "nothing of it goes on: {job:?}");
             }
-            let is_told = self.holding.get(&job.id).copied();
-            let expected = match job.hold {
-                Hold::Nothing => None,
-                Hold::Waits(_) | Hold::Holds(_) => Some(false),
-                Hold::GivesBack(_) => Some(true),
-            };
-            assert_eq!(is_told, expected, "{job:?}");
+            for task in std::iter::once(None).chain((0..job.tasks.len()).map(Some)) {
+                let is_told = self.holding.get(&Holder { job: job.id, task }).copied();
+                let expected = match job.hold_of(task) {
+                    Hold::Nothing => None,
+                    Hold::Waits(_) | Hold::Holds(_) => Some(false),
+                    Hold::GivesBack(_) => Some(true),
+                };
+                assert_eq!(is_told, expected, "{job:?}");
+            }
             for (at, task) in job.tasks.iter().enumerate() {
                 let has_process = self.processes.contains_key(&(job.id, at, task.attempt));
                 assert_eq!(has_process, task.is_at_work);
+                assert!(task.hold == Hold::Nothing || !task.status.is_over());
+                if !task.definition.locks.is_empty() && task.is_at_work {
+                    let holds = matches!(task.hold, Hold::Holds(_)) || task.lost.is_some();
+                    assert!(holds, "it works without its locks: {job:?}");
+                }
                 for needed in &task.definition.depends_on {
                     let needed = job.task(needed).unwrap();
                     assert!(!task.is_at_work || needed.is_satisfied());
@@ -839,6 +876,11 @@ proptest! {
                 }
                 Step::Pass(seconds) => world.pass(Duration::from_secs(seconds)),
                 Step::Locks(which, kind) => world.some_news_of_locks(which, kind),
+                Step::Crash => {
+                    // Jobs that wait again may be more than the limit.
+                    lowered = true;
+                    world.restart();
+                }
                 Step::Load(set) => {
                     lowered = true;
                     world.load(SETS[set]);
@@ -850,12 +892,12 @@ proptest! {
         world.load(SETS[0]);
         for _ in 0..1000 {
             world.pass(Duration::from_secs(1));
-            for job in world.holding.keys().copied().collect::<Vec<_>>() {
-                let news = match world.holding[&job] {
+            for holder in world.holding.keys().copied().collect::<Vec<_>>() {
+                let news = match world.holding[&holder] {
                     true => LockNews::Over(Ok(())),
                     false => LockNews::Holds(Vec::new()),
                 };
-                world.locks(job, news);
+                world.locks_of(holder, news);
             }
             let Some(process) = world.processes.keys().next().copied() else {
                 if world.state.jobs().all(|job| job.is_finished()) {

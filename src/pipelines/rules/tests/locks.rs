@@ -7,7 +7,7 @@ fn locked(keys: &str) -> World {
     with(&format!("locks: [{{pool: aws, name: env-1}}], {keys}"))
 }
 
-fn env_1() -> LockNews {
+pub(super) fn env_1() -> LockNews {
     LockNews::Holds(vec![Lock {
         pool: "aws".into(),
         name: "env-1".into(),
@@ -17,15 +17,16 @@ fn env_1() -> LockNews {
 impl World {
     /// Something is heard of the locks of a job that holds some, or waits for some.
     pub(super) fn some_news_of_locks(&mut self, which: usize, kind: u8) {
-        let all: Vec<(JobId, bool)> = self
+        let all: Vec<(Holder, bool)> = self
             .holding
             .iter()
-            .map(|(job, told)| (*job, *told))
+            .map(|(holder, told)| (*holder, *told))
             .collect();
-        let Some((job, is_told)) = all.get(which % all.len().max(1)).copied() else {
+        let Some((holder, is_told)) = all.get(which % all.len().max(1)).copied() else {
             return;
         };
-        let holds = matches!(self.job(job).hold, Hold::Holds(_));
+        let job = self.job(holder.job);
+        let holds = matches!(job.hold_of(holder.task), Hold::Holds(_));
         let news = match (is_told, holds, kind) {
             (true, _, 0) => LockNews::Over(Err("no".into())),
             // It was claimed at the last moment.
@@ -37,10 +38,10 @@ impl World {
             (false, false, 0) => LockNews::Over(Err("no such pool".into())),
             (false, ..) => env_1(),
         };
-        self.locks(job, news);
+        self.locks_of(holder, news);
     }
 
-    fn restart(&mut self) -> Vec<Recovered> {
+    pub(super) fn restart(&mut self) -> Vec<Recovered> {
         let definitions = self.state.definitions().clone();
         let known = self.written.values().cloned().collect();
         let (state, recovered) = State::restore(definitions, known, self.now);
@@ -71,7 +72,7 @@ fn a_job_waits_for_its_locks_with_all_else_that_it_needs_and_gives_them_back_bef
     assert_eq!(world.phase(jobs[0]), Phase::Running);
     world.end(jobs[0], "t", 0);
     assert_eq!(world.phase(jobs[0]), Phase::Running);
-    assert!(world.holding[&jobs[0]] && !world.holding.contains_key(&jobs[1]));
+    assert!(world.holds(jobs[0]) == Some(true) && world.holds(jobs[1]).is_none());
     world.locks(jobs[0], LockNews::Over(Ok(())));
     assert_eq!(world.phase(jobs[0]), Phase::Succeeded);
     assert_eq!(world.phase(jobs[1]), Phase::Locking);
@@ -82,7 +83,7 @@ fn who_is_canceled_while_waiting_for_locks_ends_when_the_line_is_left() {
     let mut world = locked("on_error: {script: [x]}");
     let job = world.schedule("p");
     world.cancel(job);
-    assert!(world.holding[&job] && !world.job(job).is_finished());
+    assert!(world.holds(job) == Some(true) && !world.job(job).is_finished());
     // The claim landed all the same: it is told of, and nothing starts.
     world.locks(job, env_1());
     world.locks(job, LockNews::Over(Ok(())));
@@ -147,7 +148,7 @@ fn after_a_crash_locks_are_given_back_before_anything_else() {
             world.locks(job, env_1());
         }
         assert_eq!(world.restart().len(), 1);
-        assert_eq!(world.holding.get(&job), Some(&true));
+        assert_eq!(world.holds(job), Some(true));
         let next = world.schedule("p");
         assert_eq!(world.phase(next), Phase::Waiting);
         world.locks(job, LockNews::Over(Ok(())));
@@ -183,7 +184,7 @@ fn a_server_that_ends_lets_go_of_what_is_waited_for_and_waits_for_what_runs() {
         let [runs, waits] = [world.schedule("p"), world.schedule("p")];
         world.locks(runs, env_1());
         world.apply(Event::Stop { forced: false });
-        assert!(world.holding[&waits]);
+        assert_eq!(world.holds(waits), Some(true));
         world.locks(waits, LockNews::Over(Ok(())));
         assert_eq!(world.phase(waits), phase);
         assert_eq!(world.phase(runs), Phase::Running);
