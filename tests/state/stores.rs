@@ -400,3 +400,26 @@ fn a_copy_that_cannot_be_written_is_told_by_its_name_and_is_no_error_c4() {
     );
     assert!(project.path("local/data.yaml").exists() && project.path("local/id").exists());
 }
+
+#[test]
+fn a_branch_that_somebody_has_rewritten_is_taken_as_it_is_now() {
+    let remote = TestRemote::empty("locks");
+    let project = Project::on_git(&remote.uri());
+    project.init();
+    project.ok(&["--set", "state.a=1"]);
+    let before = remote.git(&["rev-parse", "cicdstatemgr"]);
+    let tree = format!("{}^{{tree}}", before.trim());
+    let alone = remote.git(&["commit-tree", "-m", "rewritten", &tree]);
+    for (commit, key) in [(before.trim(), "b"), (alone.trim(), "c")] {
+        project.ok(&["--set", &format!("state.{key}=2")]);
+        remote.git(&["update-ref", "refs/heads/cicdstatemgr", commit]);
+
+        project.ok(&["--set", "state.after=3"]);
+
+        // What was thrown away does not come back, and nothing else is lost.
+        let values = ["a", key, "after"].map(|key| project.get(&format!("state.{key}")));
+        assert_eq!(values, ["1", "", "3"]);
+        let parent = remote.git(&["rev-parse", "cicdstatemgr^"]);
+        assert_eq!(parent.trim(), commit);
+    }
+}

@@ -133,3 +133,30 @@ fn an_app_file_is_read_as_python_reads_it_where_that_can_be_told() {
         assert_eq!(project.get(path), printed, "{path}");
     }
 }
+
+#[test]
+fn files_of_other_editors_are_read_and_what_is_no_yaml_is_refused_with_its_place() {
+    let plain = "cicd-contexts:\n  stage:\n    a: &a {x: 1}\n    b: *a\n    text: |\n      one\n      two\n";
+    for text in [
+        plain.to_owned(),
+        format!("\u{feff}{plain}"),
+        plain.replace('\n', "\r\n"),
+        format!("%YAML 1.1\n---\n{plain}...\n"),
+    ] {
+        let project = Project::simple();
+        project.write("app.yaml", &text);
+        project.init();
+        assert_eq!(project.get("b.x"), "1", "{text:?}");
+        assert_eq!(project.get("text"), "one\ntwo", "{text:?}");
+    }
+    for text in [
+        "cicd-contexts:\n\tstage: {}\n",
+        "cicd-contexts:\n  stage: *nowhere\n",
+        "cicd-contexts: [\n",
+    ] {
+        let project = Project::simple();
+        project.write("app.yaml", text);
+        project.fails(&["--init-new", "run-1"], "app.yaml");
+        assert!(!project.path("data.yaml").exists());
+    }
+}
