@@ -93,8 +93,12 @@ impl Asker {
         }
         self.tell(&format!("{about}\n"))?;
         loop {
+            // Before the prompt, for whoever types, or pastes, as soon as he sees it.
+            let hidden = is_secret.then(Hidden::new);
             self.tell(prompt)?;
-            match read(&line(is_secret)?) {
+            let said = line()?;
+            drop(hidden);
+            match read(&said) {
                 Ok(good) => return Ok(good),
                 Err(why) => self.log.warning(&why),
             }
@@ -102,8 +106,7 @@ impl Asker {
     }
 }
 
-fn line(is_secret: bool) -> Result<String> {
-    let _hidden = is_secret.then(Hidden::new);
+fn line() -> Result<String> {
     let mut line = String::new();
     let n = io::stdin()
         .lock()
@@ -129,7 +132,7 @@ impl Hidden {
             let mut quiet = before.clone();
             quiet.local_modes.remove(LocalModes::ECHO);
             quiet.local_modes.insert(LocalModes::ECHONL);
-            let _ = tcsetattr(&stdin, OptionalActions::Flush, &quiet);
+            let _ = tcsetattr(&stdin, OptionalActions::Now, &quiet);
         }
         Hidden(before)
     }
@@ -138,7 +141,7 @@ impl Hidden {
 impl Drop for Hidden {
     fn drop(&mut self) {
         if let Some(before) = &self.0 {
-            let _ = tcsetattr(io::stdin(), OptionalActions::Flush, before);
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
         }
     }
 }

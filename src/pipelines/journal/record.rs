@@ -9,10 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::definition::{self, Restart, Retry, Wish};
-use crate::job::{Hold, Job, JobId, Plan, Status, Task, Time};
+use crate::job::{Hold, Job, JobId, Plan, Status, Stopping, Task, Time};
 use crate::rules::Change;
 use crate::value::Variables;
-use locks::{Held, Locks};
+use locks::Held;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,7 +58,44 @@ pub(super) struct News {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     tasks: BTreeMap<usize, Progress>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    locks: Option<Locks>,
+    locks: Option<Held>,
+    /// Why it ends before its tasks have ended, if it does: whoever was told that a job is canceled is not to find it run again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stopping: Option<Reason>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Reason {
+    Failed,
+    TimedOut,
+    Canceled,
+    Requeued,
+    Lost,
+}
+
+impl From<Stopping> for Reason {
+    fn from(why: Stopping) -> Reason {
+        match why {
+            Stopping::Failed => Reason::Failed,
+            Stopping::TimedOut => Reason::TimedOut,
+            Stopping::Canceled => Reason::Canceled,
+            Stopping::Requeued => Reason::Requeued,
+            Stopping::Lost => Reason::Lost,
+        }
+    }
+}
+
+impl From<Reason> for Stopping {
+    fn from(why: Reason) -> Stopping {
+        match why {
+            Reason::Failed => Stopping::Failed,
+            Reason::TimedOut => Stopping::TimedOut,
+            Reason::Canceled => Stopping::Canceled,
+            Reason::Requeued => Stopping::Requeued,
+            Reason::Lost => Stopping::Lost,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -194,7 +231,8 @@ impl News {
             tasks: tasks
                 .filter_map(|at| Some((at, Progress::of(job.tasks.get(at)?))))
                 .collect(),
-            locks: Locks::of(job),
+            locks: Held::of(&job.hold),
+            stopping: job.stopping.map(Reason::from),
         }
     }
 
@@ -205,8 +243,8 @@ impl News {
         job.canceled = self.canceled;
         job.last_error = self.last_error;
         job.is_delayed = self.delayed;
-        let locks = self.locks.map(Locks::state);
-        (job.hold, job.stopping) = locks.unwrap_or_default();
+        job.hold = self.locks.map(Held::hold).unwrap_or_default();
+        job.stopping = self.stopping.map(Stopping::from);
         for (at, progress) in self.tasks {
             let task = job
                 .tasks

@@ -56,7 +56,8 @@ impl State {
             self.give_back_first(id, job.stopping, now);
             return Recovered::GivesBack(id);
         }
-        if job.plan.restart == Restart::Requeue && is_lost.is_none() {
+        let is_wanted = job.stopping != Some(Stopping::Canceled);
+        if job.plan.restart == Restart::Requeue && is_lost.is_none() && is_wanted {
             match holds {
                 true => self.give_back_first(id, Some(Stopping::Requeued), now),
                 false => self.requeue(id, now),
@@ -64,7 +65,7 @@ impl State {
             return Recovered::Requeued(id);
         }
         let why = is_lost
-            .filter(|_| job.plan.restart == Restart::Requeue)
+            .filter(|_| job.plan.restart == Restart::Requeue && is_wanted)
             .map(|name| {
                 format!("the server ended, and the secret variable \"{name}\" is not kept on disk")
             });

@@ -691,6 +691,22 @@ fn after_a_crash_jobs_are_canceled_or_wait_again() {
 }
 
 #[test]
+fn after_a_crash_what_was_canceled_is_not_run_again() {
+    let mut world = with("restart: requeue");
+    let job = world.schedule("p");
+    world.cancel(job);
+    assert_eq!(world.statuses(job), "t:running");
+    let definitions = world.state.definitions().clone();
+    let known = world.written.values().cloned().collect();
+
+    let (state, recovered) = State::restore(definitions, known, world.now);
+
+    assert_eq!(recovered, [super::Recovered::Interrupted(job)]);
+    world.state = state;
+    assert_eq!(world.phase(job), Phase::Canceled);
+}
+
+#[test]
 fn a_server_that_ends_cancels_those_who_wait_and_lets_the_others_finish() {
     let mut world = World::new(&format!("pipelines: {{p: {{{GRAPH}}}}}"));
     let [running, waiting] = [world.schedule("p"), world.schedule("p")];

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::{Hold, Job, Lock, Stopping};
+use crate::job::{Hold, Lock};
 
 /// How a job, or a task of it, is with its locks. The next server gives back what this one has claimed, or may have.
 #[derive(Debug, Serialize, Deserialize)]
@@ -12,32 +12,12 @@ pub(super) struct Held {
     held: Vec<(String, String)>,
 }
 
-/// How a job is with its locks.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Locks {
-    #[serde(flatten)]
-    held: Held,
-    /// Why it gives them back before its tasks have ended, if that is so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    stopping: Option<Reason>,
-}
-
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Phase {
     Waits,
     Holds,
     GivesBack,
-}
-
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Reason {
-    Failed,
-    TimedOut,
-    Canceled,
-    Requeued,
-    Lost,
 }
 
 impl Held {
@@ -66,33 +46,5 @@ impl Held {
             Phase::Holds => Hold::Holds(held),
             Phase::GivesBack => Hold::GivesBack(held),
         }
-    }
-}
-
-impl Locks {
-    /// What is to be known of a job, if it has anything to do with locks.
-    pub(super) fn of(job: &Job) -> Option<Locks> {
-        Some(Locks {
-            held: Held::of(&job.hold)?,
-            stopping: job.stopping.map(|why| match why {
-                Stopping::Failed => Reason::Failed,
-                Stopping::TimedOut => Reason::TimedOut,
-                Stopping::Canceled => Reason::Canceled,
-                Stopping::Requeued => Reason::Requeued,
-                Stopping::Lost => Reason::Lost,
-            }),
-        })
-    }
-
-    /// What a job is then, and why it is ending.
-    pub(super) fn state(self) -> (Hold, Option<Stopping>) {
-        let stopping = self.stopping.map(|why| match why {
-            Reason::Failed => Stopping::Failed,
-            Reason::TimedOut => Stopping::TimedOut,
-            Reason::Canceled => Stopping::Canceled,
-            Reason::Requeued => Stopping::Requeued,
-            Reason::Lost => Stopping::Lost,
-        });
-        (self.held.hold(), stopping)
     }
 }
