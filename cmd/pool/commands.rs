@@ -30,11 +30,11 @@ use pool::operation::Operation;
 use pool::step::{self, Order, Plan, StepError, Surroundings, Which};
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "guard")]
 use crate::pool::args::RunArgs;
 use crate::pool::args::{Args, Command, PlaceArgs, WaitArgs};
 use crate::pool::holder;
 use crate::pool::settings::{self, Environment, Scope};
-#[cfg(feature = "guard")]
 use crate::pool::words::Log;
 use crate::resource;
 
