@@ -10,9 +10,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Command, CommandFactory, ValueEnum};
-use clap_complete::Shell;
+use clap_complete::{Generator, Shell};
 use clap_mangen::Man;
 use programs::pool::args::Args;
+use programs::pool::completion::script;
 
 fn main() -> ExitCode {
     match run() {
@@ -51,7 +52,7 @@ fn write(folder: &Path) -> io::Result<()> {
     let scripts = folder.join("completions");
     fs::create_dir_all(&scripts)?;
     for shell in Shell::value_variants() {
-        clap_complete::generate_to(*shell, &mut Args::command(), "pool", &scripts)?;
+        fs::write(scripts.join(shell.file_name("pool")), script(*shell)?)?;
     }
     Ok(())
 }

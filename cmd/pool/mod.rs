@@ -4,6 +4,7 @@
 
 pub mod args;
 pub(crate) mod commands;
+pub mod completion;
 pub(crate) mod holder;
 pub(crate) mod output;
 pub(crate) mod settings;
@@ -20,6 +21,7 @@ use args::Args;
 
 /// Runs it.
 pub fn main() -> ExitCode {
+    completion::answer();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(err) => return not_understood(&err),

@@ -1,6 +1,7 @@
 //! The command line: each command, its settings, its answers and exit codes.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -512,10 +513,46 @@ fn first_uses_at_once_all_work() {
 
 #[test]
 fn each_shell_gets_a_script_of_completions() {
-    for shell in ["bash", "zsh", "fish"] {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let answer = Pool::bare().run(&["completions", shell]);
-        assert!(answer.text().contains("--on-lost") || answer.text().contains("on-lost"));
+        assert!(answer.text().contains("_POOL_COMPLETE"), "{shell}");
     }
+}
+
+/// What bash offers for the last of these words.
+fn offered(pool: &Pool, words: &str) -> Vec<String> {
+    let folder = Path::new(support::path_of("pool")).parent().unwrap();
+    let script = format!(
+        "PATH={}:$PATH; eval \"$(pool completions bash)\"; COMP_WORDS=({words}); \
+         COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_TYPE=9; \
+         _clap_complete_pool pool \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        folder.display()
+    );
+    let answer = pool.run_program("bash", &["-c", &script]);
+    assert_eq!(answer.stderr, "");
+    let lines = answer.text().lines();
+    lines.map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn a_shell_offers_the_names_of_locks_and_pools_as_they_are_now() {
+    let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
+    remote.commit("db", &[Hand::Put("db/unclaimed/blue", "100644", b"")]);
+    let pool = Pool::on(&remote, "aws");
+
+    let names = |pool: &Pool, words: &str| {
+        let mut offered = offered(pool, words);
+        offered.retain(|word| !word.starts_with('-'));
+        offered
+    };
+    assert_eq!(names(&pool, "pool release ''"), ["env-1", "env-2"]);
+    assert_eq!(names(&pool, "pool run env-2"), ["env-2"]);
+    assert_eq!(names(&pool, "pool move env-1 --to ''"), ["aws", "db"]);
+    assert_eq!(names(&pool, "pool status --pool d"), ["db"]);
+    assert!(names(&pool, "pool add ''").is_empty());
+    assert!(offered(&pool, "pool status --a").contains(&"--all".to_owned()));
+    let nowhere = Pool::on(&remote, "aws").env("POOL_URI", "/nonexistent/locks.git");
+    assert!(names(&nowhere, "pool release ''").is_empty());
 }
 
 #[test]
