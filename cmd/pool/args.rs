@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 
+use super::examples;
+
 /// Locks in a Git repository: claim one, hold it, give it back, and see who holds what.
 ///
 /// Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error. `run` has that of its command.
 #[derive(Parser, Debug)]
-#[command(name = "pool", version)]
+#[command(name = "pool", version, after_help = examples::POOL)]
 pub struct Args {
     /// Where the locks are.
     #[command(flatten)]
@@ -49,38 +51,55 @@ pub struct PlaceArgs {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Run a command while holding locks: wait for them, run it, give them back whatever happens
+    #[command(after_help = examples::RUN)]
     Run(RunArgs),
     /// Claim any free locks that will do, waiting until there are enough
+    #[command(after_help = examples::ACQUIRE)]
     Acquire(AcquireArgs),
     /// Claim one lock by its name, waiting until it is free
+    #[command(after_help = examples::CLAIM)]
     Claim(ClaimArgs),
     /// Show each lock: free or held, by whom, since when; and who waits for what
+    #[command(after_help = examples::STATUS)]
     Status(StatusArgs),
     /// Print the metadata of a lock, as it is
+    #[command(after_help = examples::SHOW)]
     Show(ShowArgs),
     /// Show who held what, from when to when, and how it ended; the newest first
+    #[command(after_help = examples::LOG)]
     Log(LogArgs),
     /// Check that everything is in order: settings, server, rights, pools, clock
+    #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArgs),
     /// Give locks back: your own, by the name of their holder or by the id of their claim
+    #[command(after_help = examples::RELEASE)]
     Release(ReleaseArgs),
     /// Begin the lease of a claim of yours anew
+    #[command(after_help = examples::RENEW)]
     Renew(RenewArgs),
     /// Make the branch, the pool and locks in it, as far as they are not there yet
+    #[command(after_help = examples::INIT)]
     Init(InitArgs),
     /// Put a new lock into the pool
+    #[command(after_help = examples::ADD)]
     Add(AddArgs),
     /// Take a lock that you hold out of the pool
+    #[command(after_help = examples::REMOVE)]
     Remove(RemoveArgs),
     /// Give a free lock new metadata, waiting while it is held; or one that you hold
+    #[command(after_help = examples::UPDATE)]
     Update(UpdateArgs),
     /// Take a free lock to another pool
+    #[command(after_help = examples::MOVE)]
     Move(MoveArgs),
     /// Free a lock that somebody else holds, saying why
+    #[command(after_help = examples::UNLOCK)]
     Unlock(UnlockArgs),
     /// Free the locks that nobody will give back any more
+    #[command(after_help = examples::REAP)]
     Reap(ReapArgs),
     /// Print a script that completes this command line in a shell
+    #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
 }
 

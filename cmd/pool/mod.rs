@@ -5,6 +5,7 @@
 pub mod args;
 pub(crate) mod commands;
 pub mod completion;
+mod examples;
 pub(crate) mod holder;
 pub(crate) mod output;
 pub(crate) mod settings;

@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
+use clap::{CommandFactory, Parser};
+use programs::pool::args::Args;
 use serde_json::{Value, json};
 
 use support::remote::Hand;
@@ -942,4 +945,60 @@ fn a_reaping_takes_the_tickets_of_the_dead_away_in_one_push_and_says_how_many() 
     let status: Value = serde_json::from_str(pool.run(&["status", "--json"]).text()).unwrap();
     let waiters = status["pools"][0]["line"].as_array().unwrap();
     assert_eq!(waiters.len(), 1, "{status}");
+}
+
+#[test]
+fn every_help_text_ends_with_examples_that_a_shell_and_the_program_understand() {
+    let folder = tempfile::tempdir().unwrap();
+    for made in [
+        ".zfunc",
+        ".config/fish/completions",
+        ".local/share/bash-completion/completions",
+    ] {
+        fs::create_dir_all(folder.path().join(made)).unwrap();
+    }
+    let mut program = Args::command();
+    program.build();
+    let commands = program
+        .get_subcommands()
+        .filter(|it| it.get_name() != "help")
+        .chain([&program]);
+    for command in commands {
+        let name = command.get_name();
+        let help = command.clone().render_help().to_string();
+        let (_, examples) = help
+            .split_once("\nExamples:\n")
+            .unwrap_or_else(|| panic!("`{name}` has no examples:\n{help}"));
+        let lines: Vec<&str> = examples.lines().filter(|it| it.starts_with("  ")).collect();
+
+        // Each call writes down its words, each with a zero behind it, and ends its line with another.
+        let script = format!(
+            "pool() {{ printf '%s\\0' \"$@\" >&3; printf '\\0' >&3; }}\n{}\n",
+            lines.join("\n")
+        );
+        let calls = folder.path().join("calls");
+        let done = Command::new("sh")
+            .args(["-ec", &format!("exec 3>calls\n{script}")])
+            .current_dir(folder.path())
+            .env("HOME", folder.path())
+            .env("POOL_CLAIM", "0".repeat(40))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{name}: {done:?}");
+
+        let calls = fs::read_to_string(calls).unwrap();
+        let calls: Vec<&str> = calls.split_terminator("\0\0").collect();
+        assert!(calls.len() >= lines.len(), "{name}: {calls:?}");
+        let is_of_it = |call: &&str| call.split('\0').any(|word| word == name);
+        let of_it = calls.iter().filter(|call| is_of_it(call)).count();
+        assert!(name == "pool" || of_it >= lines.len(), "{name}: {calls:?}");
+        for call in calls {
+            let words = ["pool"].into_iter().chain(call.split('\0'));
+            if let Err(err) = Args::try_parse_from(words) {
+                panic!("an example of `{name}`, {call:?}: {err}");
+            }
+        }
+        let longest = lines.iter().map(|it| it.len()).max().unwrap();
+        assert!(longest <= 78, "{name}: {longest}");
+    }
 }
