@@ -2,6 +2,7 @@
 //!
 //! The requests themselves are the library's, which nobody else names.
 
+use std::fmt::{self, Display, Formatter};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
@@ -140,7 +141,7 @@ impl Client {
         }
         NetError::Unreachable {
             remote: reached,
-            source: err.into(),
+            source: Broken(err).into(),
         }
     }
 
@@ -193,9 +194,34 @@ pub fn broke(err: &NetError) -> bool {
     let NetError::Unreachable { source, .. } = err else {
         return false;
     };
-    let source = source.downcast_ref::<Error>();
-    source.is_some_and(|err| err.is_request() && !err.is_connect())
+    let source = source.downcast_ref::<Broken>();
+    source.is_some_and(|Broken(err)| err.is_request() && !err.is_connect())
 }
+
+/// Whether no connection was made, so that nothing can have been sent.
+pub fn made_no_connection(err: &NetError) -> bool {
+    let NetError::Unreachable { source, .. } = err else {
+        return false;
+    };
+    let source = source.downcast_ref::<Broken>();
+    source.is_some_and(|Broken(err)| err.is_connect())
+}
+
+/// An error of the library in the words of its first cause. What lies above it only names the layers that it came through.
+#[derive(Debug)]
+pub struct Broken(pub Error);
+
+impl Display for Broken {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let mut first: &dyn std::error::Error = &self.0;
+        while let Some(cause) = first.source() {
+            first = cause;
+        }
+        Display::fmt(first, f)
+    }
+}
+
+impl std::error::Error for Broken {}
 
 /// How long a server asks to be left alone. The other form, a date, is by the server's clock.
 ///

@@ -252,10 +252,7 @@ fn leads(
 /// Whether there was no connection over which anything could have been sent.
 fn was_not_sent(err: &NetError) -> bool {
     match err {
-        NetError::Unreachable { source, .. } => source
-            .downcast_ref::<net::http::Error>()
-            .is_some_and(net::http::Error::is_connect),
         NetError::Silent { after, .. } => *after == LIMITS.connect,
-        _ => false,
+        err => net::http::made_no_connection(err),
     }
 }

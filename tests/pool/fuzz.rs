@@ -769,7 +769,7 @@ fn the_longest_durations_that_can_be_written_are_borne() {
         let (got, folder) = step.get(&acquired.version());
         let released = step.put_folder("release", &folder);
 
-        waited.assert_failed(&["gave up after 1ns: `env-1` is claimed"]);
+        waited.assert_failed(&["gave up after 1ns: `env-1` is held since"]);
         assert_eq!([acquired.lock(), got.lock(), released.lock()], ["env-1"; 3]);
         assert_eq!(step.check(None).versions(), [remote.head()]);
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::git::hermetic;
-use super::{Answer, path_of, wait_until};
+use super::{Answer, messages, path_of, wait_until};
 
 /// One terminal: an environment, and a folder for temporary files.
 pub struct Cli {
@@ -57,10 +57,12 @@ impl Cli {
     /// Runs it to its end.
     pub fn run(&self, args: &[&str]) -> Answer {
         let output = self.command(&[], args).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        messages::note(&stderr);
         Answer {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            stderr,
         }
     }
 

@@ -12,6 +12,7 @@
 pub mod cli;
 pub mod fuzz;
 pub mod git;
+pub mod messages;
 pub mod peak;
 pub mod pool;
 pub mod remote;

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::git::hermetic;
+use super::messages;
 use super::{DEADLINE, Peak, TestRemote, path_of, wait_until};
 
 /// One container's worth of steps: a TMPDIR, an environment and a source that its steps share.
@@ -327,6 +328,7 @@ impl Running {
         let stdout = self.stdout.join().unwrap();
         self.stderr_reader.join().unwrap();
         let stderr = String::from_utf8_lossy(&self.stderr.lock().unwrap()).into_owned();
+        messages::note(&stderr);
         Answer {
             code: status.code(),
             stdout,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use futures_util::TryStreamExt;
 use net::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use net::http::header::{HeaderMap, HeaderName, HeaderValue};
-use net::http::{Client, Error, Method, Redirect, RequestBuilder, Response, StatusCode};
+use net::http::{Broken, Client, Error, Method, Redirect, RequestBuilder, Response, StatusCode};
 use net::http::{broke, redirect, retry_after, server_time};
 use net::{NetError, without_credentials};
 use terminal::harmless::words;
@@ -221,7 +221,7 @@ fn reader(link: &Link, response: Response) -> PacketReader {
         } else {
             std::io::ErrorKind::Other
         };
-        std::io::Error::new(kind, err)
+        std::io::Error::new(kind, Broken(err))
     });
     PacketReader::new(
         Box::new(StreamReader::new(Box::pin(stream))),

@@ -59,7 +59,7 @@ pub enum AttemptError {
         commit: Oid,
     },
     /// It was waited for long enough.
-    #[error("gave up {}: {wait}{}", after_shown(.after), and_holders(.holders))]
+    #[error("gave up {}: {}", after_shown(.after), kept_by(.wait, .holders))]
     TimedOut {
         /// How long it was waited for.
         after: Duration,
@@ -144,6 +144,14 @@ fn after_shown(after: &Duration) -> String {
     }
 }
 
-fn and_holders(holders: &[String]) -> String {
-    holders.iter().map(|line| format!("; {line}")).collect()
+/// What it was waited for, and who holds it.
+fn kept_by(wait: &Wait, holders: &[String]) -> String {
+    match (wait, holders) {
+        // That one lock is held goes without saying where it is said by whom.
+        (Wait::Held(_), [holder]) => holder.clone(),
+        _ => {
+            let holders = holders.iter().map(|line| format!("; {line}"));
+            format!("{wait}{}", holders.collect::<String>())
+        }
+    }
 }

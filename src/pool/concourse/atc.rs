@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use net::AGENT;
 use net::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT};
-use net::http::{Client, Error, Method, RequestBuilder, Response, StatusCode};
+use net::http::{Broken, Client, Error, Method, RequestBuilder, Response, StatusCode};
 use reply::{AtcError, Found, Reply, next_page};
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
@@ -546,7 +546,7 @@ impl Atc {
         }
         AtcError::Unreachable {
             home: one_line(self.home.as_str()),
-            source: err.without_url(),
+            source: Broken(err.without_url()),
         }
     }
 }

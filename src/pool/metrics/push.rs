@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use git::{Location, LocationError};
 use net::http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use net::http::{Client, Error, Method, Redirect, Response, StatusCode, redirect};
+use net::http::{Broken, Client, Method, Redirect, Response, StatusCode, redirect};
 use net::{AGENT, Credentials, Limits, NetError, Proxy, Route, Secret, Trust, without_credentials};
 use tokio::time::{Instant, sleep, timeout_at};
 use url::Url;
@@ -45,7 +45,7 @@ pub enum PushError {
         gateway: String,
         /// What happened.
         #[source]
-        source: Error,
+        source: Broken,
     },
     /// There was no answer in time.
     #[error("metrics cannot be pushed to `{gateway}`: no answer for {}", humantime::format_duration(*.after))]
@@ -155,7 +155,7 @@ impl Gateway {
             Err(_) => Err(self.silent(LIMIT)),
             Ok(Err(err)) => Err(PushError::Unreachable {
                 gateway: self.shown(),
-                source: err.without_url(),
+                source: Broken(err.without_url()),
             }),
             Ok(Ok(response)) if response.status().is_success() => Ok(()),
             Ok(Ok(response)) => Err(self.refused(response).await),
@@ -207,7 +207,7 @@ impl Gateway {
             }
             PushError::Unreachable {
                 gateway: self.shown(),
-                source: err.without_url(),
+                source: Broken(err.without_url()),
             }
         })
     }

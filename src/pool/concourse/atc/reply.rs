@@ -16,7 +16,7 @@ pub(super) enum AtcError {
     Unreachable {
         home: String,
         #[source]
-        source: net::http::Error,
+        source: net::http::Broken,
     },
     #[error(transparent)]
     Setting(#[from] net::NetError),
