@@ -1,10 +1,12 @@
 //! Signals and closed pipes: whatever a step was doing, nothing it claimed is left behind.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use support::path_of;
+use support::remote::Hand;
 use support::server::faulty::Faulty;
 use support::server::http::HttpServer;
 use support::step::{Running, full_stdout};
@@ -367,4 +369,63 @@ fn a_step_that_was_started_with_nohup_outlives_its_session() {
     remote.release_by_hand("aws", "env-1");
 
     assert_eq!(running.finish().lock(), "env-1");
+}
+
+/// An acquire whose temporary files take long to remove, told to stop as soon as its answer is there; gives how it ended.
+fn stopped_while_it_tidies_up(files: u32) -> (Answer, TestRemote) {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.claim_by_hand("aws", "env-1");
+    let step = Step::on(&remote, "aws");
+    let heard = tempfile::NamedTempFile::new().unwrap();
+    let stdout = heard.reopen().unwrap();
+    let running = step.start_put_to(stdout.into(), &step.folder(), json!({"acquire": true}));
+    running.wait_for_stderr("no lock is free");
+    let folders = fs::read_dir(step.temporary()).unwrap();
+    let stores = folders.map(|it| it.unwrap().path().join("objects"));
+    let store = stores.into_iter().find(|it| it.is_dir()).unwrap();
+    // It has fetched often enough for its files to be removed before all is over.
+    let packs = || {
+        let files = fs::read_dir(store.join("pack")).unwrap();
+        let names = files.map(|it| it.unwrap().file_name());
+        names
+            .filter(|it| it.to_string_lossy().ends_with(".pack"))
+            .count()
+    };
+    for n in 0..10 {
+        let before = packs();
+        remote.commit(
+            &format!("other {n}"),
+            &[Hand::Put(&format!("note-{n}"), "100644", b"")],
+        );
+        wait_until("it has fetched that", || packs() > before);
+    }
+    let many = store.join("many");
+    fs::create_dir(&many).unwrap();
+    fs::write(many.join("0"), "").unwrap();
+    for n in 1..files {
+        fs::hard_link(many.join("0"), many.join(n.to_string())).unwrap();
+    }
+
+    remote.release_by_hand("aws", "env-1");
+    wait_until("the answer is there", || {
+        heard.as_file().metadata().unwrap().len() > 0
+    });
+    running.signal_if_there("TERM");
+    (running.finish(), remote)
+}
+
+#[test]
+fn a_signal_after_the_answer_counts_as_long_as_the_step_tidies_up() {
+    // As many as it takes for the signal to find it there.
+    for files in [50_000, 200_000, 800_000] {
+        let (answer, remote) = stopped_while_it_tidies_up(files);
+        if answer.code == Some(0) {
+            assert_eq!(remote.list("aws/claimed"), ["env-1"]);
+            continue;
+        }
+        assert_eq!(answer.code, Some(1), "{}", answer.stderr);
+        assert_eq!(remote.list("aws/claimed"), [""; 0], "{}", answer.stderr);
+        return;
+    }
+    panic!("it was always gone");
 }
