@@ -2,9 +2,10 @@
 //!
 //! Both are bounded for a line as a whole, however long it is.
 //!
-//! - *Looks*: some five a second. The first in line looks about twice a second and the second once: what they wait for
-//!   can be there at any moment. Those behind them look the more seldom the further back they are. Who sees that the line
-//!   moves looks in time for when it may be first.
+//! - *Looks*: some seven to ten a second. The first in line looks about three times a second and the second once: what they
+//!   wait for can be there at any moment. Those behind them look the more seldom the further back they are: a line whose
+//!   locks come free one right after the other gets to each about when he looks. Who sees that the line moves looks in
+//!   time for when it may be first.
 //! - *Signs of life*: three a minute with the usual `ticket_renewal`. GitHub recommends at most six pushes a minute for a
 //!   repository. The longer a line is, and the longer somebody waits, the more seldom he shows that he is there; his
 //!   ticket says when he will next. Each sign is a commit that the server keeps for a while.
@@ -15,13 +16,13 @@
 use std::time::{Duration, Instant};
 
 /// The pause between two looks of the first in line.
-pub const FIRST: Duration = Duration::from_millis(450);
+pub const FIRST: Duration = Duration::from_millis(300);
 
 /// That of the second.
-const SECOND: Duration = Duration::from_secs(1);
+const SECOND: Duration = Duration::from_millis(800);
 
 /// What each place further back adds to the pause.
-const PER_PLACE: Duration = Duration::from_secs(2);
+const PER_PLACE: Duration = Duration::from_secs(1);
 
 /// How many may look after `retry_delay` at the latest.
 const FEW: usize = 10;
@@ -117,12 +118,12 @@ mod tests {
     const SECONDS: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_looks_of_a_whole_line_are_some_five_a_second_whatever_its_length() {
+    fn the_looks_of_a_whole_line_are_some_seven_to_ten_a_second_whatever_its_length() {
         for waiting in [1, 2, 3, 10, 30, 100, 200, 1000] {
             let rate: f64 = (1..=waiting)
                 .map(|place| 1.0 / pause(place, waiting, 10 * SECONDS).as_secs_f64())
                 .sum();
-            assert!(rate < 7.0, "{waiting} look {rate} times a second");
+            assert!(rate < 11.0, "{waiting} look {rate} times a second");
         }
     }
 
