@@ -46,6 +46,8 @@ pub struct Remote {
     store: Store,
     /// What the names of the refs start with that are listed with the branch.
     watched: Option<String>,
+    /// What the names of other refs start with that are listed as well.
+    besides: Option<String>,
     /// Which files are fetched with a head.
     files: Files,
     /// Whether the server gives single files, and leaves files out, as far as is known besides what it says.
@@ -61,6 +63,8 @@ pub struct Remote {
     prepared: Mutex<Option<Prepared>>,
     /// Whether each push looks first where the branch is, though it is known how to push.
     is_wary: Cell<bool>,
+    /// Whether the server changes several refs as one, and takes some away with it, as far as is known.
+    pushes_together: Cell<bool>,
     /// Where we know the branch to have been.
     newest: RefCell<Newest>,
     /// What was worked out of the history that is not here.
@@ -126,6 +130,7 @@ impl Remote {
             branch: branch.to_owned(),
             store,
             watched: None,
+            besides: None,
             files: Files::All,
             gives_single: Cell::new(true),
             filters: Cell::new(true),
@@ -134,6 +139,7 @@ impl Remote {
             is_read: watch::Sender::new(false),
             prepared: Mutex::new(None),
             is_wary: Cell::new(false),
+            pushes_together: Cell::new(true),
             newest: RefCell::default(),
             replay: None,
             reaches: true,
@@ -143,6 +149,11 @@ impl Remote {
     /// Has the refs whose names start with `start` listed with every look.
     pub fn watch(&mut self, start: &str) {
         self.watched = Some(start.to_owned());
+    }
+
+    /// Has the refs whose names start with `start` listed besides with every look, where they are not watched.
+    pub fn list_besides(&mut self, start: &str) {
+        self.besides = Some(start.to_owned());
     }
 
     /// Leaves files out that nobody reads, with every fetch from now on.
@@ -325,6 +336,10 @@ impl Remote {
                     Some(start) => advertisement.below(start),
                     None => BTreeMap::new(),
                 },
+                besides: match &self.besides {
+                    Some(start) => self.besides(start, &advertisement),
+                    None => BTreeMap::new(),
+                },
             };
             let (depth, mut also) = match interest(&listing) {
                 Interest::Head(depth, also) => (depth, also),
@@ -422,7 +437,17 @@ impl Remote {
         service: Service,
     ) -> impl Future<Output = Result<(Talk, Advertisement), RemoteError>> + Send + use<> {
         let (link, reference) = (self.link.clone(), self.reference());
-        open(link, service, reference, self.watched.clone())
+        // What is listed besides often includes what is watched.
+        let starts = [self.watched.clone(), self.besides.clone()];
+        open(link, service, reference, starts)
+    }
+
+    fn besides(&self, start: &str, advertisement: &Advertisement) -> BTreeMap<String, Oid> {
+        let mut besides = advertisement.below(start);
+        if let Some(watched) = &self.watched {
+            besides.retain(|name, _| !format!("{start}{name}").starts_with(watched));
+        }
+        besides
     }
 
     fn head_in(&self, advertisement: &Advertisement) -> Result<Oid, RemoteError> {
@@ -462,13 +487,13 @@ async fn open(
     link: Arc<Link>,
     service: Service,
     reference: String,
-    watched: Option<String>,
+    watched: [Option<String>; 2],
 ) -> Result<(Talk, Advertisement), RemoteError> {
     let remote = || link.remote().to_owned();
     let mut talk = link.open(service).await?;
     let wanted = |name: &str| {
         let is_watched = |start: &String| name.starts_with(start);
-        name == reference || watched.as_ref().is_some_and(is_watched)
+        name == reference || watched.iter().flatten().any(is_watched)
     };
     let advertisement = match Advertisement::read(&mut talk.reader, wanted).await {
         Ok(advertisement) => advertisement,

@@ -7,12 +7,14 @@
 //! round        looks, decides (`facts`), and does what there is to do:
 //!   publish      a change becomes a commit; `land` brings it to the branch by the rules of `landing`
 //!   wait         what cannot be had yet is waited for, in the line (`in_line`, `queue`)
+//!   at_branch    who has lost a race for the branch pushes when it is his turn
 //! adopt        what other runs of the same step have claimed
 //! undo         what was claimed for nobody is given back, by the rules of `back`
 //! ```
 
 mod abort;
 mod adopt;
+mod at_branch;
 mod back;
 mod claim;
 mod course;
@@ -144,6 +146,8 @@ impl Attempt<'_> {
         let limit = limit.map(|patience| patience.saturating_add(MORE_THAN_PATIENCE).max(ONE_TRY));
         let budget = Budget::new(self.stop.clone(), limit);
         self.stop = budget.over().clone();
+        let refs = refs_of_branch(self.remote.branch());
+        self.remote.list_besides(&refs);
         let mut course = Course::new(operation, self);
         course.queue = self.queue_for(operation);
         let result = match Box::pin(self.adopt(&mut course)).await {
@@ -171,7 +175,7 @@ impl Attempt<'_> {
             });
         }
         let is_alone = course.claim.may_stand().is_none();
-        match Box::pin(self.undo(&mut course.claim)).await {
+        match Box::pin(self.undo(&mut course.claim, &mut course.branch)).await {
             Ok(()) => {}
             Err((locks, commit)) => match result {
                 Err(AttemptError::Stopped) => {
@@ -187,7 +191,7 @@ impl Attempt<'_> {
                 _ => {}
             },
         }
-        Box::pin(self.leave_line(&mut course.queue, is_alone)).await;
+        Box::pin(self.leave_lines(&mut course, is_alone)).await;
         Box::pin(self.tell(operation, result.as_ref(), course.queue.as_ref())).await;
         result
     }
@@ -203,7 +207,7 @@ impl Attempt<'_> {
         self.go_on_unless_stopped().await?;
         // So that nothing slow is left to do after the answer.
         let removal = self.remote.begin_to_remove();
-        self.leave_line(&mut course.queue, false).await;
+        self.leave_lines(course, false).await;
         self.go_on_unless_stopped().await?;
         self.tell(course.operation, Ok(&outcome), course.queue.as_ref())
             .await;

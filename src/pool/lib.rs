@@ -100,8 +100,11 @@
 //! ghost costs one look, and makes it possible that long lines renew their tickets seldom ([`line::load`]).
 //!
 //! **One after the other publishes.** A branch takes one push at a time. A waiter that is served together with others
-//! lets those before it push first, and sleeps for about as long as that takes. After a lost race a newcomer takes a
-//! place in line even though locks are free. So thirty who come at once do not make thirty pushes for each lock.
+//! lets those before it push first, and sleeps for about as long as that takes. Who has lost a race stands in a line at
+//! the branch ([`line::branch`]), whatever he changes and in whichever pool: so thirty who come at once do not make thirty
+//! pushes for each lock, and no pool starves another on its branch. Changes of others are not carried along in a push of
+//! ours, though that would spare half of the pushes: whoever moves a lock for somebody else must know that he still wants
+//! it, and that nothing of it lands after he was told that it did not.
 //!
 //! **A lease is renewed by a commit that changes no file.** It is on the branch, and not in a ref of its own: so a renewal
 //! and the end of the claim as a stale one exclude each other by the same compare-and-swap as everything else, and the

@@ -17,6 +17,7 @@
 //! - [`sightings`]: the tickets of others: alive, dead or left. Whose ticket is taken away by mistake puts it back.
 //! - [`courtesy`]: a free lock is left to those before us for a moment, and never for longer.
 //! - [`removal`]: tickets without an owner go away, or say that they are left.
+//! - [`branch`]: who has lost a race for the branch pushes in the order of the line there, whichever pool it is for.
 //! - [`load`]: looks and signs of life, bounded for the line as a whole.
 //!
 //! # The order
@@ -39,6 +40,7 @@
 //! Who needs several locks and cannot have all of them yet keeps those that he could use from those behind him. Otherwise
 //! a stream of waiters for a single lock would starve him.
 
+pub mod branch;
 pub mod courtesy;
 pub mod load;
 pub mod ours;

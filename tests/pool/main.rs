@@ -8,6 +8,7 @@ mod atc;
 /// Requests that ask for something that is none, or that would harm.
 mod bad_input;
 /// The pipelines of the pages, played as Concourse would.
+mod branch_line;
 mod builds;
 /// Everything at once, with faults and kills, and a checker that reads the history afterwards.
 mod chaos;

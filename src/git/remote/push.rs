@@ -93,6 +93,11 @@ impl Remote {
         self.is_wary.set(true);
     }
 
+    /// Whether the server changes several refs as one, and takes some away with it, as far as is known.
+    pub fn pushes_together(&self) -> bool {
+        self.pushes_together.get()
+    }
+
     pub(super) fn prepared(&self) -> MutexGuard<'_, Option<Prepared>> {
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,7 +163,9 @@ impl Remote {
                 old: Some(expected),
                 new: Some(commit),
             }];
-            let together = !also.is_empty() && known.can("atomic") && known.can("delete-refs");
+            let can = known.can("atomic") && known.can("delete-refs");
+            self.pushes_together.set(can);
+            let together = !also.is_empty() && can;
             if together {
                 updates.extend_from_slice(also);
             }

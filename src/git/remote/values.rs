@@ -60,6 +60,8 @@ pub struct Listing {
     pub head: Oid,
     /// The refs that are watched, by the part of their names after what was given to [`crate::Remote::watch`].
     pub watched: BTreeMap<String, Oid>,
+    /// Likewise those that are listed besides, see [`crate::Remote::list_besides`].
+    pub besides: BTreeMap<String, Oid>,
 }
 
 /// What is to be fetched after a look.

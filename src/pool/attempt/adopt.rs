@@ -65,7 +65,7 @@ impl Attempt<'_> {
                     course.claim.is_sent(left.clone());
                     let stop = self.stop.clone();
                     let by = tokio::select! {
-                        by = self.take_back(left) => by?,
+                        by = self.take_back(left, &mut course.branch) => by?,
                         () = stopped_for(GRACE, &stop) => return Err(AttemptError::Stopped),
                     };
                     if let Some(by) = by {

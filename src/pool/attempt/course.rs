@@ -6,9 +6,10 @@ use tokio::time::Instant;
 
 use super::claim::OurClaim;
 use super::others_first::OthersFirst;
-use super::queue::Queue;
+use super::queue::{Queue, refs_of_branch};
 use super::wait::Waiting;
 use super::{Attempt, AttemptError};
+use crate::line::branch::BranchLine;
 use crate::maker::Me;
 use crate::operation::Operation;
 use git::object::Oid;
@@ -45,6 +46,8 @@ pub(super) struct Course<'o> {
     pub claim: OurClaim,
     /// The line that we may have to stand in.
     pub queue: Option<Queue>,
+    /// The line of those who have lost a race for the branch.
+    pub branch: BranchLine,
 }
 
 impl<'o> Course<'o> {
@@ -74,6 +77,7 @@ impl<'o> Course<'o> {
             declined: 0,
             claim: OurClaim::None,
             queue: None,
+            branch: BranchLine::new(&refs_of_branch(attempt.remote.branch())),
         }
     }
 

@@ -5,8 +5,11 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::abort::{GRACE, LEAVE};
+use super::at_branch::leave_branch;
+use super::course::Course;
 use super::queue::{Cleared, Gone, Kept, Queue, REFS, Who};
 use super::{Attempt, AttemptError};
+use crate::line::branch::BranchLine;
 use crate::line::ours::Lacking;
 use git::RemoteError;
 use pace::stopped_for;
@@ -85,7 +88,7 @@ impl Attempt<'_> {
         };
         line.go_without();
         self.wait_without_line(&why);
-        self.leave_line(queue, false).await;
+        self.leave_line(queue, None, false).await;
         Ok(())
     }
 
@@ -124,12 +127,29 @@ impl Attempt<'_> {
         }
     }
 
-    /// Takes our ticket out of the line. Only an abort is in a hurry; it has more time when we are `alone` with that, and
+    /// Takes our tickets out of the lines. Only an abort is in a hurry; it has more time when we are `alone` with that, and
     /// there is nothing else to give back.
-    pub(super) async fn leave_line(&mut self, queue: &mut Option<Queue>, is_alone: bool) {
-        let Some(line) = queue else { return };
+    pub(super) async fn leave_lines(&mut self, course: &mut Course<'_>, is_alone: bool) {
+        let branch = Some(&mut course.branch);
+        self.leave_line(&mut course.queue, branch, is_alone).await;
+    }
+
+    async fn leave_line(
+        &mut self,
+        queue: &mut Option<Queue>,
+        branch: Option<&mut BranchLine>,
+        is_alone: bool,
+    ) {
         let hurry = if is_alone { ALONE } else { LEAVE };
-        let leaving = timeout(AT_LEISURE, line.leave(&mut self.remote));
+        let leaving = timeout(AT_LEISURE, async {
+            if let Some(branch) = branch {
+                leave_branch(&self.remote, branch).await;
+            }
+            match queue {
+                Some(line) => line.leave(&mut self.remote).await,
+                None => Ok(Gone::Away),
+            }
+        });
         let left: Result<Gone, String> = tokio::select! {
             left = leaving => match left {
                 Ok(left) => left.map_err(|err: RemoteError| terminal::chain(&err)),

@@ -69,7 +69,10 @@ impl Attempt<'_> {
             base,
             commit,
             pack,
-            also: also.into_iter().collect(),
+            also: also
+                .into_iter()
+                .chain(course.branch.with_our_push())
+                .collect(),
         };
         let sent = Cell::new(false);
         let landed = Box::pin(self.land(&parcel, false, &subject, &sent)).await;
@@ -90,8 +93,11 @@ impl Attempt<'_> {
         let Landed { landing, together } = landed?;
         match landing {
             Landing::Landed => {
-                if let Some(queue) = course.queue.as_mut().filter(|_| together) {
-                    queue.forget_ticket();
+                if together {
+                    course.branch.forget();
+                    if let Some(queue) = &mut course.queue {
+                        queue.forget_ticket();
+                    }
                 }
                 Ok(Published::Landed(commit))
             }

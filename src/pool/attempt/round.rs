@@ -1,5 +1,6 @@
 //! One round after the other: look at the pool, decide, and do what there is to do.
 
+use super::at_branch::clock;
 use super::course::{Course, Setback};
 use super::news::Holder;
 use super::publish::Published;
@@ -13,6 +14,12 @@ use git::object::Oid;
 use git::refusal::{Kind, of_ref};
 use git::{FaultError, Interest, Listing, Snapshot};
 use tokio::time::Instant;
+
+/// How many requests it takes those who are before us in the pool to look, fetch and push.
+const IN_POOL: u32 = 4;
+
+/// The same at the branch, where they are about to push: the branch is not to lie idle until we look.
+const AT_BRANCH: u32 = 2;
 
 /// How often in a row a server may say no in words that are not known, while the branch moves, before they are final.
 const PATIENCE_FOR_UNKNOWN_WORDS: u32 = 5;
@@ -109,13 +116,24 @@ impl Attempt<'_> {
             Decision::Change(change) => {
                 // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for
                 // all of them to try at once; but whoever does not use his turn is not waited for.
-                let before = standing.map_or(0, |standing| standing.served_before.len());
-                if before > 0 {
+                let in_pool = standing.map_or(0, |standing| standing.served_before.len());
+                if in_pool > 0 {
                     self.take_ticket(&mut course.queue).await?;
-                    if let Some(pause) = course.others_first.pause(before, head, look_took) {
+                } else if course.branch.before() > 0 {
+                    self.queue_at_branch(course, head).await?;
+                }
+                // Who stands at the branch goes by that line alone: two lines could each have the other go first.
+                let (before, requests) = match course.branch.has_ticket() {
+                    true => (course.branch.before(), AT_BRANCH),
+                    false => (in_pool.max(course.branch.before()), IN_POOL),
+                };
+                if before > 0 {
+                    let pause = course.others_first.pause(before, head, look_took, requests);
+                    if let Some(pause) = pause {
                         self.rest(pause, &mut course.queue).await?;
                         return Ok(None);
                     }
+                    course.branch.pass();
                 }
                 // What is pushed onto something older can only lose.
                 if look.is_kept && head != snapshot.commit {
@@ -164,9 +182,21 @@ impl Attempt<'_> {
         let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
         let in_line = course.queue.as_ref().filter(|_| !fetch_anyway);
         let depth = course.depth;
-        let interest = |listing: &Listing| match in_line {
-            Some(queue) => queue.interest(listing, depth),
-            None => Interest::Head(depth, Vec::new()),
+        let (branch, clock) = (&course.branch, clock());
+        // What we would push on is out of date once those have pushed who come first.
+        let may_go_without = course.last.is_some() && !fetch_anyway && branch.has_ticket();
+        let interest = |listing: &Listing| {
+            if may_go_without {
+                let mut branch = branch.clone();
+                branch.observe(listing.besides.iter(), clock);
+                if branch.before() > 0 {
+                    return Interest::Nothing;
+                }
+            }
+            match in_line {
+                Some(queue) => queue.interest(listing, depth),
+                None => Interest::Head(depth, Vec::new()),
+            }
         };
         self.remote.may_begin_anew();
         let began = Instant::now();
@@ -177,6 +207,7 @@ impl Attempt<'_> {
             let said = |commit| Said::in_store(store, commit);
             queue.observe(&listing, &said, began.elapsed());
         }
+        course.branch.observe(listing.besides.iter(), clock);
         course.last = snapshot.or(course.last);
         Ok(course.last.map(|last| Look {
             head: listing.head,
@@ -249,18 +280,21 @@ impl Attempt<'_> {
                     None => course.declined = 0,
                 }
                 course.races += 1;
-                self.trouble = format!(
-                    "others changed the branch first, {} times in a row",
-                    course.races
-                );
+                self.trouble = match course.races {
+                    1 => "others changed the branch first".to_owned(),
+                    races => format!("others changed the branch first, {races} times in a row"),
+                };
                 self.meter.lost_race();
                 if let Some(queue) = &mut course.queue {
                     queue.note_overtaken();
                 }
-                let pause = course.lost_races.next().unwrap_or_default();
                 // Where several are at it, an order among them spares them most of the races.
-                self.take_ticket(&mut course.queue).await?;
-                self.rest(pause, &mut course.queue).await?;
+                self.queue_at_branch(course, snapshot.commit).await?;
+                if !course.branch.has_ticket() {
+                    self.take_ticket(&mut course.queue).await?;
+                    let pause = course.lost_races.next().unwrap_or_default();
+                    self.rest(pause, &mut course.queue).await?;
+                }
                 Ok(None)
             }
         }

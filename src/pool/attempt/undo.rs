@@ -12,6 +12,7 @@ use super::course::Course;
 use super::land::{Landed, Parcel};
 use super::landing::Landing;
 use super::{Attempt, AttemptError, read_pool};
+use crate::line::branch::BranchLine;
 use crate::lock::ClaimId;
 use crate::message::listed;
 use crate::rules::Refusal;
@@ -24,7 +25,11 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// The locks and the claim, when it may still stand.
-    pub(super) async fn undo(&mut self, claim: &mut OurClaim) -> Result<(), (String, Oid)> {
+    pub(super) async fn undo(
+        &mut self,
+        claim: &mut OurClaim,
+        branch: &mut BranchLine,
+    ) -> Result<(), (String, Oid)> {
         let Some(pending) = claim.may_stand().cloned() else {
             claim.is_over();
             return Ok(());
@@ -40,7 +45,7 @@ impl Attempt<'_> {
             let err = terminal::chain(&err);
             terminal::say(self.log, format_args!("warning: no new connection: {err}"));
         }
-        let undone = timeout(abort::UNDO, self.take_back(pending)).await;
+        let undone = timeout(abort::UNDO, self.take_back(pending, branch)).await;
         self.stop = stop;
         let why = match undone {
             Ok(Ok(by)) => {
@@ -68,6 +73,7 @@ impl Attempt<'_> {
     pub(super) async fn take_back(
         &mut self,
         pending: Pending,
+        branch: &mut BranchLine,
     ) -> Result<Option<Oid>, AttemptError> {
         let Pending {
             locks,
@@ -90,7 +96,11 @@ impl Attempt<'_> {
             match Back::given(self.whereabouts(base, commit).await?) {
                 Back::Release => {
                     let mut course = Course::new(&back, self);
-                    return match Box::pin(self.carry_out(&mut course)).await {
+                    // Our place at the branch is good for this as well, and would be in its way.
+                    std::mem::swap(&mut course.branch, branch);
+                    let carried_out = Box::pin(self.carry_out(&mut course)).await;
+                    std::mem::swap(&mut course.branch, branch);
+                    return match carried_out {
                         Ok(outcome) => Ok(Some(outcome.commit)),
                         // Somebody else was faster, and the lock may be in other hands now: it is not our claim.
                         Err(AttemptError::Refused(Refusal::ClaimEnded { .. })) => Ok(None),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::at_branch::leave_branch;
 use super::course::Course;
 use super::news::{Holder, News};
 use super::queue::Queue;
@@ -73,6 +74,9 @@ impl Attempt<'_> {
                 holders,
             });
         }
+        // Nothing is to be pushed for now.
+        leave_branch(&self.remote, &mut course.branch).await;
+        let queue = &mut course.queue;
         let waiting = &mut course.waiting;
         self.check_missing(wait, waiting)?;
         self.take_ticket(queue).await?;

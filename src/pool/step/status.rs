@@ -13,6 +13,7 @@ use super::{Ready, StepError, Surroundings};
 use crate::attempt::{self, Usual, component, refs_of_branch};
 use crate::concourse::Source;
 use crate::ledger::{self, Claims, Held, Older};
+use crate::line::branch;
 use crate::line::sightings::{Life, Said, Sighting, Sightings};
 use crate::line::{Need, PlaceName, Ticket, in_order};
 use crate::lock::{Holding, LockName, PoolName};
@@ -182,6 +183,9 @@ impl Viewer {
         let interest = |listing: &Listing| {
             let now = Instant::now();
             let unread = listing.watched.iter().filter(|(name, _)| {
+                if name.starts_with(branch::FOLDER) {
+                    return false;
+                }
                 let known = tickets.get(name);
                 known.is_none_or(|known| known.is_unknown() || known.is_doubtful(now))
             });

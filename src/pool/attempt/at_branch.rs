@@ -1,0 +1,76 @@
+//! Standing in line at the branch: the rules of [`crate::line::branch`], carried out.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::course::Course;
+use super::{Attempt, AttemptError};
+use crate::line::branch::BranchLine;
+use git::Remote;
+use git::object::Oid;
+use pace::{Fault, stopped_for};
+
+use super::abort::GRACE;
+
+impl Attempt<'_> {
+    /// Takes a place in the line at the branch, if we have none and one is to be had; the ticket points `at` a commit that
+    /// the branch was at.
+    pub(super) async fn queue_at_branch(
+        &mut self,
+        course: &mut Course<'_>,
+        at: Oid,
+    ) -> Result<(), AttemptError> {
+        let branch = &mut course.branch;
+        if branch.has_ticket() || branch.is_useless() || !self.remote.pushes_together() {
+            return Ok(());
+        }
+        let dead = branch.clearing();
+        if !dead.is_empty() {
+            let cleared = self.remote.update_each_ref(&dead, false, &[]);
+            // What it has come to, the next look shows.
+            let _ = self.stop.run_until_cancelled(cleared).await;
+            return self.go_on();
+        }
+        let pack = self.remote.store().pack(&[])?;
+        let made = [branch.take(at, random(), clock())];
+        let answer = tokio::select! {
+            answer = self.remote.update_each_ref(&made, false, &pack) => answer,
+            () = stopped_for(GRACE, &self.stop) => return Err(AttemptError::Stopped),
+        };
+        let is_refused = match answer {
+            Ok(outcomes) => outcomes.iter().any(Option::is_some),
+            // It may be there all the same, and then it goes with our push.
+            Err(fault) => !fault.is_transient(),
+        };
+        if is_refused {
+            branch.is_refused();
+        }
+        self.go_on()
+    }
+
+    fn go_on(&self) -> Result<(), AttemptError> {
+        match self.stop.is_cancelled() {
+            true => Err(AttemptError::Stopped),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Gives our place in the line at the branch away, if we have one. Whoever comes after us passes it over if this does not
+/// work.
+pub(super) async fn leave_branch(remote: &Remote, branch: &mut BranchLine) {
+    if let Some(ours) = branch.withdrawal() {
+        let _ = remote.update_each_ref(&[ours], false, &[]).await;
+        branch.forget();
+    }
+}
+
+/// Something that nobody else has: 64 random bits.
+fn random() -> String {
+    format!("{:016x}", rand::random::<u64>())
+}
+
+/// The time, in seconds since 1970.
+pub(super) fn clock() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
