@@ -79,6 +79,7 @@ pub async fn run(flags: &Flags, env: &Env<'_>, log: &Log) -> Result<Exit> {
         timeout: timeout.filter(|_| !flags.no_wait),
         try_once: flags.no_wait,
         priority: 0,
+        ..WaitArgs::default()
     };
     let context = context;
     // Others may be called by a name that is set, and no other job has this number.

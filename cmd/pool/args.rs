@@ -11,7 +11,8 @@ use super::examples;
 
 /// Locks in a Git repository: claim one, hold it, give it back, and see who holds what.
 ///
-/// Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error. `run` has that of its command.
+/// Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error, 3 gave way in a circle of those who wait
+/// for each other, 4 superseded by a later build of the same job. `run` has that of its command.
 #[derive(Parser, Debug)]
 #[command(name = "pool", version, after_help = examples::POOL)]
 pub struct Args {
@@ -199,6 +200,52 @@ pub struct WaitArgs {
     /// Higher goes first; from -1000 to 1000
     #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "N", value_parser = clap::value_parser!(i32).range(-1000..=1000))]
     pub priority: i32,
+    /// What to do when you wait in a circle, with others who wait for what you hold
+    #[arg(long, value_name = "WHAT", default_value = "tell")]
+    pub on_deadlock: OnDeadlock,
+    /// In which order those who wait are served [env: POOL_ORDER] [default: arrival]
+    #[arg(long, value_name = "ORDER")]
+    pub order: Option<Order>,
+}
+
+/// In which order those who wait are served.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// That of their arrival
+    Arrival,
+    /// The same; but of the builds of one job the latest alone waits, and the others leave with the exit code 4
+    Newest,
+    /// None: whoever looks first is served first
+    Any,
+}
+
+impl From<Order> for pool::line::Order {
+    fn from(order: Order) -> pool::line::Order {
+        match order {
+            Order::Arrival => pool::line::Order::Arrival,
+            Order::Newest => pool::line::Order::Newest,
+            Order::Any => pool::line::Order::Any,
+        }
+    }
+}
+
+/// What to do in a circle of those who wait for each other.
+#[derive(ValueEnum, Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnDeadlock {
+    /// Say so, and wait on
+    #[default]
+    Tell,
+    /// Give way as the youngest: nothing is claimed, and the exit code is 3
+    Fail,
+}
+
+impl From<OnDeadlock> for pool::line::OnDeadlock {
+    fn from(what: OnDeadlock) -> pool::line::OnDeadlock {
+        match what {
+            OnDeadlock::Tell => pool::line::OnDeadlock::Tell,
+            OnDeadlock::Fail => pool::line::OnDeadlock::Fail,
+        }
+    }
 }
 
 /// What a run needs.

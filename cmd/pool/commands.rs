@@ -24,6 +24,7 @@ use child::Listener;
 use git::object::Content;
 use pool::attempt::{AttemptError, Outcome};
 use pool::concourse::Source;
+use pool::line::OnDeadlock;
 use pool::lock::{ClaimId, LockName, PoolName};
 use pool::message::Origin;
 use pool::operation::Operation;
@@ -46,6 +47,8 @@ pub struct Context {
     pub is_local: bool,
     /// Who we are.
     pub origin: Origin,
+    /// The claims of the commands in which we run, from the outermost on.
+    pub within: Vec<ClaimId>,
     /// What is around.
     pub around: Surroundings,
     /// Whether to answer in JSON.
@@ -120,6 +123,16 @@ pub fn is_not_now(err: &Error) -> bool {
     matches!(err.downcast_ref(), Some(StepError::Attempt(err)) if matches!(**err, AttemptError::TimedOut { .. } | AttemptError::OutOfTime { .. }))
 }
 
+/// Whether an error says that a later build waits in its place.
+pub fn is_superseded(err: &Error) -> bool {
+    matches!(err.downcast_ref(), Some(StepError::Attempt(err)) if matches!(**err, AttemptError::Superseded { .. }))
+}
+
+/// Whether an error says that it gave way to others in a circle.
+pub fn gave_way(err: &Error) -> bool {
+    matches!(err.downcast_ref(), Some(StepError::Attempt(err)) if matches!(**err, AttemptError::GaveWay { .. }))
+}
+
 /// Puts together what a command works with. With `soon` it is one whose answer somebody waits for, and that can as well be
 /// asked again: it does not bear with faults for minutes, if nothing else is set.
 pub fn context(place: &PlaceArgs, scope: &Scope, soon: bool) -> Result<Context> {
@@ -142,6 +155,7 @@ pub fn context(place: &PlaceArgs, scope: &Scope, soon: bool) -> Result<Context> 
         source: settings.source,
         is_local: settings.is_local,
         origin,
+        within: run::within(env(run::WITHIN)),
         around,
         json: place.json,
         which: settings.which,
@@ -171,6 +185,10 @@ impl Context {
             step: None,
             lease: None,
             reason: None,
+            ends_with_command: false,
+            within: self.within.clone(),
+            in_order: None,
+            on_deadlock: OnDeadlock::Tell,
             awaits_missing: false,
             container: None,
             rerun: None,
@@ -187,6 +205,8 @@ impl Context {
         Order {
             patience: wait.patience(),
             priority: wait.priority,
+            on_deadlock: wait.on_deadlock.into(),
+            in_order: wait.order.map(Into::into),
             lease,
             ..self.order(operation)
         }

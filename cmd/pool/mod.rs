@@ -1,6 +1,6 @@
 //! `pool`: the locks from a terminal, and from any CI.
 //!
-//! Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error.
+//! Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error, 3 gave way in a circle, 4 superseded by a later build.
 
 pub mod args;
 pub(crate) mod commands;
@@ -31,9 +31,11 @@ pub fn main() -> ExitCode {
     match resource::block_on(commands::run(args)) {
         Ok(code) => code,
         Err(err) => {
-            let (kind, code) = match commands::is_not_now(&err) {
-                true => ("not_now", 1),
-                false => ("error", 2),
+            let (kind, code) = match () {
+                () if commands::is_not_now(&err) => ("not_now", 1),
+                () if commands::gave_way(&err) => ("gave_way", 3),
+                () if commands::is_superseded(&err) => ("superseded", 4),
+                () => ("error", 2),
             };
             if json {
                 // Not on the standard output: what reads an answer there must find none.

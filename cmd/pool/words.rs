@@ -8,13 +8,15 @@ use super::settings::keys::{NESTED, SWITCHES, TEXTS};
 const FLAGS: [(&str, &str); 3] = [("uri", "--uri"), ("branch", "--branch"), ("pool", "--pool")];
 
 /// Phrases in which it is not a key alone.
-const PHRASES: [(&str, &str); 3] = [
+const PHRASES: [(&str, &str); 5] = [
     (
         "the credentials in `source`",
         "the credentials (`POOL_USERNAME` and `POOL_PASSWORD`, or `POOL_PRIVATE_KEY`)",
     ),
     ("`private_key` in `source`", "`POOL_PRIVATE_KEY`"),
     ("`match`", "`--match`"),
+    ("`order: newest`", "`--order newest`"),
+    ("`on_deadlock: fail`", "`--on-deadlock fail`"),
 ];
 
 /// A text with the names that things have on the command line.

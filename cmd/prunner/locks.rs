@@ -257,6 +257,7 @@ impl Server {
         around.paint = terminal::Paint::Plain;
         around.temporary = folder;
         Ok(Context {
+            within: Vec::new(),
             source: settings.source,
             is_local: settings.is_local,
             origin,

@@ -24,6 +24,7 @@ mod in_line;
 mod land;
 mod landing;
 mod lease;
+mod lookout;
 mod meter;
 #[cfg(test)]
 mod model;
@@ -45,6 +46,7 @@ use std::time::Duration;
 pub(crate) use abort::GOES_ON;
 use course::Course;
 pub use error::AttemptError;
+pub(crate) use facts::fitting;
 pub use meter::Meter;
 pub use news::Usual;
 pub use outcome::{GivenBack, Outcome};
@@ -94,6 +96,8 @@ pub struct Attempt<'a> {
     pub lease: Option<Duration>,
     /// Why a lock is claimed, if it is said: it goes into the commit.
     pub reason: Option<String>,
+    /// Whether a claim ends with a command: nobody keeps it but what runs in that.
+    pub ends_with_command: bool,
     /// Whether a lock that there is not is waited for a while, since somebody may be about to add it.
     pub awaits_missing: bool,
     /// Where markers go, if the operation may have to be taken up by a run after this one.

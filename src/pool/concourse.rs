@@ -27,7 +27,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::line::PRIORITY_LIMIT;
+use crate::line::{OnDeadlock, PRIORITY_LIMIT};
 use crate::lock::{LockName, NameError, PoolName};
 use crate::message;
 use git::object::{Content, Oid, full_id};
@@ -65,6 +65,8 @@ pub struct PutRequest {
     pub priority: i32,
     /// The name by which a later run of the same build knows the claim again that this one makes.
     pub request: Option<String>,
+    /// What to do in a circle of those who wait for each other.
+    pub on_deadlock: OnDeadlock,
     /// For how long the holder of a claim that this one makes need not be heard of; `None` for ever.
     pub lease: Option<Duration>,
     /// What is to be said of its params, each on a line.
@@ -137,10 +139,22 @@ impl PutRequest {
             },
             params: Params::read(&params)?,
             priority,
+            on_deadlock: on_deadlock(&params)?,
             request,
             lease: params.duration("lease")?,
             notes: params::notes(&params),
         })
+    }
+}
+
+fn on_deadlock(params: &Keys<'_>) -> Result<OnDeadlock, RequestError> {
+    match params.text("on_deadlock")? {
+        None | Some("tell") => Ok(OnDeadlock::Tell),
+        Some("fail") => Ok(OnDeadlock::Fail),
+        Some(other) => {
+            let found = format!("{:?}", terminal::one_line(other));
+            Err(params.wrong("on_deadlock", "`tell` or `fail`", found))
+        }
     }
 }
 

@@ -29,6 +29,8 @@
 //! attempt              the loop: read, decide, publish, wait, undo
 //! concourse            the resource protocol: requests, answers, the build's environment; a client for the API
 //!   |
+//! circles              who waits for whom, where nobody can go on
+//!   |
 //! line                 who waits, in which order, and whose turn it is
 //!   |
 //! rules                what a pool is at one commit, and what an operation may do to it
@@ -52,7 +54,7 @@
 //!
 //! # Invariants
 //!
-//! - `lock`, `operation`, `message`, `maker`, `line`, `metadata`, `rules`, `reap` and `show` do no I/O, and read no clock
+//! - `lock`, `operation`, `message`, `maker`, `line`, `circles`, `metadata`, `rules`, `reap` and `show` do no I/O, and read no clock
 //!   and no environment.
 //! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
 //!   promise to someone outside. `metadata` reads what users write into their locks.
@@ -129,6 +131,7 @@
 //! same id is sent once more; if the first one arrives late, it is this one.
 
 pub mod attempt;
+pub mod circles;
 pub mod concourse;
 pub mod evidence;
 pub mod ledger;

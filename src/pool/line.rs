@@ -49,8 +49,8 @@ pub mod sightings;
 mod ticket;
 mod walk;
 
-pub use ticket::{PlaceName, Ticket, TicketText, left, says_left};
-pub use walk::{Demand, Takes, walk};
+pub use ticket::{PlaceName, Ticket, TicketText, left, says_left, waits_for};
+pub use walk::{Demand, Takes, kept, walk};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -94,6 +94,28 @@ impl Need {
             | Operation::AwaitClaimed(_) => None,
         }
     }
+}
+
+/// What a waiter does that finds itself in a circle of those who wait for each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnDeadlock {
+    /// It says so, and waits on.
+    #[default]
+    Tell,
+    /// It gives way, if it is the youngest of those who do.
+    Fail,
+}
+
+/// In which order those who wait are served.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// That of their arrival.
+    #[default]
+    Arrival,
+    /// That of their arrival; but of the builds of one job the latest alone waits, in the place of the first.
+    Newest,
+    /// None: whoever looks first is served first.
+    Any,
 }
 
 /// Puts tickets into the order in which they are served.
@@ -184,40 +206,8 @@ pub fn standing(
     fits: impl Fn(&Want, &LockName) -> bool,
 ) -> Standing {
     let locks: Vec<(&LockName, State)> = pool.locks().collect();
-    let index: BTreeMap<&LockName, usize> = locks
-        .iter()
-        .enumerate()
-        .map(|(n, (lock, _))| (*lock, n))
-        .collect();
-    let demands: Vec<Demand> = line
-        .iter()
-        .map(|need| match need {
-            Need::Lock(lock) => Demand {
-                count: 1,
-                takes: Takes::Only(index.get(lock).copied().into_iter().collect()),
-            },
-            Need::Any(want) if want.takes_any() => Demand {
-                count: want.count.get(),
-                takes: Takes::Anything,
-            },
-            Need::Any(want) => Demand {
-                count: want.count.get(),
-                takes: Takes::Only(
-                    locks
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, (lock, _))| fits(want, lock))
-                        .map(|(n, _)| n)
-                        .collect(),
-                ),
-            },
-        })
-        .collect();
-    let free: Vec<bool> = locks
-        .iter()
-        .map(|(_, state)| matches!(state, State::Unclaimed(_)))
-        .collect();
-    let served = walk(&demands, &free);
+    let demands = demands(line, pool, fits);
+    let served = walk(&demands, &free(pool));
     let (before, after) = (&demands[..me], &demands[me + 1..]);
     let mine = &demands[me];
     let ahead = before.iter().filter(|other| other.competes(mine)).count();
@@ -241,6 +231,46 @@ pub fn standing(
             Takes::Only(some) => some.len(),
         },
     }
+}
+
+/// What each of a line asks of the pool's locks, by their numbers.
+pub fn demands(line: &[Need], pool: &Pool, fits: impl Fn(&Want, &LockName) -> bool) -> Vec<Demand> {
+    let locks: Vec<&LockName> = pool.locks().map(|(lock, _)| lock).collect();
+    let index: BTreeMap<&LockName, usize> = locks
+        .iter()
+        .enumerate()
+        .map(|(n, lock)| (*lock, n))
+        .collect();
+    line.iter()
+        .map(|need| match need {
+            Need::Lock(lock) => Demand {
+                count: 1,
+                takes: Takes::Only(index.get(lock).copied().into_iter().collect()),
+            },
+            Need::Any(want) if want.takes_any() => Demand {
+                count: want.count.get(),
+                takes: Takes::Anything,
+            },
+            Need::Any(want) => Demand {
+                count: want.count.get(),
+                takes: Takes::Only(
+                    locks
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, lock)| fits(want, lock))
+                        .map(|(n, _)| n)
+                        .collect(),
+                ),
+            },
+        })
+        .collect()
+}
+
+/// Which of the pool's locks are free, by their numbers.
+pub fn free(pool: &Pool) -> Vec<bool> {
+    pool.locks()
+        .map(|(_, state)| matches!(state, State::Unclaimed(_)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod job;
 mod me;
+mod series;
 
 use std::fmt;
 use std::time::SystemTime;
@@ -16,6 +17,7 @@ use url::Url;
 use crate::message::{self, BuildRef};
 use job::Job;
 pub use me::Me;
+pub use series::{Latest, Series};
 use terminal::one_line;
 
 /// What a line of the body starts with that gives the build's page.

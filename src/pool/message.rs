@@ -28,6 +28,8 @@ pub const STEP: &str = "Pool-Step";
 /// names. Of a job of GitLab the numbers of its project, its pipeline and its own; of a run of GitHub Actions those of its
 /// repository, its own and its attempt.
 pub const BUILD: &str = "Pool-Build";
+/// The trailer of a claim that is given back when a command ends, and says so: nobody keeps it but what runs in that command.
+pub const ENDS_WITH: &str = "Pool-Ends-With";
 /// The trailer with the end of a claim's lease, as RFC 3339 has a time in UTC.
 pub const LEASE: &str = "Pool-Lease";
 /// The trailer with the claim that was taken away from its holder, who did not show any sign of life.
@@ -338,6 +340,16 @@ pub fn who(message: &[u8]) -> String {
     }
 }
 
+/// Who made a commit, as far as its message tells.
+pub fn origin(message: &[u8]) -> Origin {
+    Origin {
+        prefix: who(message),
+        url: build_url(message),
+        build_id: trailer(message, BUILD),
+        instance_vars: trailer(message, INSTANCE_VARS),
+    }
+}
+
 /// The first line of a message, as it stands.
 pub fn first_line(message: &[u8]) -> String {
     let text = String::from_utf8_lossy(message);
@@ -356,7 +368,7 @@ fn split_verb(head: &str) -> Option<(&str, Verb)> {
 }
 
 /// Who acted, as a build of a job or a one-off build; `None` when the prefix is neither of them nor empty.
-fn read_prefix(prefix: &str) -> Option<(Option<BuildRef>, Option<String>)> {
+pub(crate) fn read_prefix(prefix: &str) -> Option<(Option<BuildRef>, Option<String>)> {
     if prefix.is_empty() {
         return Some((None, None));
     }

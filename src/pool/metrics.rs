@@ -185,8 +185,14 @@ const WAITER_PLACE: Metric = waiters(
     "Where in the line this one is; 1 is served next",
 );
 
+const WAITER_CIRCLE: Metric = waiters(
+    "resource_pool_waiter_circle",
+    "waiters",
+    "How many wait for each other in the circle in which this one waits; 0 if it waits in none",
+);
+
 /// Every metric that there is.
-pub const METRICS: [Metric; 15] = [
+pub const METRICS: [Metric; 16] = [
     AVAILABLE,
     CLAIMED,
     LOCKS,
@@ -202,6 +208,7 @@ pub const METRICS: [Metric; 15] = [
     LAST_FAILURE,
     WAITER_SINCE,
     WAITER_PLACE,
+    WAITER_CIRCLE,
 ];
 
 /// Which pool a push is about.
@@ -257,6 +264,8 @@ pub struct Waiter {
     pub since: SystemTime,
     /// Where in the line it is, from 1.
     pub place: usize,
+    /// How many are in the circle in which it waits; none without one.
+    pub circle: usize,
 }
 
 /// What there is to tell while somebody waits.
@@ -388,6 +397,7 @@ impl Place {
         let mut page = Page::default();
         page.gauge(&WAITER_SINCE, seconds_since_1970(waiter.since));
         page.gauge(&WAITER_PLACE, waiter.place as f64);
+        page.gauge(&WAITER_CIRCLE, waiter.circle as f64);
         self.push(Some(("waiter", &waiter.id)), Change::Replace(page.text()))
     }
 

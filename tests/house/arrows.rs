@@ -19,12 +19,13 @@ const FLOORS: [&[&str]; 7] = [
 const ACROSS: [(&str, &str); 2] = [("guard", "pool"), ("pipelines", "pool")];
 
 /// The modules of `pool`, likewise.
-const FLOORS_OF_POOL: [&[&str]; 9] = [
+const FLOORS_OF_POOL: [&[&str]; 10] = [
     &["lock", "private"],
     &["message", "operation"],
     &["ledger", "maker", "marker", "metadata", "metrics", "past"],
     &["reap", "rules"],
     &["line"],
+    &["circles"],
     &["attempt", "concourse"],
     &["evidence"],
     &["step"],

@@ -519,6 +519,7 @@ async fn the_dashboard_and_the_alerts_tell_what_happens() {
             pool: state(0, 1, 0, Since::Unknown),
             line: line(n, when(4000)),
             waiter: Waiter {
+                circle: 0,
                 id: format!("ticket-{n}"),
                 since: before(5000 - 1000 * n as u64),
                 place: n,
@@ -749,6 +750,7 @@ fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
         [
             &"resource_pool_num_available_locks",
             &"resource_pool_num_claimed_locks",
+            &"resource_pool_waiter_circle",
             &"resource_pool_waiter_place"
         ]
     );

@@ -14,6 +14,8 @@ mod builds;
 mod chaos;
 /// The check step and what it keeps between two runs.
 mod check;
+/// Those who wait for each other.
+mod circles;
 /// The command line: each command, its settings, its answers and exit codes.
 mod command_line;
 mod concourse;
@@ -57,6 +59,8 @@ mod metered;
 mod metrics;
 /// Names, contents and kinds of files that trip tools up.
 mod names;
+/// The newest first: earlier builds of the same job leave the line.
+mod newest;
 /// Servers that do some things in another way than most, as they may.
 mod oddities;
 /// `timeout` and `try`: waits that end by themselves.

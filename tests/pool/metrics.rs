@@ -59,6 +59,7 @@ fn line(length: usize) -> Line {
 
 fn waiter(id: &str) -> Waiter {
     Waiter {
+        circle: 0,
         id: id.to_owned(),
         since: at(1_700_000_000),
         place: 1,

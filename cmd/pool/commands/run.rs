@@ -23,7 +23,7 @@ use pool::lock::{ClaimId, LockName};
 use pool::message;
 use pool::operation::{Operation, Right, Want};
 use pool::rules::Refusal;
-use pool::step::{StepError, Watch};
+use pool::step::{Order, StepError, Watch};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ use super::{Context, acquire};
 use crate::pool::args::{OnLost, RunArgs};
 use crate::pool::words::Log;
 use crate::resource::tell;
+pub use command::{WITHIN, within};
 use command::{metadata, start};
 use hold::{Lost, Watched, hold, kept, make_sure};
 use household::Household;
@@ -162,7 +163,10 @@ async fn claim(
     if !locks.is_empty() {
         context.provide(&locks).await?;
     }
-    let order = context.waiting_order(operation, &args.wait, Some(args.lease));
+    let order = Order {
+        ends_with_command: true,
+        ..context.waiting_order(operation, &args.wait, Some(args.lease))
+    };
     let stop = CancellationToken::new();
     let progress = Progress::new();
     let mut log = progress.clone();
@@ -216,7 +220,7 @@ async fn work(
         return Ok(End::Stopped(signal.number));
     }
 
-    let started = match start(args, claim, &metadata) {
+    let started = match start(context, args, claim, &metadata) {
         Ok(started) => started,
         Err(err) => {
             let program = args.command.first().cloned().unwrap_or_default();

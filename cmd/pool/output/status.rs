@@ -3,6 +3,7 @@
 use std::io;
 use std::time::SystemTime;
 
+use pool::circles;
 use pool::ledger::Held;
 use pool::line::Need;
 use pool::message;
@@ -19,6 +20,35 @@ struct Document<'a> {
     branch: &'a str,
     commit: String,
     pools: Vec<Pool<'a>>,
+    /// Those who wait for each other, so that none of them ever goes on.
+    circles: Vec<Circle<'a>>,
+}
+
+#[derive(Serialize)]
+struct Circle<'a> {
+    waiters: Vec<Member<'a>>,
+    /// The one who ends it, if one does by itself.
+    gives_way: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Member<'a> {
+    holder: &'a str,
+    pool: &'a str,
+    #[serde(flatten)]
+    need: Wanted<'a>,
+    since: Option<String>,
+    url: Option<&'a str>,
+    obstacles: Vec<Obstacle<'a>>,
+}
+
+#[derive(Serialize)]
+struct Obstacle<'a> {
+    lock: &'a str,
+    /// Who holds it, or for whom it is kept.
+    by: &'a str,
+    /// `null` for a free lock that is kept for one who needs more.
+    claim: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -92,7 +122,33 @@ pub fn json(overview: &Overview, now: SystemTime) -> io::Result<String> {
         branch: &overview.branch,
         commit: overview.head.to_string(),
         pools: overview.pools.iter().map(|one| pool(one, now)).collect(),
+        circles: overview.circles.iter().map(circle).collect(),
     })
+}
+
+fn circle(circle: &circles::Circle) -> Circle<'_> {
+    let gives_way = circle.gives_way();
+    Circle {
+        waiters: circle.members.iter().map(member).collect(),
+        gives_way: gives_way.map(|member| member.waiter.who.as_str()),
+    }
+}
+
+fn member(member: &circles::Member) -> Member<'_> {
+    let waiter = &member.waiter;
+    let obstacles = member.obstacles.iter().map(|obstacle| Obstacle {
+        lock: obstacle.lock.as_str(),
+        by: &obstacle.holder,
+        claim: obstacle.claim.map(|claim| claim.to_string()),
+    });
+    Member {
+        holder: &waiter.who,
+        pool: member.pool.as_str(),
+        need: wanted(Some(&waiter.need)),
+        since: i64::try_from(waiter.since).ok().map(at).and_then(time),
+        url: waiter.url.as_deref(),
+        obstacles: obstacles.collect(),
+    }
 }
 
 fn pool(pool: &PoolView, now: SystemTime) -> Pool<'_> {
@@ -141,24 +197,28 @@ fn waits(place: usize, waiter: &Waiter) -> Waits<'_> {
     Waits {
         place,
         holder: &waiter.who,
-        need: match &waiter.need {
-            Some(Need::Lock(lock)) => Wanted::Lock {
-                lock: lock.as_str(),
-            },
-            Some(Need::Any(want)) => Wanted::Any {
-                count: want.count.get(),
-                conditions: want
-                    .conditions
-                    .iter()
-                    .map(|condition| format!("{}={}", condition.path, condition.value))
-                    .collect(),
-            },
-            None => Wanted::Untold {},
-        },
+        need: wanted(waiter.need.as_ref()),
         since: since.map(at).and_then(time),
         priority: waiter.priority,
         silent_seconds: waiter.silent.map(|silent| silent.as_secs()),
         url: waiter.url.as_deref(),
+    }
+}
+
+fn wanted(need: Option<&Need>) -> Wanted<'_> {
+    match need {
+        Some(Need::Lock(lock)) => Wanted::Lock {
+            lock: lock.as_str(),
+        },
+        Some(Need::Any(want)) => Wanted::Any {
+            count: want.count.get(),
+            conditions: want
+                .conditions
+                .iter()
+                .map(|condition| format!("{}={}", condition.path, condition.value))
+                .collect(),
+        },
+        None => Wanted::Untold {},
     }
 }
 

@@ -14,7 +14,7 @@ use super::keys::{CREDENTIALS, IN_FILES, SWITCHES, TEXTS};
 const OURS: &str = "POOL_";
 
 /// Variables that say nothing about where the locks are: of the command line, of `reap`, and those that `run` sets.
-const NO_PLACE: [&str; 10] = [
+const NO_PLACE: [&str; 11] = [
     "POOL_HOLDER",
     "POOL_CONCOURSE_TOKEN",
     "POOL_CONCOURSE_PASSWORD",
@@ -22,6 +22,7 @@ const NO_PLACE: [&str; 10] = [
     "POOL_GITLAB_JOB_TOKEN",
     "POOL_LOCK_NAME",
     "POOL_CLAIM",
+    "POOL_WITHIN",
     "POOL_METADATA_FILE",
     "POOL_METADATA_DIR",
     "POOL_CONFIG",

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::claim::OurClaim;
+use super::lookout::Lookout;
 use super::others_first::OthersFirst;
 use super::queue::{Queue, refs_of_branch};
 use super::wait::Waiting;
@@ -33,6 +34,8 @@ pub(super) struct Course<'o> {
     /// Whether no view is believed any more that is older than where the branch was since we began.
     pub is_current: bool,
     pub waiting: Waiting,
+    /// What is known of circles.
+    pub lookout: Lookout,
     pub others_first: OthersFirst,
     /// The pauses after races that will be lost.
     pub lost_races: Box<dyn Iterator<Item = Duration>>,
@@ -70,6 +73,7 @@ impl<'o> Course<'o> {
             said_unreadable: false,
             is_current: false,
             waiting: Waiting::new(attempt.paint, Me::of(&attempt.origin)),
+            lookout: Lookout::default(),
             others_first: OthersFirst::default(),
             lost_races: Box::new(pauses_after_lost_races()),
             lease_end: None,

@@ -68,6 +68,22 @@ pub enum AttemptError {
         /// Who holds what was waited for, one line each.
         holders: Vec<String>,
     },
+    /// It waited in a circle of those who wait for each other, and is the one who gives way.
+    #[error("gave way {}: {circle}; nothing was claimed, and what is held stays held", to_whom(.to))]
+    GaveWay {
+        /// The others in it.
+        to: Vec<String>,
+        /// Who waits for whom.
+        circle: String,
+    },
+    /// A later build of the same job has come, and the latest alone is to wait.
+    #[error(
+        "superseded by {by}, a later build of the same job: with `order: newest` the latest alone waits; nothing was claimed"
+    )]
+    Superseded {
+        /// The later build.
+        by: String,
+    },
     /// Its time was over, and it was not to be waited for that it can be had.
     #[error("gave up after {}, {}: {}", in_two_units(*.after), allowed(.patience), troubled(.trouble))]
     OutOfTime {
@@ -141,6 +157,16 @@ fn after_shown(after: &Duration) -> String {
         "at once".to_owned()
     } else {
         format!("after {}", as_set(*after))
+    }
+}
+
+fn to_whom(others: &[String]) -> String {
+    match others {
+        [] => "to nobody, for it waits for itself".to_owned(),
+        others => format!(
+            "to {}, as the youngest of those who wait for each other in a circle",
+            others.join(", ")
+        ),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::metadata;
 use crate::operation::{Condition, Operation, Want};
 use crate::rules::{Decision, Facts, Pool, Since, State, decide};
 use git::object::Oid;
-use git::{History, HistoryError, Snapshot};
+use git::{History, HistoryError, Snapshot, Store};
 
 impl Attempt<'_> {
     /// Decides, answering from the line and from the history what the rules ask.
@@ -169,34 +169,9 @@ impl Attempt<'_> {
         }
     }
 
-    /// Tells whether a lock's metadata is as somebody wants it. Each is read once for each want.
-    fn fitting<'p>(&'p self, pool: &'p Pool) -> impl Fn(&Want, &LockName) -> bool + 'p {
-        let known: RefCell<BTreeMap<(LockName, String), bool>> = Default::default();
-        move |want, lock| {
-            let wanted = |Condition { path, value }: &Condition| format!("{path}={value:?}");
-            let wanted: Vec<String> = want.conditions.iter().map(wanted).collect();
-            if !want.among.is_empty() && !want.among.contains(lock) {
-                return false;
-            }
-            if want.conditions.is_empty() {
-                return true;
-            }
-            let key = (lock.clone(), wanted.join("\n"));
-            if let Some(fits) = known.borrow().get(&key) {
-                return *fits;
-            }
-            let entry = match pool.state(lock) {
-                Some(State::Claimed(entry) | State::Unclaimed(entry)) => Some(entry),
-                Some(State::Damaged(_)) | None => None,
-            };
-            let fits = entry.is_some_and(|entry| {
-                let content = self.remote.store().small_file(entry.id, metadata::READABLE);
-                let content = content.ok().flatten();
-                content.is_some_and(|content| metadata::fits(&content, &want.conditions))
-            });
-            known.borrow_mut().insert(key, fits);
-            fits
-        }
+    /// As [`fitting`].
+    pub(super) fn fitting<'p>(&'p self, pool: &'p Pool) -> impl Fn(&Want, &LockName) -> bool + 'p {
+        fitting(self.remote.store(), pool)
     }
 
     /// What has become of a claim of these locks.
@@ -237,5 +212,38 @@ impl Attempt<'_> {
                 Ok(touch.unwrap_or(snapshot.commit))
             }
         }
+    }
+}
+
+/// Tells whether a lock's metadata is as somebody wants it. Each is read once for each want.
+pub(crate) fn fitting<'p>(
+    store: &'p Store,
+    pool: &'p Pool,
+) -> impl Fn(&Want, &LockName) -> bool + 'p {
+    let known: RefCell<BTreeMap<(LockName, String), bool>> = Default::default();
+    move |want, lock| {
+        let wanted = |Condition { path, value }: &Condition| format!("{path}={value:?}");
+        let wanted: Vec<String> = want.conditions.iter().map(wanted).collect();
+        if !want.among.is_empty() && !want.among.contains(lock) {
+            return false;
+        }
+        if want.conditions.is_empty() {
+            return true;
+        }
+        let key = (lock.clone(), wanted.join("\n"));
+        if let Some(fits) = known.borrow().get(&key) {
+            return *fits;
+        }
+        let entry = match pool.state(lock) {
+            Some(State::Claimed(entry) | State::Unclaimed(entry)) => Some(entry),
+            Some(State::Damaged(_)) | None => None,
+        };
+        let fits = entry.is_some_and(|entry| {
+            let content = store.small_file(entry.id, metadata::READABLE);
+            let content = content.ok().flatten();
+            content.is_some_and(|content| metadata::fits(&content, &want.conditions))
+        });
+        known.borrow_mut().insert(key, fits);
+        fits
     }
 }

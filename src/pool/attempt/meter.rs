@@ -87,6 +87,7 @@ impl Meter {
         pool: &Pool,
         queue: Option<&Queue>,
         standing: Option<&Standing>,
+        circle: usize,
     ) {
         let Some(reporter) = &mut self.reporter else {
             return;
@@ -103,6 +104,7 @@ impl Meter {
                 id: id.to_owned(),
                 since: moment_of(queue.since()),
                 place: standing.map_or(1, |standing| standing.place),
+                circle,
             },
         });
     }

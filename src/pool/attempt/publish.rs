@@ -154,6 +154,9 @@ impl Attempt<'_> {
         let reason = change.reason.as_ref().or(claims_for);
         trailers.extend(reason.map(|reason| (message::REASON, reason.clone())));
         trailers.extend(lease.map(|end| (message::LEASE, end)));
+        if self.ends_with_command && change.verb.is_claim() {
+            trailers.push((message::ENDS_WITH, "command".to_owned()));
+        }
         let build = self.origin.build_id.iter();
         let build = build.filter(|_| change.verb.is_claim());
         trailers.extend(build.map(|id| (message::BUILD, id.clone())));

@@ -9,6 +9,8 @@ mod earlier;
 mod interest;
 mod keep;
 mod names;
+#[cfg(test)]
+mod newest;
 mod pace;
 mod register;
 #[cfg(test)]
@@ -25,20 +27,23 @@ pub(super) use keep::{Gone, Kept, Who};
 pub(super) use names::REFS;
 pub(crate) use names::{component, refs_of_branch};
 
+use crate::circles::{self, Waiter};
 use crate::line::courtesy::Courtesy;
 use crate::line::load::Motion;
 use crate::line::ours::Ours;
 use crate::line::removal::Removal;
 use crate::line::sightings::{Life, Said, Sighting, Sightings};
-use crate::line::{self, Need, PlaceName, Standing, Ticket, in_order, load, passed};
-use crate::lock::{LockName, PoolName};
+use crate::line::{self, Need, OnDeadlock, PlaceName, Standing, Ticket, in_order, load, passed};
+use crate::lock::{ClaimId, LockName, PoolName};
+use crate::maker::{Latest, Me, Series};
+use crate::message::Origin;
 use crate::operation::Want;
 use crate::rules::{Pool, Turn};
 use git::object::Oid;
 use git::{Listing, RefUpdate};
 
 /// How one waits in line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InLine {
     /// How urgent it is; higher goes first.
     pub priority: i32,
@@ -46,6 +51,12 @@ pub struct InLine {
     pub renewal: Duration,
     /// Which step waits, if it takes over the place of an earlier run of it; the same text for all runs.
     pub step: Option<String>,
+    /// Which build of its job we are, if the latest one alone is to wait.
+    pub newest: Option<Series>,
+    /// The claims of the commands in which we run.
+    pub within: Vec<ClaimId>,
+    /// What to do in a circle of those who wait for each other.
+    pub on_deadlock: OnDeadlock,
 }
 
 /// How long somebody waits, and how often he looks where few wait.
@@ -285,12 +296,58 @@ impl Queue {
         (line.into_iter().map(|ticket| ticket.need).collect(), me)
     }
 
-    /// Those others who may be there.
+    /// Those others who may be there, and have not been superseded.
     fn waiting(&self) -> impl Iterator<Item = (&str, &Sighting)> {
+        let latest = self.latest();
+        self.alive()
+            .filter(move |(_, other)| !is_superseded(&latest, other))
+    }
+
+    /// Those others who may be there.
+    fn alive(&self) -> impl Iterator<Item = (&str, &Sighting)> {
         let now = now();
         let listed = self.others.listed();
         let others = listed.filter(|(name, other)| !self.earlier.is(name, other.commit));
         others.filter(move |(_, other)| other.life(now) == Life::Alive)
+    }
+
+    /// The latest builds of the jobs of which the latest alone waits.
+    fn latest(&self) -> Latest {
+        let others = self.alive().filter_map(|(_, other)| series(other));
+        Latest::of(others.chain(self.settings.newest.clone()))
+    }
+
+    /// The later build of our job that waits, if the latest one alone is to wait: we are to leave.
+    pub fn superseded_by(&self) -> Option<String> {
+        let mine = self.settings.newest.as_ref()?;
+        let mut by: Option<(Series, &Sighting)> = None;
+        for (_, other) in self.alive() {
+            let Some(theirs) = series(other) else {
+                continue;
+            };
+            let than = by.as_ref().map_or(mine, |(latest, _)| latest);
+            if theirs.is_later_than(than) {
+                by = Some((theirs, other));
+            }
+        }
+        let origin = by?.1.text()?.origin();
+        Some(circles::named(&origin.prefix))
+    }
+
+    /// Which build of its job we are, if the latest one alone is to wait.
+    pub fn series(&self) -> Option<&Series> {
+        self.settings.newest.as_ref()
+    }
+
+    /// The number of the first of those whom we supersede.
+    fn superseded_number(&self) -> Option<u64> {
+        let mine = self.settings.newest.as_ref()?;
+        let older = self
+            .alive()
+            .filter(|(_, other)| series(other).is_some_and(|theirs| mine.is_later_than(&theirs)));
+        older
+            .filter_map(|(_, other)| Some(other.place.as_ref()?.number))
+            .min()
     }
 
     fn live(&self) -> (Vec<Ticket>, usize) {
@@ -321,6 +378,47 @@ impl Queue {
         (line, me.unwrap_or_default())
     }
 
+    /// Ourselves, as one who waits.
+    pub fn me(&self, origin: &Origin) -> Waiter {
+        let place = match &self.ours {
+            Some(mine) => mine.place().clone(),
+            None => self.next_place(),
+        };
+        Waiter {
+            id: place.id,
+            number: place.number,
+            who: circles::named(&origin.prefix),
+            url: origin.url.as_deref().map(terminal::one_line),
+            me: Me::of(origin),
+            need: self.need.clone(),
+            since: self.since,
+            within: self.settings.within.clone(),
+            gives_way: self.settings.on_deadlock == OnDeadlock::Fail,
+        }
+    }
+
+    /// Those who wait in the line, in order, as far as their tickets have been read; we are among them.
+    pub fn waiters(&self, origin: &Origin) -> Vec<Waiter> {
+        let me = self.me(origin);
+        let (line, _) = self.live();
+        line.iter()
+            .filter_map(|ticket| match ticket.place.id == me.id {
+                true => Some(me.clone()),
+                false => Waiter::of(self.others.get(&ticket.place.name())?, &ticket.place),
+            })
+            .collect()
+    }
+
+    /// The listed tickets of others that have not been read.
+    pub fn unread(&self, listing: &Listing) -> impl Iterator<Item = Oid> {
+        let listed = listing.watched.iter().filter(|(name, _)| {
+            let place = PlaceName::parse(name);
+            let is_others = place.is_some_and(|place| !self.is_mine(&place));
+            is_others && self.others.get(name).is_none_or(Sighting::is_unknown)
+        });
+        listed.map(|(_, at)| *at)
+    }
+
     fn ticket(&self, place: &PlaceName) -> Ticket {
         let known = self.others.get(&place.name());
         let text = known.and_then(Sighting::text);
@@ -339,7 +437,11 @@ impl Queue {
     fn next_place(&self) -> PlaceName {
         let newest = self.highest.saturating_add(1);
         PlaceName {
-            number: self.earlier.number().unwrap_or(newest),
+            number: self
+                .earlier
+                .number()
+                .or_else(|| self.superseded_number())
+                .unwrap_or(newest),
             priority: self.settings.priority,
             raised: self.earlier.raised(),
             id: "~".to_owned(),
@@ -366,12 +468,23 @@ impl Queue {
     }
 }
 
+/// Which build of its job the owner of a ticket is, if the latest one alone is to wait.
+fn series(ticket: &Sighting) -> Option<Series> {
+    let text = ticket.text().filter(|text| text.newest)?;
+    Series::of(&text.origin())
+}
+
+/// Whether a later build of the same job waits, so that the owner of a ticket is about to leave.
+fn is_superseded(latest: &Latest, ticket: &Sighting) -> bool {
+    series(ticket).is_some_and(|series| latest.supersedes(&series))
+}
+
 /// The moment, as the line has moments. It follows tokio's clock, which a test can wind on.
-fn now() -> Moment {
+pub(super) fn now() -> Moment {
     Instant::now().into_std()
 }
 
-fn seconds_since_1970() -> u64 {
+pub(super) fn seconds_since_1970() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

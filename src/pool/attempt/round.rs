@@ -4,6 +4,7 @@ use super::at_branch::clock;
 use super::course::{Course, Setback};
 use super::news::Holder;
 use super::publish::Published;
+use super::queue::Queue;
 use super::{Attempt, AttemptError, Outcome, reach};
 use crate::ledger;
 use crate::line::sightings::Said;
@@ -75,6 +76,10 @@ impl Attempt<'_> {
         };
         let Look { head, snapshot, .. } = look;
         let look_took = look_began.elapsed();
+        if let Some(by) = course.queue.as_ref().and_then(Queue::superseded_by) {
+            self.remote.forget_push().await;
+            return Err(AttemptError::Superseded { by }.into());
+        }
         // On the very snapshot that we go by, so that no other run of the step can claim in between.
         if let Some(step) = self.step.clone().filter(|_| operation.claims()) {
             let history = self.remote.history(&snapshot);
@@ -143,7 +148,7 @@ impl Attempt<'_> {
                 Box::pin(self.change(&snapshot, change, course)).await
             }
             Decision::Wait(wait) => {
-                Box::pin(self.bide(&snapshot, &wait, standing, course)).await?;
+                Box::pin(self.bide(&snapshot, head, &wait, standing, course)).await?;
                 Ok(None)
             }
             Decision::Done(locks, since) => {
@@ -183,6 +188,7 @@ impl Attempt<'_> {
         let in_line = course.queue.as_ref().filter(|_| !fetch_anyway);
         let depth = course.depth;
         let (branch, clock) = (&course.branch, clock());
+        let lookout = &course.lookout;
         // What we would push on is out of date once those have pushed who come first.
         let may_go_without = course.last.is_some() && !fetch_anyway && branch.has_ticket();
         let interest = |listing: &Listing| {
@@ -194,7 +200,10 @@ impl Attempt<'_> {
                 }
             }
             match in_line {
-                Some(queue) => queue.interest(listing, depth),
+                Some(queue) => {
+                    let line = queue.interest(listing, depth);
+                    lookout.interest(line, listing, queue, depth)
+                }
                 None => Interest::Head(depth, Vec::new()),
             }
         };
@@ -206,6 +215,7 @@ impl Attempt<'_> {
             let store = self.remote.store();
             let said = |commit| Said::in_store(store, commit);
             queue.observe(&listing, &said, began.elapsed());
+            course.lookout.observe(&listing, &said);
         }
         course.branch.observe(listing.besides.iter(), clock);
         course.last = snapshot.or(course.last);

@@ -70,7 +70,7 @@ fn onlooker(remote: &Remote, pool: &PoolName) -> Queue {
     let settings = InLine {
         priority: 0,
         renewal: Duration::from_secs(20),
-        step: None,
+        ..InLine::default()
     };
     let patience = Patience {
         limit: Some(Duration::ZERO),

@@ -13,6 +13,7 @@ use crate::line::Standing;
 use crate::lock::LockName;
 use crate::maker::Me;
 use crate::rules::{Refusal, Wait};
+use git::object::Oid;
 use git::{Depth, Snapshot};
 use pace::pause_unless_stopped;
 use terminal::Paint;
@@ -46,6 +47,7 @@ impl Attempt<'_> {
     pub(super) async fn bide(
         &mut self,
         snapshot: &Snapshot,
+        head: Oid,
         wait: &Wait,
         standing: Option<Standing>,
         course: &mut Course<'_>,
@@ -93,12 +95,16 @@ impl Attempt<'_> {
         stop.run_until_cancelled(self.clear_line(queue))
             .await
             .ok_or(AttemptError::Stopped)?;
+        self.look_out(snapshot, head, course).map_err(|err| *err)?;
+        let queue = &mut course.queue;
+        let waiting = &mut course.waiting;
+        let circle = course.lookout.size();
         let history = self.remote.history(snapshot);
         if self.meter.is_on()
             && let Ok(Some(pool)) = read_pool(&self.remote, snapshot, &self.pool)
         {
             let (queue, standing) = (queue.as_ref(), standing.as_ref());
-            self.meter.waits(&history, &pool, queue, standing);
+            self.meter.waits(&history, &pool, queue, standing, circle);
         }
         let news = &mut waiting.news;
         let place = standing.as_ref().map(|standing| standing.place);

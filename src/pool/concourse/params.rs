@@ -39,8 +39,15 @@ const OPERATIONS: [&str; 11] = [
 ];
 
 /// The keys that go with operations.
-const OTHERS: [&str; 7] = [
-    "match", "count", "timeout", "try", "priority", "lease", "request",
+const OTHERS: [&str; 8] = [
+    "match",
+    "count",
+    "timeout",
+    "try",
+    "priority",
+    "on_deadlock",
+    "lease",
+    "request",
 ];
 
 /// What is to be said of params that mean nothing, each on a line.

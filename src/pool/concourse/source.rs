@@ -10,6 +10,7 @@ use git::object::is_branch;
 use net::Secret;
 
 use super::{RequestError, private_key, unknown};
+use crate::line::Order;
 use crate::lock::PoolName;
 
 /// The pause between two looks at a lock that is not free, unless `retry_delay` is set.
@@ -84,8 +85,8 @@ pub struct Source {
     pub git_config: Vec<(String, Secret)>,
     /// The pause between two looks at a lock that is not free; never zero.
     pub retry_delay: Duration,
-    /// Whether those who wait are served in the order of their arrival.
-    pub in_line: bool,
+    /// In which order those who wait are served.
+    pub order: Order,
     /// How often one who waits in line shows that it is there; within a tenth of a second and an hour.
     pub ticket_renewal: Duration,
     /// How long a connection may take to be made; never zero.
@@ -209,7 +210,7 @@ impl Source {
             retry_delay: source
                 .duration("retry_delay")?
                 .unwrap_or(DEFAULT_RETRY_DELAY),
-            in_line: in_line(source)?,
+            order: order(source)?,
             ticket_renewal: source
                 .duration("ticket_renewal")?
                 .unwrap_or(DEFAULT_TICKET_RENEWAL)
@@ -239,11 +240,15 @@ impl Source {
     }
 }
 
-fn in_line(source: &Keys<'_>) -> Result<bool, RequestError> {
+fn order(source: &Keys<'_>) -> Result<Order, RequestError> {
     match source.text("order")? {
-        None | Some("arrival") => Ok(true),
-        Some("any") => Ok(false),
-        Some(other) => Err(source.wrong("order", "`arrival` or `any`", format!("{other:?}"))),
+        None | Some("arrival") => Ok(Order::Arrival),
+        Some("newest") => Ok(Order::Newest),
+        Some("any") => Ok(Order::Any),
+        Some(other) => {
+            let expected = "`arrival`, `newest` or `any`";
+            Err(source.wrong("order", expected, format!("{other:?}")))
+        }
     }
 }
 

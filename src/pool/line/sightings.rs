@@ -50,7 +50,7 @@ pub enum Said {
     /// Nothing that we understand.
     Nothing,
     /// Who waits for what, and when that was said, in seconds since 1970.
-    Waits(TicketText, i64),
+    Waits(Box<TicketText>, i64),
     /// That nobody waits with it any more.
     Left,
 }
@@ -74,7 +74,7 @@ impl Said {
         }
         let text = (message.len() <= LONGEST).then(|| TicketText::parse(message));
         text.flatten()
-            .map_or(Said::Nothing, |text| Said::Waits(text, time))
+            .map_or(Said::Nothing, |text| Said::Waits(Box::new(text), time))
     }
 }
 
@@ -176,7 +176,7 @@ impl Sighting {
             Said::Waits(text, time) => {
                 let age = clock.saturating_sub(u64::try_from(time).unwrap_or(0));
                 self.age = Some((Duration::from_secs(age), now));
-                self.text = Some(text);
+                self.text = Some(*text);
             }
         }
         self.is_read = true;

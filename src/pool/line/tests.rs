@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use proptest::prelude::*;
 
 use super::*;
-use crate::lock::{Holding, PoolName};
+use crate::lock::{ClaimId, Holding, PoolName};
 use crate::message::Origin;
 use crate::operation::{Condition, Wanted};
 use git::object::{Entry, Mode, Named, Oid};
@@ -140,11 +140,21 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
             since: 1_700_000_000,
             renewal: Duration::from_secs(20),
             step: origin.url.clone(),
+            build: origin.build_id.clone(),
+            within: vec![ClaimId(left(Oid::ZERO_SHA1).id())],
+            instance_vars: origin.instance_vars.clone(),
+            newest: true,
+            gives_way: true,
         };
 
         let written = text.compose(&origin);
 
         assert_eq!(TicketText::parse(written.as_bytes()), Some(text.clone()));
+        let read = text.origin();
+        assert_eq!(
+            (&read.prefix, &read.url, &read.build_id),
+            (&origin.prefix, &origin.url, &origin.build_id)
+        );
         assert!(!says_left(written.as_bytes()));
     }
     for text in [

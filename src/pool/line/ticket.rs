@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::{Need, PRIORITY_LIMIT};
-use crate::lock::LockName;
+use crate::lock::{ClaimId, LockName};
 use crate::message::{self, Origin};
 use crate::operation::{Condition, Want, Wanted};
-use git::object::Oid;
+use git::object::{Oid, full_id};
 use git::{Identity, Note};
 
 /// What one waiter's place in the order depends on. It is the last part of the name of the ticket's ref.
@@ -73,6 +73,8 @@ pub struct TicketText {
     pub subject: String,
     /// The page of the build that waits.
     pub url: Option<String>,
+    /// The id of that build (see [`message::BUILD`]).
+    pub build: Option<String>,
     /// What is waited for.
     pub need: Need,
     /// Since when, as its own clock has it, in seconds since 1970.
@@ -81,6 +83,14 @@ pub struct TicketText {
     pub renewal: Duration,
     /// Which step waits, if another run of it is to take over its place.
     pub step: Option<String>,
+    /// The claims that last at least for as long as this wait: those of the commands in which its owner runs.
+    pub within: Vec<ClaimId>,
+    /// The instance vars of that build's pipeline, as JSON.
+    pub instance_vars: Option<String>,
+    /// Whether it leaves the line when a later build of its job comes into it.
+    pub newest: bool,
+    /// Whether its owner gives way if it is the youngest in a circle of waiters.
+    pub gives_way: bool,
 }
 
 /// What the commit of a ticket says with which nobody waits any more, where the server lets no ref be taken away.
@@ -111,6 +121,18 @@ const AMONG: &str = "Pool-Among";
 const SINCE: &str = "Pool-Since";
 const RENEWAL: &str = "Pool-Renewal";
 const STEP: &str = "Pool-Step";
+const WITHIN: &str = "Pool-Within";
+const ORDER: &str = "Pool-Order";
+const ON_DEADLOCK: &str = "Pool-On-Deadlock";
+
+/// What a ticket says of an owner who leaves the line for a later build.
+const NEWEST: &str = "newest";
+
+/// What a ticket says of an owner who gives way.
+const FAIL: &str = "fail";
+
+/// Nobody runs in more commands than that.
+const MOST_WITHIN: usize = 100;
 
 /// The renewals are within this, whatever a ticket says.
 const RENEWALS: std::ops::RangeInclusive<Duration> =
@@ -120,14 +142,10 @@ impl TicketText {
     /// Writes the text.
     pub fn compose(&self, origin: &Origin) -> String {
         let mut trailers = Vec::new();
-        let waits_for = match &self.need {
-            Need::Lock(lock) => {
-                trailers.push((LOCK, lock.as_str().to_owned()));
-                lock.as_str().to_owned()
-            }
+        match &self.need {
+            Need::Lock(lock) => trailers.push((LOCK, lock.as_str().to_owned())),
             Need::Any(want) => {
-                let number = want.count.get();
-                trailers.push((COUNT, number.to_string()));
+                trailers.push((COUNT, want.count.to_string()));
                 for Condition { path, value } in &want.conditions {
                     let by = match value {
                         Wanted::Text(_) => MATCH,
@@ -140,13 +158,8 @@ impl TicketText {
                         .iter()
                         .map(|lock| (AMONG, lock.as_str().to_owned())),
                 );
-                match number {
-                    _ if want.among.len() == number => message::listed(&want.among),
-                    1 => "any lock".to_owned(),
-                    number => format!("any {number} locks"),
-                }
             }
-        };
+        }
         let since = std::time::UNIX_EPOCH + Duration::from_secs(self.since);
         trailers.push((SINCE, humantime::format_rfc3339_seconds(since).to_string()));
         trailers.push((
@@ -154,7 +167,21 @@ impl TicketText {
             humantime::format_duration(self.renewal).to_string(),
         ));
         trailers.extend(self.step.iter().map(|step| (STEP, step.clone())));
-        message::text(origin, &format!("waiting for {waits_for}"), &trailers)
+        let build = origin.build_id.iter();
+        trailers.extend(build.map(|id| (message::BUILD, id.clone())));
+        let within = self.within.iter();
+        trailers.extend(within.map(|claim| (WITHIN, claim.to_string())));
+        if self.newest {
+            trailers.push((ORDER, NEWEST.to_owned()));
+        }
+        if self.gives_way {
+            trailers.push((ON_DEADLOCK, FAIL.to_owned()));
+        }
+        message::text(
+            origin,
+            &format!("waiting for {}", waits_for(&self.need)),
+            &trailers,
+        )
     }
 
     /// Reads a text; `None` when it is none that says what is waited for.
@@ -187,7 +214,40 @@ impl TicketText {
                 .ok()?
                 .clamp(*RENEWALS.start(), *RENEWALS.end()),
             step: one(STEP),
+            build: one(message::BUILD),
+            within: message::trailers(text, WITHIN)
+                .iter()
+                .filter_map(|claim| full_id(claim).map(ClaimId))
+                .take(MOST_WITHIN)
+                .collect(),
+            instance_vars: one(message::INSTANCE_VARS),
+            newest: one(ORDER).as_deref() == Some(NEWEST),
+            gives_way: one(ON_DEADLOCK).as_deref() == Some(FAIL),
         })
+    }
+
+    /// Who waits, as far as the text tells: by this his claims are known.
+    pub fn origin(&self) -> Origin {
+        let does = format!("waiting for {}", waits_for(&self.need));
+        let who = self.subject.strip_suffix(&does);
+        Origin {
+            prefix: who.unwrap_or_default().trim_end().to_owned(),
+            url: self.url.clone(),
+            build_id: self.build.clone(),
+            instance_vars: self.instance_vars.clone(),
+        }
+    }
+}
+
+/// What somebody waits for, in a few words.
+pub fn waits_for(need: &Need) -> String {
+    match need {
+        Need::Lock(lock) => lock.as_str().to_owned(),
+        Need::Any(want) => match want.count.get() {
+            number if want.among.len() == number => message::listed(&want.among),
+            1 => "any lock".to_owned(),
+            number => format!("any {number} locks"),
+        },
     }
 }
 

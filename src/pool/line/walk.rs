@@ -42,6 +42,30 @@ impl Demand {
 /// have one already change to another. What a search in vain has seen leads nowhere later on either, so that all such
 /// searches together look at each lock once.
 pub fn walk(line: &[Demand], free: &[bool]) -> Vec<Option<Vec<usize>>> {
+    let (satisfied, owners) = give_out(line, free);
+    let mut served: Vec<Option<Vec<usize>>> = satisfied
+        .iter()
+        .map(|satisfied| satisfied.then(Vec::new))
+        .collect();
+    for (lock, owner) in owners.iter().enumerate() {
+        if let Some(locks) = owner.and_then(|owner| served[owner].as_mut()) {
+            locks.push(lock);
+        }
+    }
+    served
+}
+
+/// For whom each free lock is kept, who cannot have all that it needs yet.
+pub fn kept(line: &[Demand], free: &[bool]) -> Vec<Option<usize>> {
+    let (satisfied, owners) = give_out(line, free);
+    let owners = owners.into_iter();
+    owners
+        .map(|owner| owner.filter(|owner| !satisfied[*owner]))
+        .collect()
+}
+
+/// Who gets all that it asks for, and who has each lock.
+fn give_out(line: &[Demand], free: &[bool]) -> (Vec<bool>, Vec<Option<usize>>) {
     let mut table = Table {
         line,
         owner: vec![None; free.len()],
@@ -61,16 +85,7 @@ pub fn walk(line: &[Demand], free: &[bool]) -> Vec<Option<Vec<usize>>> {
         // Who can never be served keeps nothing from the others.
         satisfied[who] = there >= demand.count && (0..demand.count).all(|_| table.serve(who));
     }
-    let mut served: Vec<Option<Vec<usize>>> = satisfied
-        .iter()
-        .map(|satisfied| satisfied.then(Vec::new))
-        .collect();
-    for (lock, owner) in table.owner.iter().enumerate() {
-        if let Some(locks) = owner.and_then(|owner| served[owner].as_mut()) {
-            locks.push(lock);
-        }
-    }
-    served
+    (satisfied, table.owner)
 }
 
 struct Table<'a> {

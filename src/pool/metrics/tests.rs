@@ -60,6 +60,7 @@ fn each_kind_of_push_has_a_group_of_its_own() {
         id: "0a-1".to_owned(),
         since: at(5),
         place: 3,
+        circle: 2,
     };
     let line = Line {
         length: 0,
@@ -201,6 +202,7 @@ fn everything_that_is_pushed_is_in_the_table_with_its_kind_and_group() {
         id: "x".to_owned(),
         since: at(2),
         place: 1,
+        circle: 0,
     };
     let mut pushed = Vec::new();
     for push in [

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use crate::circles::Circle;
 use crate::ledger::Held;
 use crate::line::Need;
 use crate::message;
@@ -40,8 +41,30 @@ pub fn text(overview: &Overview, now: SystemTime, style: Style) -> String {
         lines.push(String::new());
         lines.extend(of_pool(pool, now, style));
     }
+    for circle in &overview.circles {
+        lines.push(String::new());
+        lines.extend(of_circle(circle, style));
+    }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// Who waits for whom, each on a line.
+fn of_circle(circle: &Circle, style: Style) -> Vec<String> {
+    let columns = style.columns();
+    let title = match circle.members.len() {
+        1 => "circle: one waits for itself, and never goes on".to_owned(),
+        n => format!("circle: {n} wait for each other, and none of them ever goes on"),
+    };
+    let mut lines = vec![style.bad(&fit(&title, columns))];
+    for member in &circle.members {
+        lines.push(format!("  {}", fit(&member.shown(), columns - 2)));
+    }
+    if let Some(member) = circle.gives_way() {
+        let line = format!("{} gives way", member.waiter.who);
+        lines.push(format!("  {}", style.dim(&fit(&line, columns - 2))));
+    }
+    lines
 }
 
 fn of_pool(pool: &PoolView, now: SystemTime, style: Style) -> Vec<String> {
@@ -364,6 +387,7 @@ mod tests {
                     ninety: Duration::from_secs(2400),
                 }),
             }],
+            circles: Vec::new(),
         }
     }
 

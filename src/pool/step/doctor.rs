@@ -1,11 +1,13 @@
 //! Whether everything is in order, found out by trying: as much as can be without changing anything that others see.
 
+mod circles;
 mod pools;
 mod rights;
 
 use std::io::Write;
 use std::time::{Duration, SystemTime};
 
+use circles::circles;
 use pools::pools;
 use rights::rights;
 use tokio::time::Instant;
@@ -130,6 +132,7 @@ async fn examine(
     let snapshot = snapshot?;
     clock(&remote, &snapshot, findings);
     pools(&remote, &snapshot, source, settings, findings);
+    circles(source, settings, around, findings).await;
     rights(
         &mut remote,
         &snapshot,

@@ -8,6 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Ready, StepError, Surroundings};
 use crate::attempt::{Attempt, InLine, Markers, Meter, Outcome};
 use crate::concourse::Source;
+use crate::line::{self, OnDeadlock};
+use crate::lock::ClaimId;
+use crate::maker::Series;
 use crate::message::Origin;
 use crate::metadata::READABLE;
 use crate::metrics::{Place, Reporter};
@@ -32,6 +35,14 @@ pub struct Order {
     pub lease: Option<Duration>,
     /// Why a lock is claimed, if it is said: it goes into the commit.
     pub reason: Option<String>,
+    /// Whether a claim ends with a command: nobody keeps it but what runs in that.
+    pub ends_with_command: bool,
+    /// The claims of the commands in which we run.
+    pub within: Vec<ClaimId>,
+    /// In which order those who wait are served, if it is not that of the source.
+    pub in_order: Option<line::Order>,
+    /// What to do in a circle of those who wait for each other.
+    pub on_deadlock: OnDeadlock,
     /// Whether a lock that there is not is waited for a while, since somebody may be about to add it.
     pub awaits_missing: bool,
     /// The container that no other step has, if it is one: then a run after this one gives the same answer.
@@ -64,10 +75,23 @@ pub async fn operate(
         step,
         lease,
         reason,
+        ends_with_command,
+        within,
+        on_deadlock,
+        in_order,
         awaits_missing,
         container,
         rerun,
     } = order;
+    let in_order = in_order.unwrap_or(source.order);
+    let newest = match in_order {
+        line::Order::Newest => Series::of(&origin),
+        line::Order::Arrival | line::Order::Any => None,
+    };
+    if in_order == line::Order::Newest && newest.is_none() && operation.can_wait() {
+        let line = "note: `order: newest` is for the builds of a job, and this is none that is known as such: it waits in the order of its arrival";
+        terminal::say(log, format_args!("{line}"));
+    }
     let request = rerun.map(|rerun| {
         format!(
             "{rerun} {:?} {} {} {operation:?} {step:?}",
@@ -95,15 +119,19 @@ pub async fn operate(
     let mut attempt = Attempt {
         patience,
         only_own,
-        in_line: source.in_line.then_some(InLine {
+        in_line: (in_order != line::Order::Any).then_some(InLine {
+            newest,
             priority,
             renewal: source.ticket_renewal,
             step: place_of.map(|text| blob_id(text.as_bytes()).to_string()),
+            within,
+            on_deadlock,
         }),
         meter: Meter::new(reporter),
         step,
         lease,
         reason,
+        ends_with_command,
         awaits_missing,
         markers,
         ..attempt(source, &ready, remote, origin, around, stop, log)
@@ -148,6 +176,7 @@ pub(super) fn attempt<'a>(
         step: None,
         lease: None,
         reason: None,
+        ends_with_command: false,
         awaits_missing: false,
         markers: None,
         stop,

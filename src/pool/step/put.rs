@@ -78,6 +78,10 @@ pub async fn put(
         step,
         lease: request.lease,
         reason: None,
+        ends_with_command: false,
+        within: Vec::new(),
+        in_order: None,
+        on_deadlock: request.on_deadlock,
         // A step of the same build may add it.
         awaits_missing: true,
         // Concourse makes a container for each step, and says so by its build.

@@ -6,14 +6,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::far::Far;
 use super::{Ready, StepError, Surroundings};
 use crate::attempt::{self, Usual, component, refs_of_branch};
+use crate::circles::{self, Circle, Line};
 use crate::concourse::Source;
 use crate::ledger::{self, Claims, Held, Older};
 use crate::line::branch;
+use crate::line::load::FIRST;
 use crate::line::sightings::{Life, Said, Sighting, Sightings};
 use crate::line::{Need, PlaceName, Ticket, in_order};
 use crate::lock::{Holding, LockName, PoolName};
@@ -51,6 +54,8 @@ pub struct Overview {
     pub head: Oid,
     /// The pools, in the order of their names.
     pub pools: Vec<PoolView>,
+    /// Those who wait for each other, so that none of them can go on: where a pool is shown in whose line one of them stands.
+    pub circles: Vec<Circle>,
 }
 
 /// One pool.
@@ -118,6 +123,8 @@ pub struct Viewer {
     claims: Option<(Oid, Claims)>,
     /// The tickets of all lines, by the parts of their names after the branch.
     tickets: Sightings,
+    /// The circles that the last look has shown.
+    suspects: Vec<Circle>,
 }
 
 impl Viewer {
@@ -146,21 +153,38 @@ impl Viewer {
             temporary: around.temporary.clone(),
             claims: None,
             tickets: Sightings::default(),
+            suspects: Vec::new(),
         })
     }
 
-    /// Looks what there is: one listing, and a fetch when something has moved since the last look.
+    /// Looks what there is: one listing, and a fetch when something has moved since the last look. Where it shows a circle
+    /// that is new, it looks once more: what is gone by then was none.
     ///
     /// # Errors
     /// [`StepError`].
     pub async fn look(&mut self, log: &mut dyn Write) -> Result<Overview, StepError> {
+        let mut overview = self.look_once(log).await?;
+        let is_new = |circle: &Circle| !self.suspects.contains(circle);
+        if overview.circles.iter().any(is_new) {
+            self.suspects = std::mem::take(&mut overview.circles);
+            sleep(FIRST).await;
+            overview = self.look_once(log).await?;
+        }
+        let found = std::mem::take(&mut overview.circles);
+        let twice = found.iter().filter(|circle| self.suspects.contains(circle));
+        overview.circles = twice.cloned().collect();
+        self.suspects = found;
+        Ok(overview)
+    }
+
+    async fn look_once(&mut self, log: &mut dyn Write) -> Result<Overview, StepError> {
         let (listing, snapshot) = self.list(log).await?;
         self.note_tickets(&listing);
         let fresh = match (self.seen.take(), snapshot) {
-            (Some((_, seen)), None) => seen,
+            (Some((_, seen)), None) if self.knows_claims(&seen) => seen,
             (_, Some(snapshot)) => self.read(snapshot, log).await?,
-            // The first look asks for the head.
-            (None, None) => {
+            // The first look asks for the head, or somebody waits in a line that nobody waited in.
+            (_, None) => {
                 let limit = self.pace.fault_limit;
                 let never = CancellationToken::new();
                 let snapshot =
@@ -168,7 +192,18 @@ impl Viewer {
                 self.read(snapshot, log).await?
             }
         };
-        let overview = self.with_lines(fresh);
+        let mut overview = self.with_lines(fresh);
+        overview.circles = self.circles(&overview)?;
+        let missed = self.remote.store().take_missed();
+        if !missed.is_empty() {
+            let (limit, never) = (self.pace.fault_limit, CancellationToken::new());
+            let remote = &mut self.remote;
+            ride_out(limit, &never, &mut trying_again(log), async || {
+                remote.fetch_files(&missed).await
+            })
+            .await?;
+            overview.circles = self.circles(&overview)?;
+        }
         self.seen = Some((listing, overview.clone()));
         Ok(overview)
     }
@@ -232,12 +267,17 @@ impl Viewer {
                 remote: self.name.clone(),
             });
         }
+        let looked_at = self.looked_at(&snapshot, &names)?;
         let mut looked_far = false;
         let claims = loop {
             let history = self.remote.history(&snapshot);
             let known = self.claims.as_ref().map(|(at, claims)| (*at, claims));
+            let knows_all = |(_, claims): &(Oid, &Claims)| {
+                looked_at.iter().all(|pool| claims.contains_key(pool))
+            };
+            let known = known.filter(knows_all);
             let (mut claims, older) =
-                ledger::claims_here(&history, &names, known).map_err(at_the_head)?;
+                ledger::claims_here(&history, &looked_at, known).map_err(at_the_head)?;
             let Some(older) = older else { break claims };
             if snapshot.depth >= Depth::LONG && !looked_far {
                 looked_far = true;
@@ -275,7 +315,77 @@ impl Viewer {
             branch: self.remote.branch().to_owned(),
             head: snapshot.commit,
             pools: self.pools(&snapshot, names, claims)?,
+            circles: Vec::new(),
         })
+    }
+
+    /// The pools whose claims are looked for: those that are shown, and all in whose lines others wait, where somebody waits
+    /// for one that is shown.
+    fn looked_at(
+        &self,
+        snapshot: &Snapshot,
+        shown: &[PoolName],
+    ) -> Result<Vec<PoolName>, StepError> {
+        if !shown.iter().any(|pool| self.is_waited_for(pool)) {
+            return Ok(shown.to_vec());
+        }
+        let history = self.remote.history(snapshot);
+        let mut all = past::pools(&history, snapshot.commit).map_err(at_the_head)?;
+        all.retain(|pool| shown.contains(pool) || self.is_waited_for(pool));
+        Ok(all.into_iter().collect())
+    }
+
+    fn is_waited_for(&self, pool: &PoolName) -> bool {
+        circles::is_waited_for(&self.tickets, &start_of(pool), Instant::now())
+    }
+
+    /// Whether the claims are known that it takes to tell of circles.
+    fn knows_claims(&self, seen: &Overview) -> bool {
+        let here = Snapshot {
+            commit: seen.head,
+            depth: Depth::HEAD,
+        };
+        let shown: Vec<PoolName> = seen.pools.iter().map(|pool| pool.name.clone()).collect();
+        let known = self.claims.as_ref().filter(|(at, _)| *at == seen.head);
+        let looked_at = self.looked_at(&here, &shown);
+        let knows = |pool: &PoolName| known.is_some_and(|(_, claims)| claims.contains_key(pool));
+        looked_at.is_ok_and(|pools| pools.iter().all(knows))
+    }
+
+    /// The circles, as far as one of the pools that are shown is in them.
+    fn circles(&self, overview: &Overview) -> Result<Vec<Circle>, StepError> {
+        let Some((at, claims)) = &self.claims else {
+            return Ok(Vec::new());
+        };
+        let here = Snapshot {
+            commit: *at,
+            depth: Depth::HEAD,
+        };
+        let mut pools = Vec::new();
+        for name in claims.keys().filter(|pool| self.is_waited_for(pool)) {
+            let pool = attempt::read_pool(&self.remote, &here, name);
+            pools.extend(pool.map_err(at_the_head)?);
+        }
+        let none = BTreeMap::new();
+        let lines = pools.iter().map(|pool| Line {
+            pool,
+            claims: claims.get(pool.name()).unwrap_or(&none),
+            waiters: circles::line_of(&self.tickets, &start_of(pool.name()), Instant::now()),
+        });
+        let lines: Vec<Line<'_>> = lines.collect();
+        let store = self.remote.store();
+        let fits: Vec<_> = pools
+            .iter()
+            .map(|pool| attempt::fitting(store, pool))
+            .collect();
+        let fits = |pool: &Pool, want: &Want, lock: &LockName| {
+            let place = pools.iter().position(|other| other.name() == pool.name());
+            place.is_some_and(|place| fits[place](want, lock))
+        };
+        let mut found = circles::circles(&lines, fits);
+        let is_shown = |name: &PoolName| overview.pools.iter().any(|pool| pool.name == *name);
+        found.retain(|circle| circle.members.iter().any(|member| is_shown(&member.pool)));
+        Ok(found)
     }
 
     /// The pools that are looked at, in order.
@@ -357,7 +467,7 @@ impl Viewer {
     fn with_lines(&self, mut overview: Overview) -> Overview {
         let now = Instant::now();
         for pool in &mut overview.pools {
-            let start = format!("{}/", component(pool.name.as_str()));
+            let start = start_of(&pool.name);
             let mut known: HashMap<String, &Sighting> = HashMap::new();
             let mut tickets = Vec::new();
             for (name, ticket) in self.tickets.listed() {
@@ -385,6 +495,11 @@ impl Viewer {
         }
         overview
     }
+}
+
+/// What the names of a pool's tickets start with, behind the branch.
+fn start_of(pool: &PoolName) -> String {
+    format!("{}/", component(pool.as_str()))
 }
 
 /// What `far` has, made if there is nothing yet: a remote of its own, over the connections of this one.

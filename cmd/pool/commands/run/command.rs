@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use child::{Environment, Heirs, Recipient, Scratch};
-use pool::lock::LockName;
+use git::object::full_id;
+use pool::lock::{ClaimId, LockName};
 use pool::step::Watch;
 use tokio::process::Child;
 
@@ -17,6 +18,23 @@ use crate::pool::settings;
 
 /// `ENOEXEC`: the file is no program of a known format.
 const NOT_A_PROGRAM: i32 = rustix::io::Errno::NOEXEC.raw_os_error();
+
+/// The variable with the claims of all commands in which one runs, from the outermost on, with spaces between them.
+pub const WITHIN: &str = "POOL_WITHIN";
+
+/// The claims in a value of [`WITHIN`].
+pub fn within(value: Option<String>) -> Vec<ClaimId> {
+    let value = value.unwrap_or_default();
+    let claims = value.split_whitespace().filter_map(full_id);
+    claims.map(ClaimId).collect()
+}
+
+/// Those in which the command of a claim runs.
+fn claims_around(context: &Context, claim: &Claim) -> String {
+    let claims = context.within.iter().chain([&claim.id]);
+    let claims: Vec<String> = claims.map(ClaimId::to_string).collect();
+    claims.join(" ")
+}
 
 /// The folder with the metadata of the locks, a file for each. Only we can read it.
 pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<Scratch> {
@@ -33,6 +51,7 @@ pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<
 /// Starts the command, which finds in its environment what is held, and no credentials unless they are to be passed on. Its
 /// descendants are known, unless they are not to be waited for.
 pub fn start(
+    context: &Context,
     args: &RunArgs,
     claim: &Claim,
     metadata: &Scratch,
@@ -51,6 +70,7 @@ pub fn start(
         ("POOL_METADATA_FILE", first.into()),
         ("POOL_METADATA_DIR", metadata.path().into()),
         ("POOL_CLAIM", claim.id.to_string().into()),
+        (WITHIN, claims_around(context, claim).into()),
     ];
     let (removed, changed) = match args.pass_credentials {
         true => (Vec::new(), Vec::new()),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant as Moment};
 
-use super::{First, Queue, now};
+use super::{First, Queue, is_superseded, now};
 use crate::line::courtesy::Courtesy;
 use crate::line::sightings::{Life, Sighting};
 use crate::line::{PlaceName, Ticket, count};
@@ -20,6 +20,25 @@ impl Queue {
     /// are locks for us want the same before us: then there can be none for us, whatever happened on the branch. But when
     /// the branch has come to rest, it is worth to see whether those before us have left a lock alone.
     pub fn interest(&self, listing: &Listing, depth: Depth) -> Interest {
+        let interest = self.interest_in_turn(listing, depth);
+        if self.settings.newest.is_none() || self.ours.is_none() {
+            return interest;
+        }
+        // A later build of our job may have come, and its ticket tells.
+        let unread = self.unread(listing);
+        match interest {
+            Interest::Nothing => match unread.take(MOST_READ).collect::<Vec<Oid>>() {
+                none if none.is_empty() => Interest::Nothing,
+                unread => Interest::Head(depth.max(Depth::RECENT), unread),
+            },
+            Interest::Head(depth, more) => Interest::Head(
+                depth,
+                more.into_iter().chain(unread).take(MOST_READ).collect(),
+            ),
+        }
+    }
+
+    fn interest_in_turn(&self, listing: &Listing, depth: Depth) -> Interest {
         let now = now();
         let places: Vec<(PlaceName, Oid)> = listing
             .watched
@@ -35,7 +54,13 @@ impl Queue {
             let same = known(place).filter(|other| other.commit == commit);
             same.is_some_and(|other| other.life(now) != Life::Alive)
         };
-        let waiting = || places.iter().filter(|(place, at)| !is_gone(place, *at));
+        let latest = self.latest();
+        let superseded =
+            |place: &PlaceName| known(place).is_some_and(|other| is_superseded(&latest, other));
+        let waiting = || {
+            let there = places.iter().filter(|(place, at)| !is_gone(place, *at));
+            there.filter(|(place, _)| !superseded(place))
+        };
         // Whoever finds others waiting will probably wait too, and then wants to know for whom.
         let depth = match waiting().next() {
             None => depth,

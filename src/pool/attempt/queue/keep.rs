@@ -9,7 +9,7 @@ use super::register::Register;
 use super::{Queue, now};
 use crate::line::ours::{Answer, Lacking, Next, Ours};
 use crate::line::removal::Way;
-use crate::line::{PlaceName, STEP, TicketText, left};
+use crate::line::{OnDeadlock, PlaceName, STEP, TicketText, left};
 use crate::message::Origin;
 use git::object::Oid;
 use git::{Identity, Note, RefUpdate, RemoteError, StoreError};
@@ -171,6 +171,11 @@ impl Queue {
             since: self.since,
             renewal: period,
             step: self.settings.step.clone(),
+            build: None,
+            within: self.settings.within.clone(),
+            instance_vars: None,
+            newest: self.settings.newest.is_some(),
+            gives_way: self.settings.on_deadlock == OnDeadlock::Fail,
         };
         let message = text.compose(who.origin);
         let note = Note {

@@ -213,6 +213,7 @@ fn queue(patience: Option<Duration>, step: Option<u8>) -> Queue {
         priority: 0,
         renewal: 20 * SECOND,
         step: step.map(|step| step.to_string()),
+        ..InLine::default()
     };
     let patience = Patience {
         limit: patience,

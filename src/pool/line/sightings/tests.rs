@@ -17,6 +17,11 @@ fn text(period: Duration) -> TicketText {
         since: CLOCK,
         renewal: period,
         step: None,
+        build: None,
+        within: Vec::new(),
+        instance_vars: None,
+        newest: false,
+        gives_way: false,
     }
 }
 
@@ -42,7 +47,7 @@ fn a_ticket_whose_own_date_is_long_ago_is_dead_at_first_sight() {
         (20, -7200, Life::Alive),
     ] {
         let made = i64::try_from(CLOCK).unwrap() - age;
-        let said = Said::Waits(text(SECOND * period), made);
+        let said = Said::Waits(Box::new(text(SECOND * period)), made);
 
         let seen = look(&mut Sightings::default(), commit(1), &said, Instant::now());
 
@@ -53,7 +58,7 @@ fn a_ticket_whose_own_date_is_long_ago_is_dead_at_first_sight() {
 #[test]
 fn one_that_changes_is_alive_whatever_its_clock_says() {
     let (mut seen, now) = (Sightings::default(), Instant::now());
-    let slow = Said::Waits(text(20 * SECOND), 0);
+    let slow = Said::Waits(Box::new(text(20 * SECOND)), 0);
 
     assert_eq!(look(&mut seen, commit(1), &slow, now), Life::Dead);
     let later = now + SECOND;
@@ -76,7 +81,7 @@ fn one_with_a_longer_period_than_we_know_of_is_read_before_it_counts_as_dead() {
     look(
         &mut seen,
         commit(1),
-        &Said::Waits(text(20 * SECOND), made),
+        &Said::Waits(Box::new(text(20 * SECOND)), made),
         now,
     );
     look(&mut seen, commit(2), &Said::NotHere, now + 20 * SECOND);
@@ -87,7 +92,7 @@ fn one_with_a_longer_period_than_we_know_of_is_read_before_it_counts_as_dead() {
         Life::Alive
     );
     assert!(seen.get(NAME).unwrap().is_doubtful(later));
-    let said = Said::Waits(text(200 * SECOND), made);
+    let said = Said::Waits(Box::new(text(200 * SECOND)), made);
     assert_eq!(look(&mut seen, commit(2), &said, later), Life::Alive);
     assert!(!seen.get(NAME).unwrap().is_doubtful(later));
     assert_eq!(
@@ -107,7 +112,7 @@ fn one_that_is_left_is_known_without_reading_and_its_owner_can_come_back() {
     look(
         &mut seen,
         commit(1),
-        &Said::Waits(text(20 * SECOND), made),
+        &Said::Waits(Box::new(text(20 * SECOND)), made),
         now,
     );
     let gone = left(commit(1)).id();
