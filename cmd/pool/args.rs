@@ -1,18 +1,22 @@
 //! What can be said on the command line.
 
+mod verify;
+
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+pub use verify::VerifyArgs;
 
 use super::examples;
 
 /// Locks in a Git repository: claim one, hold it, give it back, and see who holds what.
 ///
 /// Exit codes: 0 done, 1 not now (held, none free, given up after a time), 2 error, 3 gave way in a circle of those who wait
-/// for each other, 4 superseded by a later build of the same job. `run` has that of its command.
+/// for each other, 4 superseded by a later build of the same job. `run` and `verify` have that of their command; `verify` has
+/// 3 for a claim that does not stand.
 #[derive(Parser, Debug)]
 #[command(name = "pool", version, after_help = examples::POOL)]
 pub struct Args {
@@ -78,6 +82,9 @@ pub enum Command {
     /// Begin the lease of a claim of yours anew
     #[command(after_help = examples::RENEW)]
     Renew(RenewArgs),
+    /// Find out whether a claim stands, and run a command only while it does
+    #[command(after_help = examples::VERIFY)]
+    Verify(VerifyArgs),
     /// Make the branch, the pool and locks in it, as far as they are not there yet
     #[command(after_help = examples::INIT)]
     Init(InitArgs),

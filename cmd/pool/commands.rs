@@ -13,6 +13,7 @@ mod renew;
 pub mod run;
 mod show;
 mod status;
+mod verify;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -67,6 +68,7 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Run(given) => run::run(&usual()?, &given).await,
         Command::Acquire(given) => acquire::acquire(&usual()?, &given).await,
         Command::Claim(given) => acquire::claim(&usual()?, &given).await,
+        Command::Verify(given) => verify::verify(&usual()?, &given).await,
         Command::Status(given) => {
             let context = context(&place, &one_or_all(given.all), !given.watch)?;
             until_told(status::status(&context, &given)).await

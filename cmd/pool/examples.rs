@@ -135,3 +135,10 @@ Examples:
   pool completions bash > ~/.local/share/bash-completion/completions/pool
   pool completions zsh > ~/.zfunc/_pool
   pool completions fish > ~/.config/fish/completions/pool.fish";
+
+/// For `pool verify`.
+pub const VERIFY: &str = "\
+Examples:
+  pool verify --claim \"$POOL_CLAIM\"
+  pool verify --claim \"$POOL_CLAIM\" -- ./deploy.sh  # only while it stands
+  pool verify env-1 --claim \"$POOL_CLAIM\"";

@@ -9,10 +9,11 @@ use std::io;
 
 use git::object::Oid;
 use pool::attempt::Outcome;
-use pool::lock::{Holding, LockName};
+use pool::lock::{ClaimId, Holding, LockName};
 use pool::message;
+use pool::number;
 use pool::reap::Verdict;
-use pool::step::{Became, Initiated, Lock, Plan, Reaping};
+use pool::step::{Became, Initiated, Lock, Plan, Reaping, Seen, Verified};
 use serde::Serialize;
 
 /// The locks that were claimed.
@@ -22,6 +23,7 @@ pub fn claimed(outcome: &Outcome, pool: &str, json: bool) -> io::Result<String> 
         pool: &'a str,
         locks: Vec<&'a str>,
         claim: String,
+        claim_number: Option<u64>,
         waited_seconds: Option<u64>,
     }
     let locks: Vec<&str> = outcome.locks.iter().map(LockName::as_str).collect();
@@ -32,7 +34,49 @@ pub fn claimed(outcome: &Outcome, pool: &str, json: bool) -> io::Result<String> 
         pool,
         locks,
         claim: outcome.commit.to_string(),
+        claim_number: outcome.number,
         waited_seconds: outcome.waited.map(|waited| waited.as_secs()),
+    })
+}
+
+/// Whether a claim stands.
+pub fn verified(claim: ClaimId, verified: &Verified, pool: &str, json: bool) -> io::Result<String> {
+    #[derive(Serialize)]
+    struct Stands<'a> {
+        pool: &'a str,
+        claim: String,
+        claim_number: Option<u64>,
+        stands: bool,
+        locks: Vec<Lock<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Lock<'a> {
+        lock: &'a str,
+        stands: bool,
+        ended_by: Option<String>,
+    }
+    if !json {
+        let locks: Vec<_> = verified
+            .locks
+            .iter()
+            .map(|(lock, _)| lock.clone())
+            .collect();
+        return Ok(format!("stands: {}\n", message::listed(&locks)));
+    }
+    let locks = verified.locks.iter().map(|(lock, seen)| Lock {
+        lock: lock.as_str(),
+        stands: *seen == Seen::Stands,
+        ended_by: match seen {
+            Seen::Ended { by, .. } => Some(by.to_string()),
+            Seen::Stands | Seen::Gone => None,
+        },
+    });
+    document(&Stands {
+        pool,
+        claim: claim.to_string(),
+        claim_number: verified.number,
+        stands: verified.stands(),
+        locks: locks.collect(),
     })
 }
 
@@ -76,6 +120,7 @@ pub fn shown(name: &LockName, lock: &Lock, pool: &str) -> io::Result<String> {
         holder: Option<String>,
         since: Option<String>,
         claim: Option<String>,
+        claim_number: Option<u64>,
         lease_end: Option<String>,
         url: Option<String>,
         reason: Option<String>,
@@ -93,6 +138,7 @@ pub fn shown(name: &LockName, lock: &Lock, pool: &str) -> io::Result<String> {
         holder: held.map(|held| message::who(&held.message)),
         since: held.and_then(|held| status::time(held.made)),
         claim: held.map(|held| held.claim.to_string()),
+        claim_number: held.and_then(|held| number::of(&held.message)),
         lease_end: held.and_then(|held| status::time(held.lease_end?)),
         url: held.and_then(|held| message::build_url(&held.message)),
         reason: held.and_then(|held| message::trailer(&held.message, message::REASON)),

@@ -29,6 +29,7 @@ mod meter;
 #[cfg(test)]
 mod model;
 mod news;
+mod numbered;
 mod others_first;
 mod outcome;
 mod publish;
@@ -49,6 +50,7 @@ pub use error::AttemptError;
 pub(crate) use facts::fitting;
 pub use meter::Meter;
 pub use news::Usual;
+pub(crate) use numbered::next_number;
 pub use outcome::{GivenBack, Outcome};
 pub use queue::InLine;
 use queue::{Patience, Queue};
@@ -63,6 +65,7 @@ use tokio_util::sync::CancellationToken;
 use crate::line::Need;
 use crate::lock::PoolName;
 use crate::message::Origin;
+use crate::number;
 use crate::operation::Operation;
 use git::{Identity, Remote};
 use pace::{Budget, Pace};
@@ -209,6 +212,11 @@ impl Attempt<'_> {
         answer: impl AsyncFnOnce(&Outcome) -> io::Result<()>,
     ) -> Result<Outcome, AttemptError> {
         self.go_on_unless_stopped().await?;
+        let mut outcome = outcome;
+        if course.operation.claims() {
+            let claim = self.remote.store().commit(outcome.commit)?;
+            outcome.number = claim.and_then(|claim| number::of(&claim.message));
+        }
         // So that nothing slow is left to do after the answer.
         let removal = self.remote.begin_to_remove();
         self.leave_lines(course, false).await;

@@ -43,6 +43,8 @@
 //! metadata             what a lock's metadata says, where it is JSON or YAML
 //! metrics              what is measured, in which group, and how it is pushed
 //!   |
+//! number               numbers of claims, which only grow
+//!   |
 //! operation, message   values: what is asked; commit messages, both ways
 //!   |
 //! lock                 values: names of locks and pools, claims
@@ -54,8 +56,8 @@
 //!
 //! # Invariants
 //!
-//! - `lock`, `operation`, `message`, `maker`, `line`, `circles`, `metadata`, `rules`, `reap` and `show` do no I/O, and read no clock
-//!   and no environment.
+//! - `lock`, `operation`, `message`, `number`, `maker`, `line`, `circles`, `metadata`, `rules`, `reap` and `show` do no
+//!   I/O, and read no clock and no environment.
 //! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
 //!   promise to someone outside. `metadata` reads what users write into their locks.
 //! - stdout carries one JSON document, written last of all that a step does. People read stderr.
@@ -125,6 +127,11 @@
 //! after everything but a clear yes it is asked of the side of the server that takes pushes. The side that is read from
 //! may be a replica: what it shows is behind if it lacks what we know, and is looked for again (`git::Remote`).
 //!
+//! **The number of a claim needs no history.** It is one more than that of the head, and the head is what a claim is made on
+//! ([`number`]). A counter in a file of the branch would also outlast commits of tools that know nothing of it, but would put a
+//! file into everybody's repository and change it with each claim. So behind such a commit the clock has to do: the server's
+//! where it tells the time, as then it is one for all.
+//!
 //! **One budget.** `timeout`, `try` and an abort cancel the same token, which ends every pause and every conversation.
 //!
 //! **A push that got no answer is pushed again as it is.** As long as the branch has not moved, the same commit with the
@@ -142,6 +149,7 @@ pub mod marker;
 pub mod message;
 pub mod metadata;
 pub mod metrics;
+pub mod number;
 pub mod operation;
 pub mod past;
 pub mod private;

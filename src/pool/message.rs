@@ -38,6 +38,15 @@ pub const REAPED: &str = "Pool-Reaped";
 pub const UNLOCKED: &str = "Pool-Unlocked";
 /// The trailer that says why somebody else's claim was ended, and on what evidence; in a claim, why the lock is held.
 pub const REASON: &str = "Pool-Reason";
+/// The trailer with the number of the commit, which only grows along the branch (see [`crate::number`]). Of a claim it is the
+/// number by which an older one can be refused.
+pub const NUMBER: &str = "Pool-Number";
+/// The trailer of a claim that had to be waited for: for how long, in seconds.
+pub const WAITED: &str = "Pool-Waited";
+/// The trailer of a claim of locks that were not asked for by their names: what was asked for instead.
+pub const WANTED: &str = "Pool-Wanted";
+/// The trailer of a claim with its priority, where it has one.
+pub const PRIORITY: &str = "Pool-Priority";
 /// The trailer with the instance vars of the build's pipeline, as JSON.
 pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
 
@@ -215,6 +224,18 @@ pub fn lease(now: SystemTime, lasts: Duration) -> String {
         .and_then(|lasts| now.checked_add(lasts));
     let end = end.map_or(last, |end| end.min(last));
     humantime::format_rfc3339_seconds(end.max(SystemTime::UNIX_EPOCH)).to_string()
+}
+
+/// A length of time as trailers have it, to a tenth of a second.
+pub fn seconds(time: Duration) -> String {
+    format!("{:.1}s", time.as_secs_f64())
+}
+
+/// For how long a claim was waited for, as its message says; `None` where it does not.
+pub fn waited(message: &[u8]) -> Option<Duration> {
+    let told = trailer(message, WAITED)?;
+    let seconds: f64 = told.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// When the lease ends that a message gives; `None` when it gives none, or what it gives is no time.

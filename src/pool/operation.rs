@@ -29,6 +29,16 @@ impl Want {
         }
     }
 
+    /// What its locks must be like, on one line.
+    pub fn told(&self) -> String {
+        if self.conditions.is_empty() {
+            return "any".to_owned();
+        }
+        let told = self.conditions.iter();
+        let told = told.map(|condition| format!("{}={}", condition.path, condition.value));
+        told.collect::<Vec<_>>().join(", ")
+    }
+
     /// Whether any lock will do.
     pub fn takes_any(&self) -> bool {
         self.conditions.is_empty() && self.among.is_empty()

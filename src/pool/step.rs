@@ -19,6 +19,7 @@ mod reap;
 mod result;
 mod standing;
 mod status;
+mod verify;
 
 pub use check::check;
 pub use doctor::{Finding, Health, Settings, doctor};
@@ -32,6 +33,7 @@ pub use ready::{Reach, reach};
 pub use reap::{Became, Decided, Reaping, Unheard, reap};
 pub use standing::{Seen, Watch, standing};
 pub use status::{LockView, Overview, PoolView, Standing, Viewer, Waiter, Which};
+pub use verify::{Verified, verify};
 
 use ready::Ready;
 

@@ -22,6 +22,7 @@ const ACROSS: [(&str, &str); 2] = [("guard", "pool"), ("pipelines", "pool")];
 const FLOORS_OF_POOL: [&[&str]; 10] = [
     &["lock", "private"],
     &["message", "operation"],
+    &["number"],
     &["ledger", "maker", "marker", "metadata", "metrics", "past"],
     &["reap", "rules"],
     &["line"],

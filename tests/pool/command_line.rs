@@ -59,7 +59,8 @@ fn answers_in_json_name_the_pool_the_locks_and_the_commit() {
 
     let acquired = pool.run(&["--json", "acquire", "--count", "2"]).json();
     let expected = json!({
-        "pool": "aws", "locks": ["env-1", "env-2"], "claim": remote.head(), "waited_seconds": null,
+        "pool": "aws", "locks": ["env-1", "env-2"], "claim": remote.head(),
+        "claim_number": remote.number(&remote.head()), "waited_seconds": null,
     });
     assert_eq!(acquired, expected);
 

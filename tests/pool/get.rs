@@ -85,7 +85,7 @@ fn a_claim_is_fetched_as_its_name_metadata_and_id() {
     let got = step.get(&claim);
 
     assert_got(&got, &claim, "env-1");
-    assert_eq!(files(&got.1), ["claim", "metadata", "name"]);
+    assert_eq!(files(&got.1), ["claim", "claim_number", "metadata", "name"]);
     assert_eq!(read(&got.1, "metadata"), "metadata of env-1");
     assert_eq!(read(&got.1, "claim"), format!("{claim}\n"));
 }

@@ -61,6 +61,8 @@ mod metrics;
 mod names;
 /// The newest first: earlier builds of the same job leave the line.
 mod newest;
+/// Numbers of claims, and `pool verify`.
+mod numbers;
 /// Servers that do some things in another way than most, as they may.
 mod oddities;
 /// `timeout` and `try`: waits that end by themselves.

@@ -230,7 +230,10 @@ fn git_reads_the_trailers() {
 
     let keys = "--format=%(trailers:keyonly)";
     let keys = remote.git(&["log", "-1", keys, &released]);
-    assert_eq!(keys.trim(), "Pool-Request\nPool-Claim\nPool-Instance-Vars");
+    assert_eq!(
+        keys.trim(),
+        "Pool-Request\nPool-Claim\nPool-Number\nPool-Instance-Vars"
+    );
     let claims = "--format=%(trailers:key=Pool-Claim,valueonly)";
     assert_eq!(remote.git(&["log", "-1", claims, &released]).trim(), claim);
 }

@@ -295,3 +295,101 @@ fn the_first_page() {
     assert_eq!(deployed, ["deployed deploy ", "deployed env-1 "]);
     machine.assert_held_by("anna", "env-1");
 }
+
+const FENCING: &str = include_str!(concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/src/pool/docs/fencing.md"
+));
+
+/// The blocks of code below a heading of the page on fencing.
+fn fencing(heading: &str) -> Vec<&'static str> {
+    let (_, below) = FENCING.split_once(&format!("\n## {heading}\n")).unwrap();
+    let section = below.split("\n## ").next().unwrap();
+    let blocks = section.split("\n```").skip(1).step_by(2);
+    blocks
+        .map(|block| block.split_once('\n').unwrap().1)
+        .collect()
+}
+
+impl Machine {
+    /// Puts a script in place of a program.
+    fn program(&self, name: &str, script: &str) {
+        std::fs::write(
+            self.pool.home().join(name),
+            format!("#!/bin/sh\n{script}\n"),
+        )
+        .unwrap();
+        self.shell(&format!("chmod +x {name}")).text();
+    }
+}
+
+#[test]
+fn a_deploy_script_switches_over_only_while_its_claim_stands_and_no_older_one_does() {
+    let machine = Machine::new();
+    let blocks = fencing("A deploy script");
+    machine.program("build.sh", "echo built");
+    machine.program("switch-over.sh", blocks[1]);
+    machine.program("restart.sh", "echo restarted");
+    machine.program("deploy-all.sh", &format!("set -e\n{}", blocks[0]));
+
+    let deployed = machine.shell("pool run deploy -- ./deploy-all.sh");
+    assert_eq!(deployed.text(), "built\nrestarted\n");
+    let older = machine.shell("./switch-over.sh 7");
+    assert_eq!(older.code, Some(1));
+    assert!(
+        older.stderr.contains("claim 7 is older than"),
+        "{}",
+        older.stderr
+    );
+    let lost = machine
+        .shell("pool run deploy -- sh -c 'pool unlock deploy --reason x >&2; ./deploy-all.sh'");
+    assert_eq!(lost.stdout, "built\n");
+    assert!(lost.stderr.contains("does not stand"), "{}", lost.stderr);
+}
+
+#[test]
+fn terraform_applies_a_plan_only_while_the_claim_stands() {
+    let machine = Machine::new();
+    let blocks = fencing("Terraform");
+    machine.program("terraform", "echo terraform \"$@\"");
+    machine.program(
+        "apply.sh",
+        &format!("set -e; PATH=$PWD:$PATH\n{}", blocks[0]),
+    );
+
+    let applied = machine.shell("pool run deploy -- ./apply.sh");
+    let number = machine.remote.number(&machine.remote.back(1));
+    assert_eq!(
+        applied.text(),
+        format!("terraform plan -out=plan -var claim_number={number}\nterraform apply plan\n")
+    );
+
+    machine.program("terraform", "case $1 in output) echo 5;; esac");
+    let compare = |number: u64| {
+        let script = format!("PATH=$PWD:$PATH; POOL_CLAIM_NUMBER={number}\n{}", blocks[2]);
+        machine.shell(&script).code
+    };
+    assert_eq!(
+        [compare(4), compare(5), compare(6)],
+        [Some(1), Some(0), Some(0)]
+    );
+}
+
+#[test]
+fn a_database_takes_no_change_of_an_older_claim() {
+    let machine = Machine::new();
+    let [table, change] = fencing("A database")[..] else {
+        panic!("two blocks of SQL")
+    };
+    let changed = |number: u64| {
+        let change = change.replace(":number", &number.to_string());
+        let script = format!("sqlite3 orders.db <<'SQL'\n{table}{change}\nSQL");
+        machine.shell(&script).text().trim().to_owned()
+    };
+
+    assert_eq!(changed(7), "7");
+    assert_eq!(changed(7), "7");
+    assert_eq!(changed(9), "9");
+    assert_eq!(changed(8), "");
+    assert_eq!(changed(9), "9");
+}

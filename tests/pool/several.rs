@@ -115,12 +115,15 @@ fn several_locks_are_claimed_in_one_commit_fetched_together_and_released_togethe
     );
     let (got, folder) = step.get(&claim);
     assert_eq!(got.lock(), locks.join(", "));
-    assert_eq!(list(&folder), ["claim", "locks", "metadata", "name"]);
+    assert_eq!(
+        list(&folder),
+        ["claim", "claim_number", "locks", "metadata", "name"]
+    );
     assert_eq!(text(&folder.join("name")), format!("{}\n", locks[0]));
     assert_eq!(list(&folder.join("locks")), locks);
     for lock in &locks {
         let inside = folder.join("locks").join(lock);
-        assert_eq!(list(&inside), ["claim", "metadata", "name"]);
+        assert_eq!(list(&inside), ["claim", "claim_number", "metadata", "name"]);
         assert_eq!(
             text(&inside.join("metadata")),
             format!("metadata of {lock}")

@@ -157,7 +157,8 @@ impl TestRemote {
         self.git(&["log", "-1", "--format=%B", commit])
     }
 
-    /// The whole message of a commit, with `ID` for the id of the request, which must be there once.
+    /// The whole message of a commit with `ID` for the id of the request, and without its number; both must be there once. What
+    /// is told only to those who reckon with it is left out as well: how long it was waited for, and what for.
     pub fn said(&self, commit: &str) -> String {
         let message = self.message(commit);
         let (before, after) = message.split_once("\nPool-Request: ").unwrap();
@@ -168,7 +169,30 @@ impl TestRemote {
                 && id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()),
             "{message}"
         );
-        format!("{before}\nPool-Request: ID{rest}")
+        let starts = |line: &&str, names: &[&str]| {
+            let key = line.split_once(": ").map(|(key, _)| key);
+            key.is_some_and(|key| names.contains(&key))
+        };
+        let numbers = rest.lines().filter(|line| starts(line, &["Pool-Number"]));
+        assert_eq!(numbers.count(), 1, "{message}");
+        let left_out = ["Pool-Number", "Pool-Waited", "Pool-Wanted"];
+        let rest: Vec<&str> = rest
+            .lines()
+            .filter(|line| !starts(line, &left_out))
+            .collect();
+        format!("{before}\nPool-Request: ID{}", rest.join("\n"))
+    }
+
+    /// The number of a commit.
+    pub fn number(&self, commit: &str) -> u64 {
+        let message = self.message(commit);
+        let number = message
+            .lines()
+            .find_map(|line| line.strip_prefix("Pool-Number: "));
+        number
+            .unwrap_or_else(|| panic!("no number: {message}"))
+            .parse()
+            .unwrap()
     }
 
     /// The parents of a commit.

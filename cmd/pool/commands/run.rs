@@ -5,12 +5,14 @@
 //! sends us goes on to it. Without a terminal the command has a process group of its own, so that what reaches us reaches
 //! nobody else, and goes on to the whole group.
 
-mod command;
+pub mod attend;
+pub mod command;
 pub mod hold;
-mod household;
+pub mod household;
 mod progress;
 
-use std::io::ErrorKind;
+use std::ffi::OsString;
+use std::io::{self, ErrorKind};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
@@ -25,25 +27,27 @@ use pool::operation::{Operation, Right, Want};
 use pool::rules::Refusal;
 use pool::step::{Order, StepError, Watch};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, acquire};
-use crate::pool::args::{OnLost, RunArgs};
+use crate::pool::args::RunArgs;
 use crate::pool::words::Log;
 use crate::resource::tell;
+use attend::attend;
 pub use command::{WITHIN, within};
-use command::{metadata, start};
+use command::{Planned, metadata, start};
 use hold::{Lost, Watched, hold, kept, make_sure};
 use household::Household;
 use progress::Progress;
 
 /// How long the command has to end after it was told to, before it is ended.
-const GRACE: Duration = Duration::from_secs(10);
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// A claim of ours.
 struct Claim {
     id: ClaimId,
+    number: Option<u64>,
     /// What is still held by it, as far as we know.
     locks: Vec<LockName>,
     /// What was taken away.
@@ -53,7 +57,7 @@ struct Claim {
 }
 
 /// How the command ended.
-enum End {
+pub enum End {
     /// By itself, or by a signal.
     Ended(ExitStatus),
     /// It could not be started.
@@ -64,7 +68,7 @@ enum End {
 
 impl End {
     /// The exit code that says so.
-    fn code(&self) -> u8 {
+    pub fn code(&self) -> u8 {
         let by_signal = |signal: i32| u8::try_from(128 + signal).unwrap_or(u8::MAX);
         match self {
             End::Ended(status) => match (status.code(), status.signal()) {
@@ -189,6 +193,7 @@ async fn claim(
     match (outcome, signal) {
         (Ok(outcome), _) => Ok(Ok(Claim {
             id: ClaimId(outcome.commit),
+            number: outcome.number,
             locks: outcome.locks,
             lost: Vec::new(),
             ended_command: false,
@@ -220,14 +225,18 @@ async fn work(
         return Ok(End::Stopped(signal.number));
     }
 
-    let started = match start(context, args, claim, &metadata) {
+    let planned = Planned {
+        words: &args.command,
+        close: args.close,
+        pass_credentials: args.pass_credentials,
+        claim: claim.id,
+        number: claim.number,
+        locks: &claim.locks,
+        within: &context.within,
+    };
+    let started = match start(&planned, &metadata) {
         Ok(started) => started,
-        Err(err) => {
-            let program = args.command.first().cloned().unwrap_or_default();
-            tell!("error: cannot start `{}`: {err}", program.to_string_lossy());
-            let not_found = err.kind() == ErrorKind::NotFound;
-            return Ok(End::NotStarted(if not_found { 127 } else { 126 }));
-        }
+        Err(err) => return Ok(not_started(&args.command, &err)),
     };
     let mut household = Household::new(started, message::listed(&claim.locks));
     while let Some(signal) = signals.pending() {
@@ -247,46 +256,37 @@ async fn work(
         tell,
         &errors,
     );
-    let mut holding = Box::pin(holding);
-    let mut kill_at: Option<Instant> = None;
-    let status = loop {
-        tokio::select! {
-            biased;
-            status = household.end() => break status.context("cannot wait for the command")?,
-            signal = signals.next() => {
-                if let Some(status) = household.pass_on(&signal) {
-                    break status;
-                }
-            }
-            Some(news) = told.recv() => {
-                let killed = note(news, claim);
-                if args.on_lost == OnLost::Kill && kill_at.is_none() {
-                    household.send(child::TERM);
-                    tell!("ending the command");
-                    claim.ended_command = true;
-                    kill_at = Some(killed);
-                }
-            }
-            () = &mut holding => {}
-            () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => {
-                household.send(child::KILL);
-                kill_at = None;
-                // Once is enough.
-                told.close();
-            }
-        }
-    };
+    let holding = std::pin::pin!(holding);
+    let mut take_in = |news| note(news, claim);
+    let attended = attend(
+        &mut household,
+        signals,
+        &mut told,
+        holding,
+        args.on_lost,
+        &mut take_in,
+    )
+    .await?;
+    claim.ended_command = attended.ended_by_us;
     // The command may have been the first to notice.
     while let Ok(news) = told.try_recv() {
         if matches!(news, Lost::Taken(..)) {
             note(news, claim);
         }
     }
-    Ok(End::Ended(status))
+    Ok(End::Ended(attended.exit))
+}
+
+/// Says that a command could not be started.
+pub fn not_started(command: &[OsString], err: &io::Error) -> End {
+    let program = command.first().cloned().unwrap_or_default();
+    tell!("error: cannot start `{}`: {err}", program.to_string_lossy());
+    let not_found = err.kind() == ErrorKind::NotFound;
+    End::NotStarted(if not_found { 127 } else { 126 })
 }
 
 /// Where people read what is said meanwhile.
-fn errors() -> Box<dyn std::io::Write> {
+pub fn errors() -> Box<dyn std::io::Write> {
     Box::new(Log::default())
 }
 

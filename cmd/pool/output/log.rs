@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use pool::message;
 use pool::message::who;
+use pool::number;
 use pool::past::Hold;
 use serde::Serialize;
 use terminal::time::at;
@@ -17,7 +18,9 @@ struct Entry<'a> {
     lock: &'a str,
     holder: String,
     claim: String,
+    claim_number: Option<u64>,
     since: Option<String>,
+    waited_seconds: Option<f64>,
     held_seconds: u64,
     url: Option<String>,
     end: Option<Ended<'a>>,
@@ -48,6 +51,8 @@ pub fn json(holds: &[Hold], now: SystemTime) -> io::Result<String> {
                 lock: hold.lock.as_str(),
                 holder: who(&hold.message),
                 claim: hold.claim.to_string(),
+                claim_number: number::of(&hold.message),
+                waited_seconds: message::waited(&hold.message).map(|waited| waited.as_secs_f64()),
                 since: terminal::time::time(hold.since),
                 held_seconds: match lasted {
                     Some(lasted) => u64::try_from(lasted).unwrap_or_default(),

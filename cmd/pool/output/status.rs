@@ -8,6 +8,7 @@ use pool::ledger::Held;
 use pool::line::Need;
 use pool::message;
 use pool::message::who;
+use pool::number;
 use pool::step::{LockView, Overview, PoolView, Standing, Waiter};
 use serde::Serialize;
 use terminal::time::at;
@@ -74,6 +75,7 @@ struct Lock<'a> {
 struct Holder {
     holder: String,
     claim: String,
+    claim_number: Option<u64>,
     since: Option<String>,
     held_seconds: u64,
     last_sign: String,
@@ -182,6 +184,7 @@ fn holder(held: &Held, now: SystemTime) -> Holder {
     Holder {
         holder: who(&held.message),
         claim: held.claim.to_string(),
+        claim_number: number::of(&held.message),
         since: time(held.made),
         held_seconds: now.duration_since(held.made).unwrap_or_default().as_secs(),
         last_sign: held.last_sign.to_string(),

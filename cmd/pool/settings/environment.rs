@@ -21,6 +21,7 @@ const NO_PLACE: [&str; 11] = [
     "POOL_GITLAB_TOKEN",
     "POOL_GITLAB_JOB_TOKEN",
     "POOL_LOCK_NAME",
+    "POOL_CLAIM_NUMBER",
     "POOL_CLAIM",
     "POOL_WITHIN",
     "POOL_METADATA_FILE",

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::course::Course;
-use super::queue::{Queue, component, now as moment, refs_of_branch, seconds_since_1970};
+use super::queue::{Queue, component, now as moment, seconds_since_1970};
 use super::{Attempt, AttemptError, read_pool};
 use crate::circles::{Circle, Line, circles, is_waited_for, line_of};
 use crate::ledger::{self, Claims};

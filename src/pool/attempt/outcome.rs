@@ -12,6 +12,8 @@ pub struct Outcome {
     pub commit: Oid,
     /// The locks it was about.
     pub locks: Vec<LockName>,
+    /// The number of the claim, if that is what the commit is and it has one (see [`crate::number`]).
+    pub number: Option<u64>,
     /// Whether this run did it, and not somebody before.
     pub done_now: bool,
     /// How long was waited for them, if at all.
@@ -39,6 +41,7 @@ impl Outcome {
         Outcome {
             commit,
             locks,
+            number: None,
             done_now: false,
             waited: None,
             place_at_arrival: None,

@@ -6,10 +6,10 @@ use super::claim::{OurClaim, Pending};
 use super::course::Course;
 use super::land::{Landed, Parcel};
 use super::landing::{Landing, No};
-use super::{Attempt, AttemptError, Queue};
+use super::{Attempt, AttemptError, Queue, next_number};
 use crate::marker::{Marked, Marker};
 use crate::message;
-use crate::operation::Right;
+use crate::operation::{Operation, Right};
 use crate::rules::Change;
 use git::object::Oid;
 use git::{Snapshot, StoreError};
@@ -36,11 +36,14 @@ impl Attempt<'_> {
     ) -> Result<Published, AttemptError> {
         let base = snapshot.commit;
         let (below, mut objects) = match first {
-            Some(first) => self.make_commit(base, first, None)?,
+            Some(first) => self.make_commit(base, first, Vec::new())?,
             None => (base, Vec::new()),
         };
         let lease = self.lease(snapshot, change.verb, course.lease_end)?;
-        let (commit, more) = self.make_commit(below, change, lease)?;
+        let lease = lease.map(|end| (message::LEASE, end));
+        let tale = self.tale(change, course);
+        let (commit, more) =
+            self.make_commit(below, change, lease.into_iter().chain(tale).collect())?;
         objects.extend(more);
         let pack = self.remote.store().pack(&objects)?;
         let is_claim = change.verb.is_claim();
@@ -132,13 +135,35 @@ impl Attempt<'_> {
         }
     }
 
-    /// Makes the commit of a change on top of another one, with a lease until then if one begins; gives it and the objects
+    /// What a claim tells of how it came about, for those who ask later on how long one waits.
+    fn tale(&self, change: &Change, course: &Course<'_>) -> Vec<(&'static str, String)> {
+        if !change.verb.is_claim() {
+            return Vec::new();
+        }
+        let wanted = match course.operation {
+            Operation::Acquire(want) if want.among.is_empty() => Some(want.told()),
+            _ => None,
+        };
+        let waited = course.waiting.since.map(|since| since.elapsed());
+        let line = self.in_line.as_ref();
+        let priority = line.map(|line| line.priority).filter(|n| *n != 0);
+        let told = [
+            (message::WAITED, waited.map(message::seconds)),
+            (message::WANTED, wanted),
+            (message::PRIORITY, priority.map(|n| n.to_string())),
+        ];
+        let told = told.into_iter();
+        told.filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+
+    /// Makes the commit of a change on top of another one, with these trailers besides its own; gives it and the objects
     /// that a server needs for it.
     pub(super) fn make_commit(
         &self,
         parent: Oid,
         change: &Change,
-        lease: Option<String>,
+        more: Vec<(&'static str, String)>,
     ) -> Result<(Oid, Vec<Oid>), StoreError> {
         let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
         trailers.extend(match change.right {
@@ -148,12 +173,12 @@ impl Attempt<'_> {
             Right::Stale { claim, .. } => Some((message::REAPED, claim.to_string())),
             Right::Operator { claim, .. } => Some((message::UNLOCKED, claim.to_string())),
         });
-        let more = change.also_ends.iter();
-        trailers.extend(more.map(|claim| (message::CLAIM, claim.to_string())));
+        let also_ended = change.also_ends.iter();
+        trailers.extend(also_ended.map(|claim| (message::CLAIM, claim.to_string())));
         let claims_for = self.reason.as_ref().filter(|_| change.verb.is_claim());
         let reason = change.reason.as_ref().or(claims_for);
         trailers.extend(reason.map(|reason| (message::REASON, reason.clone())));
-        trailers.extend(lease.map(|end| (message::LEASE, end)));
+        trailers.extend(more);
         if self.ends_with_command && change.verb.is_claim() {
             trailers.push((message::ENDS_WITH, "command".to_owned()));
         }
@@ -162,6 +187,10 @@ impl Attempt<'_> {
         trailers.extend(build.map(|id| (message::BUILD, id.clone())));
         let step = self.step.iter().filter(|_| change.verb.is_claim());
         trailers.extend(step.map(|step| (message::STEP, step.clone())));
+        trailers.push((
+            message::NUMBER,
+            next_number(&self.remote, parent)?.to_string(),
+        ));
         let message = message::compose(&self.origin, change.verb, &change.locks, &trailers);
         self.remote
             .store()

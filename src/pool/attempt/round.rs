@@ -268,6 +268,7 @@ impl Attempt<'_> {
                 None => Ok(Some(Outcome {
                     commit,
                     locks: change.locks,
+                    number: None,
                     done_now: true,
                     waited,
                     place_at_arrival: course.waiting.place_at_arrival,

@@ -121,7 +121,7 @@ impl Attempt<'_> {
             let Some(change) = pool.and_then(|pool| end_at_once(&pool, &back)) else {
                 return Ok(None);
             };
-            let (end, more) = self.make_commit(commit, &change, None)?;
+            let (end, more) = self.make_commit(commit, &change, Vec::new())?;
             let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
             let parcel = Parcel {
                 base,

@@ -10,6 +10,7 @@ use crate::concourse::{GetRequest, LOCKS, NO_CLAIM, Response};
 use crate::ledger::{self, Moved};
 use crate::lock::{Holding, LockName, PoolName};
 use crate::message;
+use crate::number;
 use git::object::Oid;
 use git::{Commit, Files, History, HistoryError, Remote, Store};
 use pace::ride_out;
@@ -35,6 +36,8 @@ struct Version {
     commit: Commit,
     /// The claim that holds the locks, if they are held.
     claim: Option<Oid>,
+    /// The number of that claim, if it has one.
+    number: Option<u64>,
 }
 
 impl Version {
@@ -63,6 +66,7 @@ impl Version {
             ("reason", message::trailer(message, message::REASON)),
             ("build_url", message::build_url(message)),
             ("claim", Some(claim)),
+            ("claim_number", self.number.map(|number| number.to_string())),
         ];
         all.into_iter()
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
@@ -70,8 +74,8 @@ impl Version {
     }
 }
 
-/// Writes the lock of a version into `destination`: its `name`, its `metadata`, and the `claim` that holds it, or a mark that
-/// there is none.
+/// Writes the lock of a version into `destination`: its `name`, its `metadata`, and the `claim` that holds it with the
+/// `claim_number` that it has, or a mark that there is none.
 /// Of a claim of several locks it is the first, and each of them has a folder of the same kind below [`LOCKS`].
 ///
 /// A version that removed its lock writes nothing. Nothing is written either when the step fails.
@@ -148,12 +152,14 @@ async fn find(
                 let still = ledger::still_claimed(history, pool, &moved.lock, version)?;
                 Ok::<bool, HistoryError>(still == Some(true))
             };
-            let found = |locks: Vec<Moved>, claim| {
+            let found = |locks: Vec<Moved>, claim: Option<Oid>| {
                 let made = locks.first().map_or(version, |moved| moved.commit);
+                let claiming = claim.map(|claim| history.commit(claim)).transpose()?;
                 Ok::<Found, HistoryError>(Found::Locks(Box::new(Version {
                     commit: history.commit(made)?,
                     locks,
                     claim,
+                    number: claiming.and_then(|commit| number::of(&commit.message)),
                 })))
             };
             if history.since(version)?.is_none() {
@@ -223,6 +229,9 @@ fn write_lock(
         format!("{}\n", moved.lock.as_str()).as_bytes(),
     )?;
     write(folder, "metadata", &metadata)?;
+    if let Some(number) = found.number {
+        write(folder, "claim_number", format!("{number}\n").as_bytes())?;
+    }
     match found.claim {
         Some(claim) => write(folder, "claim", format!("{claim}\n").as_bytes()),
         None => write(folder, NO_CLAIM, format!("{version}\n").as_bytes()),

@@ -8,7 +8,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings};
-use crate::attempt::{AttemptError, read_pool, snapshot};
+use crate::attempt::{AttemptError, next_number, read_pool, snapshot};
 use crate::concourse::Source;
 use crate::lock::{LockName, PoolName};
 use crate::message::{self, Origin};
@@ -98,8 +98,12 @@ pub async fn init(
         }
         let pools: Vec<&str> = plan.keys().map(PoolName::as_str).collect();
         let does = format!("setting up: {}", pools.join(", "));
-        let request = (message::REQUEST, uuid::Uuid::new_v4().to_string());
-        let text = message::text(origin, &does, &[request]);
+        let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
+        if let Some(base) = &base {
+            let number = next_number(&remote, base.commit)?;
+            trailers.push((message::NUMBER, number.to_string()));
+        }
+        let text = message::text(origin, &does, &trailers);
         let store = remote.store();
         let (commit, objects) = match &base {
             Some(base) => store.make_commit(base.commit, &edits, &text, &ready.identity)?,

@@ -12,12 +12,29 @@ use pool::lock::{ClaimId, LockName};
 use pool::step::Watch;
 use tokio::process::Child;
 
-use super::{Claim, Context};
-use crate::pool::args::RunArgs;
+use super::Context;
 use crate::pool::settings;
 
 /// `ENOEXEC`: the file is no program of a known format.
 const NOT_A_PROGRAM: i32 = rustix::io::Errno::NOEXEC.raw_os_error();
+
+/// A command that is to run while a claim stands.
+pub struct Planned<'a> {
+    /// The program and its arguments.
+    pub words: &'a [OsString],
+    /// Whether the end of the command is enough, though processes that it has started go on.
+    pub close: bool,
+    /// Whether it finds our credentials in its environment.
+    pub pass_credentials: bool,
+    /// The claim.
+    pub claim: ClaimId,
+    /// Its number, if it has one.
+    pub number: Option<u64>,
+    /// What is held by it.
+    pub locks: &'a [LockName],
+    /// The claims of the commands in which we run ourselves.
+    pub within: &'a [ClaimId],
+}
 
 /// The variable with the claims of all commands in which one runs, from the outermost on, with spaces between them.
 pub const WITHIN: &str = "POOL_WITHIN";
@@ -29,9 +46,9 @@ pub fn within(value: Option<String>) -> Vec<ClaimId> {
     claims.map(ClaimId).collect()
 }
 
-/// Those in which the command of a claim runs.
-fn claims_around(context: &Context, claim: &Claim) -> String {
-    let claims = context.within.iter().chain([&claim.id]);
+/// Those in which a command runs that is planned.
+fn claims_around(planned: &Planned<'_>) -> String {
+    let claims = planned.within.iter().chain([&planned.claim]);
     let claims: Vec<String> = claims.map(ClaimId::to_string).collect();
     claims.join(" ")
 }
@@ -51,16 +68,14 @@ pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<
 /// Starts the command, which finds in its environment what is held, and no credentials unless they are to be passed on. Its
 /// descendants are known, unless they are not to be waited for.
 pub fn start(
-    context: &Context,
-    args: &RunArgs,
-    claim: &Claim,
+    planned: &Planned<'_>,
     metadata: &Scratch,
 ) -> io::Result<(Child, Recipient, Option<Heirs>)> {
-    let (program, rest) = args
-        .command
+    let (program, rest) = planned
+        .words
         .split_first()
         .ok_or_else(|| io::Error::other("there is no command"))?;
-    let names: Vec<&str> = claim.locks.iter().map(LockName::as_str).collect();
+    let names: Vec<&str> = planned.locks.iter().map(LockName::as_str).collect();
     let first: PathBuf = match names.first() {
         Some(name) => metadata.path().join(name),
         None => metadata.path().to_owned(),
@@ -69,19 +84,23 @@ pub fn start(
         ("POOL_LOCK_NAME", names.join("\n").into()),
         ("POOL_METADATA_FILE", first.into()),
         ("POOL_METADATA_DIR", metadata.path().into()),
-        ("POOL_CLAIM", claim.id.to_string().into()),
-        (WITHIN, claims_around(context, claim).into()),
+        ("POOL_CLAIM", planned.claim.to_string().into()),
+        (WITHIN, claims_around(planned).into()),
     ];
-    let (removed, changed) = match args.pass_credentials {
+    let (mut removed, changed) = match planned.pass_credentials {
         true => (Vec::new(), Vec::new()),
         false => settings::Environment::of_process().withheld(),
     };
-    let set: Vec<_> = variables.into_iter().chain(changed).collect();
+    // That of a claim around this one is not its own.
+    const NUMBER: &str = "POOL_CLAIM_NUMBER";
+    removed.push(NUMBER);
+    let number = planned.number.map(|n| (NUMBER, n.to_string().into()));
+    let set: Vec<_> = variables.into_iter().chain(number).chain(changed).collect();
     let environment = Environment {
         set: &set,
         removed: &removed,
     };
-    let start = |program: &OsStr, words: &[OsString]| match args.close {
+    let start = |program: &OsStr, words: &[OsString]| match planned.close {
         true => child::start(program, words, &environment)
             .map(|(child, recipient)| (child, recipient, None)),
         false => child::start_with_heirs(program, words, &environment)

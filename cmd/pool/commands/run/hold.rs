@@ -92,7 +92,7 @@ fn renewed_with(lease: Duration) -> Duration {
 }
 
 /// By whom a claim was taken away, if it was.
-fn taken_away(seen: &Seen) -> Option<String> {
+pub fn taken_away(seen: &Seen) -> Option<String> {
     match seen {
         Seen::Stands => None,
         Seen::Gone => Some("the branch does not have it any more".to_owned()),

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use uuid::Uuid;
 
 use super::{Findings, Health, Settings, advice};
-use crate::attempt::{component, refs_of_branch};
+use crate::attempt::{component, next_number, refs_of_branch};
 use crate::concourse::Source;
 use crate::message;
 use git::object::Oid;
@@ -200,7 +200,11 @@ async fn commit(
     settings: &Settings,
     identity: &Identity,
 ) -> Result<PushAnswer, RemoteError> {
-    let trailers = [(message::REQUEST, Uuid::new_v4().to_string())];
+    let number = next_number(remote, snapshot.commit)?;
+    let trailers = [
+        (message::REQUEST, Uuid::new_v4().to_string()),
+        (message::NUMBER, number.to_string()),
+    ];
     let text = message::text(&settings.origin, "tries whether it may push", &trailers);
     let store = remote.store();
     let (commit, made) = store.make_commit(snapshot.commit, &[], &text, identity)?;
