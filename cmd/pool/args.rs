@@ -1,5 +1,6 @@
 //! What can be said on the command line.
 
+mod past;
 mod verify;
 
 use std::ffi::OsString;
@@ -8,9 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+pub use past::{Form, GoesFirst, LogArgs, Rows, SimulateArgs, StatsArgs};
 pub use verify::VerifyArgs;
 
 use super::examples;
+use super::moments::{MomentGiven, moment};
 
 /// Locks in a Git repository: claim one, hold it, give it back, and see who holds what.
 ///
@@ -73,6 +76,12 @@ pub enum Command {
     /// Show who held what, from when to when, and how it ended; the newest first
     #[command(after_help = examples::LOG)]
     Log(LogArgs),
+    /// Show how much locks are used, and how long they are waited for and held
+    #[command(after_help = examples::STATS)]
+    Stats(StatsArgs),
+    /// Tell how long the waits of the past would have been with more or fewer locks, or in another order
+    #[command(after_help = examples::SIMULATE)]
+    Simulate(SimulateArgs),
     /// Check that everything is in order: settings, server, rights, pools, clock
     #[command(after_help = examples::DOCTOR)]
     Doctor(DoctorArgs),
@@ -111,25 +120,6 @@ pub enum Command {
     Completions(CompletionsArgs),
 }
 
-/// What a log shows.
-#[derive(Group, Debug)]
-pub struct LogArgs {
-    /// Only these locks
-    pub locks: Vec<String>,
-    /// Every pool on the branch, as without a configured pool
-    #[arg(long)]
-    pub all: bool,
-    /// Only claims that are not older than this, such as 7d
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub since: Option<Duration>,
-    /// Only holders with this text in their name
-    #[arg(long, value_name = "TEXT")]
-    pub by: Option<String>,
-    /// At most so many, the newest; with `--since` all, unless it is given
-    #[arg(short = 'n', long = "number", value_name = "N")]
-    pub number: Option<NonZeroUsize>,
-}
-
 /// What a doctor does.
 #[derive(Group, Debug)]
 pub struct DoctorArgs {
@@ -149,6 +139,9 @@ pub struct StatusArgs {
     /// Only what you hold, and the lines that you wait in
     #[arg(long)]
     pub mine: bool,
+    /// As it was at a time, so long ago, or after a commit, such as 2026-11-27T10:00:00Z, 2h or 3f2a9c1
+    #[arg(long, value_name = "TIME|COMMIT", value_parser = moment, conflicts_with = "watch")]
+    pub at: Option<MomentGiven>,
     /// Go on looking, every two seconds: on a terminal drawn anew, else printed when something has changed
     #[arg(long)]
     pub watch: bool,

@@ -12,6 +12,8 @@ mod release;
 mod renew;
 pub mod run;
 mod show;
+mod simulate;
+mod stats;
 mod status;
 mod verify;
 
@@ -76,6 +78,14 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Log(given) => {
             let context = context(&place, &one_or_all(given.all), true)?;
             until_told(log::log(&context, &given)).await
+        }
+        Command::Stats(given) => {
+            let context = context(&place, &one_or_all(given.all), true)?;
+            until_told(stats::stats(&context, &given)).await
+        }
+        Command::Simulate(given) => {
+            let context = context(&place, &Scope::One, true)?;
+            until_told(simulate::simulate(&context, &given)).await
         }
         Command::Doctor(given) => until_told(doctor::doctor(&place, &given)).await,
         Command::Release(given) => release::release(&usual()?, &given).await,

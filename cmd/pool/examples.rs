@@ -42,6 +42,7 @@ Examples:
   pool status --all          # every pool on the branch
   pool status --mine         # what you hold, and where you wait
   pool status --watch
+  pool status --at 2h        # as it was two hours ago
   pool status --json";
 
 /// For `pool show`.
@@ -142,3 +143,18 @@ Examples:
   pool verify --claim \"$POOL_CLAIM\"
   pool verify --claim \"$POOL_CLAIM\" -- ./deploy.sh  # only while it stands
   pool verify env-1 --claim \"$POOL_CLAIM\"";
+
+/// For `pool stats`.
+pub const STATS: &str = "\
+Examples:
+  pool stats                 # the pool, the last 30 days
+  pool stats --by lock --since 7d
+  pool stats --by pipeline --format csv > waits.csv";
+
+/// For `pool simulate`.
+pub const SIMULATE: &str = "\
+Examples:
+  pool simulate              # with one lock fewer, and up to three more
+  pool simulate --locks +1 --locks +5 --since 90d
+  pool simulate --locks +0 --order newest
+  pool simulate --locks +0 --priority hotfix=10";

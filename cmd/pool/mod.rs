@@ -7,6 +7,7 @@ pub(crate) mod commands;
 pub mod completion;
 mod examples;
 pub(crate) mod holder;
+pub mod moments;
 pub(crate) mod output;
 pub(crate) mod settings;
 mod words;

@@ -1,6 +1,7 @@
 //! What the commands print: for people, or as JSON, whose names are a promise to whoever reads them.
 
 pub mod doctor;
+pub mod figures;
 pub mod log;
 pub mod status;
 

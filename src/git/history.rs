@@ -99,6 +99,16 @@ impl<'a> History<'a> {
         self.head
     }
 
+    /// The history that the branch had when it was at this commit, which is one of it.
+    pub fn at(&self, commit: Oid) -> History<'a> {
+        History {
+            head: commit,
+            store: self.store,
+            complete: self.complete,
+            replay: self.replay,
+        }
+    }
+
     /// Reads a commit of the history that is the head or that another question has led to.
     ///
     /// # Errors

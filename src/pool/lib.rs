@@ -30,6 +30,7 @@
 //! concourse            the resource protocol: requests, answers, the build's environment; a client for the API
 //!   |
 //! circles              who waits for whom, where nobody can go on
+//! queueing             how long one waits: what the history tells of it, and what it would be with other locks
 //!   |
 //! line                 who waits, in which order, and whose turn it is
 //!   |
@@ -56,7 +57,7 @@
 //!
 //! # Invariants
 //!
-//! - `lock`, `operation`, `message`, `number`, `maker`, `line`, `circles`, `metadata`, `rules`, `reap` and `show` do no
+//! - `lock`, `operation`, `message`, `number`, `maker`, `line`, `circles`, `metadata`, `rules`, `reap`, `queueing` and `show` do no
 //!   I/O, and read no clock and no environment.
 //! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
 //!   promise to someone outside. `metadata` reads what users write into their locks.
@@ -153,6 +154,7 @@ pub mod number;
 pub mod operation;
 pub mod past;
 pub mod private;
+pub mod queueing;
 pub mod reap;
 pub mod rules;
 pub mod show;

@@ -3,5 +3,6 @@
 //! Pure: the time, the width and whether there are colours are given ([`terminal::table::Style`]).
 
 pub mod doctor;
+pub mod figures;
 pub mod log;
 pub mod status;

@@ -4,6 +4,7 @@
 //! A step gets its request, its folder and its surroundings as values, and gives its answer as one; reading, writing
 //! and exit codes are the programs' business.
 
+mod back;
 mod cache;
 mod check;
 mod doctor;
@@ -16,11 +17,13 @@ mod operate;
 mod put;
 mod ready;
 mod reap;
+mod record;
 mod result;
 mod standing;
 mod status;
 mod verify;
 
+pub use back::{Earlier, Moment, status_at};
 pub use check::check;
 pub use doctor::{Finding, Health, Settings, doctor};
 pub use get::get;
@@ -31,6 +34,7 @@ pub use operate::{Order, operate};
 pub use put::put;
 pub use ready::{Reach, reach};
 pub use reap::{Became, Decided, Reaping, Unheard, reap};
+pub use record::{Record, record};
 pub use standing::{Seen, Watch, standing};
 pub use status::{LockView, Overview, PoolView, Standing, Viewer, Waiter, Which};
 pub use verify::{Verified, verify};
@@ -151,6 +155,12 @@ pub enum StepError {
         /// Those that may have been meant.
         like: Vec<LockName>,
     },
+    /// There was nothing yet at the moment that was asked about.
+    #[error("the branch has no commit from that time or before, or no such commit at all")]
+    NothingThen,
+    /// The pool was not there at the moment that was asked about.
+    #[error("there was no pool `{0}` on the branch at that time")]
+    NoPoolThen(PoolName),
     /// Some of the claims that should have been ended could not be.
     #[error("could not free {}, as told above{}", quoted(.failed), if .freed.is_empty() { String::new() } else { format!("; freed {}", quoted(.freed)) })]
     NotFreed {

@@ -19,14 +19,14 @@ const FLOORS: [&[&str]; 7] = [
 const ACROSS: [(&str, &str); 2] = [("guard", "pool"), ("pipelines", "pool")];
 
 /// The modules of `pool`, likewise.
-const FLOORS_OF_POOL: [&[&str]; 10] = [
+const FLOORS_OF_POOL: [&[&str]; 11] = [
     &["lock", "private"],
     &["message", "operation"],
     &["number"],
     &["ledger", "maker", "marker", "metadata", "metrics", "past"],
     &["reap", "rules"],
     &["line"],
-    &["circles"],
+    &["circles", "queueing"],
     &["attempt", "concourse"],
     &["evidence"],
     &["step"],

@@ -65,6 +65,8 @@ mod newest;
 mod numbers;
 /// Servers that do some things in another way than most, as they may.
 mod oddities;
+/// Looking back: what was, and what would have been.
+mod past;
 /// `timeout` and `try`: waits that end by themselves.
 mod patience;
 /// The pipelines in ci/: only keys that Concourse knows.

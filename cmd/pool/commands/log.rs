@@ -20,22 +20,20 @@ const USUAL_NUMBER: usize = 20;
 /// Shows who held what.
 pub async fn log(context: &Context, args: &LogArgs) -> Result<ExitCode> {
     let now = SystemTime::now();
-    let since = args.since.map(|since| {
-        let since = now.checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH);
-        let since = since.duration_since(SystemTime::UNIX_EPOCH);
-        i64::try_from(since.unwrap_or_default().as_secs()).unwrap_or(i64::MAX)
-    });
+    let since = args.since.map(|since| since.seconds(now));
     let usual = since.is_none().then_some(USUAL_NUMBER);
     let query = LogQuery {
         locks: args
             .locks
             .iter()
+            .chain(&args.more_locks)
             .map(|lock| {
                 LockName::new(lock).with_context(|| format!("{lock:?} is not the name of a lock"))
             })
             .collect::<Result<_>>()?,
         holder: args.by.clone(),
         since,
+        until: args.until.map(|until| until.seconds(now)),
         most: args.number.map(|number| number.get()).or(usual),
     };
     git::read_much_once();

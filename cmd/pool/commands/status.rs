@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use git::object::Oid;
 use pool::lock::{self, LockName};
 use pool::show;
-use pool::step::{Overview, Standing, Viewer};
+use pool::step::{self, Moment, Overview, Standing, Viewer};
 use terminal::Paint;
 use terminal::table::{Style, USUAL_WIDTH};
 
@@ -31,6 +31,9 @@ pub async fn status(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
         })
         .collect::<Result<BTreeSet<LockName>>>()?;
     git::read_much_once();
+    if let Some(moment) = &args.at {
+        return status_at(context, args, &only, &moment.resolved(SystemTime::now())).await;
+    }
     let mut viewer = Viewer::new(
         &context.source,
         context.which.clone(),
@@ -68,6 +71,36 @@ pub async fn status(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
         shown = Some(overview);
         tokio::time::sleep(EVERY).await;
     }
+}
+
+/// Shows the pools as they were.
+async fn status_at(
+    context: &Context,
+    args: &StatusArgs,
+    only: &BTreeSet<LockName>,
+    moment: &Moment,
+) -> Result<ExitCode> {
+    let (source, which) = (&context.source, context.which.clone());
+    let log = &mut Log::default();
+    let earlier = step::status_at(source, which, moment, &context.around, log).await?;
+    let mut overview = narrowed(earlier.overview, only)?;
+    if args.mine {
+        keep_ours(&mut overview, &context.origin.prefix);
+    }
+    let then = terminal::time::at(earlier.at);
+    let text = match context.json {
+        true => output::status::json(&overview, then)?,
+        false => {
+            let time = terminal::time::time(earlier.at).unwrap_or_default();
+            let text = show::status::text(&overview, then, style(context));
+            format!(
+                "as it was at {time}, after the commit {:.10}\n{text}",
+                overview.head.to_string()
+            )
+        }
+    };
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// How a text is to look on our standard output: with colours only where somebody sees them.

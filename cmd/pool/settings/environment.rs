@@ -14,7 +14,7 @@ use super::keys::{CREDENTIALS, IN_FILES, SWITCHES, TEXTS};
 const OURS: &str = "POOL_";
 
 /// Variables that say nothing about where the locks are: of the command line, of `reap`, and those that `run` sets.
-const NO_PLACE: [&str; 11] = [
+const NO_PLACE: [&str; 12] = [
     "POOL_HOLDER",
     "POOL_CONCOURSE_TOKEN",
     "POOL_CONCOURSE_PASSWORD",

@@ -27,8 +27,10 @@ impl Attempt<'_> {
         if !dead.is_empty() {
             let cleared = self.remote.update_each_ref(&dead, false, &[]);
             // What it has come to, the next look shows.
-            let _ = self.stop.run_until_cancelled(cleared).await;
-            return self.go_on();
+            return match self.stop.run_until_cancelled(cleared).await {
+                Some(_) => Ok(()),
+                None => Err(AttemptError::Stopped),
+            };
         }
         let pack = self.remote.store().pack(&[])?;
         let made = [branch.take(at, random(), clock())];
@@ -44,10 +46,6 @@ impl Attempt<'_> {
         if is_refused {
             branch.is_refused();
         }
-        self.go_on()
-    }
-
-    fn go_on(&self) -> Result<(), AttemptError> {
         match self.stop.is_cancelled() {
             true => Err(AttemptError::Stopped),
             false => Ok(()),

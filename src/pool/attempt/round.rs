@@ -16,12 +16,6 @@ use git::refusal::{Kind, of_ref};
 use git::{FaultError, Interest, Listing, Snapshot};
 use tokio::time::Instant;
 
-/// How many requests it takes those who are before us in the pool to look, fetch and push.
-const IN_POOL: u32 = 4;
-
-/// The same at the branch, where they are about to push: the branch is not to lie idle until we look.
-const AT_BRANCH: u32 = 2;
-
 /// How often in a row a server may say no in words that are not known, while the branch moves, before they are final.
 const PATIENCE_FOR_UNKNOWN_WORDS: u32 = 5;
 
@@ -128,12 +122,12 @@ impl Attempt<'_> {
                     self.queue_at_branch(course, head).await?;
                 }
                 // Who stands at the branch goes by that line alone: two lines could each have the other go first.
-                let (before, requests) = match course.branch.has_ticket() {
-                    true => (course.branch.before(), AT_BRANCH),
-                    false => (in_pool.max(course.branch.before()), IN_POOL),
+                let before = match course.branch.has_ticket() {
+                    true => course.branch.before(),
+                    false => in_pool.max(course.branch.before()),
                 };
                 if before > 0 {
-                    let pause = course.others_first.pause(before, head, look_took, requests);
+                    let pause = course.others_first.pause(before, head, look_took);
                     if let Some(pause) = pause {
                         self.rest(pause, &mut course.queue).await?;
                         return Ok(None);

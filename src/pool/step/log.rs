@@ -23,6 +23,8 @@ pub struct LogQuery {
     pub holder: Option<String>,
     /// Only those that did not begin before, in seconds since 1970.
     pub since: Option<i64>,
+    /// Only those that did not begin later.
+    pub until: Option<i64>,
     /// At most so many.
     pub most: Option<usize>,
 }
@@ -58,7 +60,9 @@ pub async fn log(
                 if query.since.is_some_and(|since| commit.time < since) {
                     return ControlFlow::Break(());
                 }
-                for hold in begun {
+                // What begins further on has no say in who was there.
+                let is_late = query.until.is_some_and(|until| commit.time > until);
+                for hold in begun.into_iter().filter(|_| !is_late) {
                     seen.insert(hold.lock.clone());
                     found.extend(Some(hold).filter(|hold| query.wants(hold)));
                 }

@@ -431,20 +431,9 @@ impl Viewer {
             let claimed = list(Holding::Claimed).map_err(at_the_head)?;
             let unclaimed = list(Holding::Unclaimed).map_err(at_the_head)?;
             let pool = Pool::new(name.clone(), &claimed, &unclaimed);
-            let mut claims = claims.remove(&name).unwrap_or_default();
-            let locks = pool.locks().map(|(lock, state)| LockView {
-                name: lock.clone(),
-                standing: match state {
-                    State::Unclaimed(_) => Standing::Free,
-                    State::Claimed(_) => Standing::Held(claims.remove(lock)),
-                    State::Damaged(damage) => Standing::Damaged(damage, claims.remove(lock)),
-                },
-            });
             pools.push(PoolView {
-                locks: locks.collect(),
-                line: Vec::new(),
                 usual: Usual::of(holds.remove(&name).unwrap_or_default()),
-                name,
+                ..view(&pool, claims.remove(&name).unwrap_or_default())
             });
         }
         Ok(pools)
@@ -500,6 +489,24 @@ impl Viewer {
 /// What the names of a pool's tickets start with, behind the branch.
 fn start_of(pool: &PoolName) -> String {
     format!("{}/", component(pool.as_str()))
+}
+
+/// A pool with these claims, as it is shown, without its line.
+pub(super) fn view(pool: &Pool, mut claims: BTreeMap<LockName, Held>) -> PoolView {
+    let locks = pool.locks().map(|(lock, state)| LockView {
+        name: lock.clone(),
+        standing: match state {
+            State::Unclaimed(_) => Standing::Free,
+            State::Claimed(_) => Standing::Held(claims.remove(lock)),
+            State::Damaged(damage) => Standing::Damaged(damage, claims.remove(lock)),
+        },
+    });
+    PoolView {
+        locks: locks.collect(),
+        line: Vec::new(),
+        usual: None,
+        name: pool.name().clone(),
+    }
 }
 
 /// What `far` has, made if there is nothing yet: a remote of its own, over the connections of this one.

@@ -1,3 +1,6 @@
+//! The line at the branch, move by move, and against an independent answer.
+#![allow(clippy::unwrap_used)]
+
 use proptest::prelude::*;
 
 use super::*;
