@@ -180,7 +180,7 @@ fn a_command_runs_only_while_its_claim_stands() {
     let within = r#""$0" verify -- true && "$0" release --all >&2 && "$0" verify -- echo ran"#;
     let path = support::path_of("pool");
     pool.run(&["release", "env-1"]).text();
-    let nested = pool.run(&["run", "env-1", "--", "sh", "-c", within, &path]);
+    let nested = pool.run(&["run", "env-1", "--", "sh", "-c", within, path]);
     assert_eq!(nested.stdout, "");
     assert!(
         nested.stderr.contains("does not stand"),

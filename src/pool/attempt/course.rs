@@ -41,6 +41,8 @@ pub(super) struct Course<'o> {
     pub lost_races: Box<dyn Iterator<Item = Duration>>,
     /// When the lease ends that is renewed.
     pub lease_end: Option<SystemTime>,
+    /// The commit that we made last, and its number.
+    pub number: Option<(Oid, u64)>,
     /// How many races were lost so far.
     pub races: u32,
     /// How often in a row the branch moved, and the server said no in words that are not known.
@@ -77,6 +79,7 @@ impl<'o> Course<'o> {
             others_first: OthersFirst::default(),
             lost_races: Box::new(pauses_after_lost_races()),
             lease_end: None,
+            number: None,
             races: 0,
             declined: 0,
             claim: OurClaim::None,

@@ -36,14 +36,19 @@ impl Attempt<'_> {
     ) -> Result<Published, AttemptError> {
         let base = snapshot.commit;
         let (below, mut objects) = match first {
-            Some(first) => self.make_commit(base, first, Vec::new())?,
+            Some(first) => {
+                let number = next_number(&self.remote, base)?;
+                self.make_commit(base, first, number, Vec::new())?
+            }
             None => (base, Vec::new()),
         };
         let lease = self.lease(snapshot, change.verb, course.lease_end)?;
         let lease = lease.map(|end| (message::LEASE, end));
         let tale = self.tale(change, course);
-        let (commit, more) =
-            self.make_commit(below, change, lease.into_iter().chain(tale).collect())?;
+        let number = next_number(&self.remote, below)?;
+        let more = lease.into_iter().chain(tale).collect();
+        let (commit, more) = self.make_commit(below, change, number, more)?;
+        course.number = Some((commit, number));
         objects.extend(more);
         let pack = self.remote.store().pack(&objects)?;
         let is_claim = change.verb.is_claim();
@@ -157,12 +162,13 @@ impl Attempt<'_> {
             .collect()
     }
 
-    /// Makes the commit of a change on top of another one, with these trailers besides its own; gives it and the objects
+    /// Makes the commit of a change on top of another one, with this number, and these trailers besides its own; gives it and the objects
     /// that a server needs for it.
     pub(super) fn make_commit(
         &self,
         parent: Oid,
         change: &Change,
+        number: u64,
         more: Vec<(&'static str, String)>,
     ) -> Result<(Oid, Vec<Oid>), StoreError> {
         let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
@@ -187,10 +193,7 @@ impl Attempt<'_> {
         trailers.extend(build.map(|id| (message::BUILD, id.clone())));
         let step = self.step.iter().filter(|_| change.verb.is_claim());
         trailers.extend(step.map(|step| (message::STEP, step.clone())));
-        trailers.push((
-            message::NUMBER,
-            next_number(&self.remote, parent)?.to_string(),
-        ));
+        trailers.push((message::NUMBER, number.to_string()));
         let message = message::compose(&self.origin, change.verb, &change.locks, &trailers);
         self.remote
             .store()

@@ -11,7 +11,7 @@ use super::claim::{OurClaim, Pending};
 use super::course::Course;
 use super::land::{Landed, Parcel};
 use super::landing::Landing;
-use super::{Attempt, AttemptError, read_pool};
+use super::{Attempt, AttemptError, next_number, read_pool};
 use crate::line::branch::BranchLine;
 use crate::lock::ClaimId;
 use crate::message::listed;
@@ -121,7 +121,8 @@ impl Attempt<'_> {
             let Some(change) = pool.and_then(|pool| end_at_once(&pool, &back)) else {
                 return Ok(None);
             };
-            let (end, more) = self.make_commit(commit, &change, Vec::new())?;
+            let number = next_number(&self.remote, commit)?;
+            let (end, more) = self.make_commit(commit, &change, number, Vec::new())?;
             let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
             let parcel = Parcel {
                 base,

@@ -34,6 +34,8 @@ pub enum Rule {
     Held,
     /// A claim is reaped only when its lease is over, as the last sign of its holder gave it.
     InTime,
+    /// Each change has a higher number than the one before it.
+    Growing,
     /// A claim that nobody was told of is ended by the step that made it, unless that was killed or said that it could not.
     NoneLeft,
 }
@@ -106,6 +108,7 @@ pub fn violations(story: &Story) -> Vec<Violation> {
     check.told();
     check.holds();
     check.reaped();
+    check.numbers();
     check.left();
     check.found
 }
@@ -155,6 +158,23 @@ impl<'a> Check<'a> {
                 );
             }
             (before, files) = (&commit.id, &commit.after);
+        }
+    }
+
+    fn numbers(&mut self) {
+        let mut last = 0;
+        let story = self.story;
+        for commit in story
+            .commits
+            .iter()
+            .filter(|commit| commit.request.is_some())
+        {
+            let number = commit.number.unwrap_or_default();
+            if number <= last {
+                let what = format!("{} has {:?} after {last}", commit.id, commit.number);
+                self.report(Rule::Growing, what);
+            }
+            last = number.max(last);
         }
     }
 

@@ -62,6 +62,7 @@ impl Story {
             }),
             request: Some(format!("request {id}")),
             claim: claim.map(str::to_owned),
+            number: Some(100 + self.commits.len() as u64),
             time: 10 * self.commits.len() as u64,
             lease: None,
             before,
@@ -477,6 +478,15 @@ fn a_claim_is_reaped_only_when_its_lease_is_over() {
     story.commits[0].lease = None;
     story.commits[1].lease = None;
     breaks(Rule::InTime, &story);
+}
+
+#[test]
+fn a_number_that_does_not_grow_or_is_not_there_is_found() {
+    for number in [None, Some(100), Some(99)] {
+        let mut story = plain();
+        story.commits[1].number = number;
+        breaks(Rule::Growing, &story);
+    }
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub fn read(remote: &TestRemote, start: &str) -> Story {
             said: Said::parse(message.lines().next().unwrap_or_default()),
             request: trailer(&message, "Pool-Request"),
             claim: trailer(&message, "Pool-Claim"),
+            number: trailer(&message, "Pool-Number").and_then(|number| number.parse().ok()),
             time: commit.time().seconds().try_into().unwrap(),
             lease: trailer(&message, "Pool-Lease").map(|end| {
                 let end = humantime::parse_rfc3339(&end).unwrap();

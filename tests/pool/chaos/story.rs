@@ -36,6 +36,8 @@ pub struct Commit {
     pub request: Option<String>,
     /// The trailer `Pool-Claim`.
     pub claim: Option<String>,
+    /// The trailer `Pool-Number`.
+    pub number: Option<u64>,
     /// When it was made, in seconds since 1970.
     pub time: u64,
     /// When the lease ends that it gives, likewise.
