@@ -50,6 +50,9 @@ pub struct PlaceArgs {
     /// Who you are, as others see it; else a CI's build, or user and machine [env: POOL_HOLDER]
     #[arg(long, global = true, value_name = "TEXT")]
     pub holder: Option<String>,
+    /// A file with the private SSH key that signs your commits [env: POOL_SIGNING_KEY_FILE, POOL_SIGNING_KEY]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true)]
     pub json: bool,

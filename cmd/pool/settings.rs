@@ -125,6 +125,9 @@ fn flags(place: &PlaceArgs) -> Result<Map<String, Value>> {
             None => {}
         }
     }
+    if let Some(path) = &place.signing_key {
+        keys.insert("signing_key".to_owned(), file::content(path)?.into());
+    }
     if place
         .config
         .as_ref()

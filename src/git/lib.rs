@@ -5,6 +5,7 @@
 //! - [`Remote`]: what is asked of the other side: a snapshot of the branch, a look at refs, a push.
 //! - [`History`]: walks over what was fetched. `replay`: over what was not, worked out from the commits alone.
 //! - [`Store`]: where objects are kept and made. [`object`]: ids, tree entries, edits. [`Note`]: a commit without files.
+//! - [`Signer`]: signs the commits that are made here.
 //! - [`Location`], [`Access`]: where a repository is, and how to get in.
 //! - [`refusal`]: what a server's No means, by its words.
 //! - `link`: the transports (a path, `git://`, HTTP, SSH). `packet`, `advertisement`: the smart protocol's wire.
@@ -55,6 +56,7 @@ mod packet;
 pub mod refusal;
 mod remote;
 mod replay;
+mod sign;
 mod store;
 
 pub use access::{Access, HostKeys, SshAccess, UnknownHost};
@@ -67,6 +69,7 @@ pub use remote::{
     Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Remote, Removal, Snapshot,
 };
 pub use replay::{Guess, Undo};
+pub use sign::Signer;
 pub use store::{Commit, Identity, Store, StoreError, make_repository};
 
 use std::time::Duration;
@@ -158,6 +161,15 @@ pub enum RemoteError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The private key that is to sign our commits cannot be used.
+    #[error("`source.signing_key` cannot be read {with}")]
+    SigningKey {
+        /// With which passphrase.
+        with: &'static str,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// There is no such repository, as far as we can see.
     #[error("there is no repository at `{remote}`, or it may not be seen with these credentials{}; check `source.uri`", said(.words))]
     NotFound {
@@ -225,6 +237,7 @@ impl Fault for RemoteError {
             | RemoteError::NotFound { .. }
             | RemoteError::HostKey { .. }
             | RemoteError::Key { .. }
+            | RemoteError::SigningKey { .. }
             | RemoteError::NoBranch { .. }
             | RemoteError::Redirected { .. }
             | RemoteError::Protocol { .. }

@@ -11,7 +11,7 @@ mod http;
 mod known_hosts;
 mod local;
 mod pem;
-mod private_key;
+pub(crate) mod private_key;
 mod ssh;
 mod tcp;
 

@@ -76,6 +76,7 @@ mod tests {
         let identity = Identity {
             name: "a <b>\n".to_owned(),
             email: "c@d".to_owned(),
+            signer: None,
         };
         let note = |after, time| Note {
             after,

@@ -17,6 +17,7 @@ mod unknown;
 
 pub use build::Build;
 pub use params::{Folder, LOCKS, NO_CLAIM, Params};
+pub(crate) use private_key::read as read_private_key;
 pub use reap::{GitlabServer, Login, Reap, Server};
 pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
 
@@ -311,6 +312,9 @@ pub enum RequestError {
     /// It is something else than a private key.
     #[error("`source.private_key` looks like {0}")]
     Key(&'static str),
+    /// It is something else than a private key.
+    #[error("`source.signing_key` looks like {0}")]
+    SigningKey(&'static str),
     /// Git has no such branches.
     #[error("`source.branch` must be the name of a branch, and Git does not allow {0:?}")]
     Branch(String),

@@ -106,6 +106,12 @@ pub enum StepError {
     /// Our copy of the objects cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The key that Git's settings name for signatures.
+    #[error("`user.signingkey` in `git_config` cannot be used: {why}")]
+    SigningSetting {
+        /// Why, and what to do.
+        why: String,
+    },
     /// A claim is to be known again by its build, and there is none.
     #[error(
         "{what} needs the environment variable BUILD_ID, which Concourse sets: a claim is known again by its build"

@@ -93,6 +93,8 @@ mod sequences;
 mod settings;
 /// Locks by their metadata, and several at once.
 mod several;
+/// Commits that are signed.
+mod signed;
 /// SSH: uris, keys and the agent.
 mod ssh;
 /// Servers whose reading side is behind their pushing side.

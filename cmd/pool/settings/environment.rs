@@ -30,7 +30,11 @@ const NO_PLACE: [&str; 12] = [
 ];
 
 /// The variables whose values are secrets, or name files with secrets.
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 14] = [
+    "POOL_SIGNING_KEY",
+    "POOL_SIGNING_KEY_FILE",
+    "POOL_SIGNING_KEY_PASSPHRASE",
+    "POOL_SIGNING_KEY_PASSPHRASE_FILE",
     "POOL_PRIVATE_KEY",
     "POOL_PRIVATE_KEY_FILE",
     "POOL_PRIVATE_KEY_PASSPHRASE",

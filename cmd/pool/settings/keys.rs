@@ -1,12 +1,14 @@
 //! The keys of a source that the command line can set.
 
 /// The keys that are one text each: the environment has them as `POOL_` and the key in capitals.
-pub const TEXTS: [&str; 17] = [
+pub const TEXTS: [&str; 19] = [
     "uri",
     "branch",
     "private_key",
     "private_key_user",
     "private_key_passphrase",
+    "signing_key",
+    "signing_key_passphrase",
     "username",
     "password",
     "retry_delay",
@@ -25,9 +27,11 @@ pub const TEXTS: [&str; 17] = [
 pub const SWITCHES: [&str; 3] = ["skip_ssl_verification", "strict_host_keys", "forward_agent"];
 
 /// Those that can be in a file, which is named by the key and `_file`.
-pub const IN_FILES: [&str; 5] = [
+pub const IN_FILES: [&str; 7] = [
     "private_key",
     "private_key_passphrase",
+    "signing_key",
+    "signing_key_passphrase",
     "password",
     "ca_cert",
     "known_hosts",
@@ -37,7 +41,13 @@ pub const IN_FILES: [&str; 5] = [
 pub const NESTED: [&str; 3] = ["pool", "https_tunnel", "git_config"];
 
 /// Those that are secrets, and prove to a server who we are.
-pub const CREDENTIALS: [&str; 3] = ["private_key", "private_key_passphrase", "password"];
+pub const CREDENTIALS: [&str; 5] = [
+    "private_key",
+    "private_key_passphrase",
+    "signing_key",
+    "signing_key_passphrase",
+    "password",
+];
 
 /// Those that say which servers are the right ones.
 pub const TRUST: [&str; 2] = ["ca_cert", "known_hosts"];

@@ -5,21 +5,30 @@ use russh::keys::{PrivateKey, decode_secret_key};
 use super::pem;
 use crate::RemoteError;
 
-/// Reads a private key in any of the usual forms.
+/// Reads the private key by which we log in, in any of the usual forms.
 pub fn read_key(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, RemoteError> {
+    let with = match passphrase {
+        Some(_) => "with this `private_key_passphrase`",
+        None => "without a `private_key_passphrase`",
+    };
+    read(text, passphrase).map_err(|source| RemoteError::Key { with, source })
+}
+
+/// Reads a private key in any of the usual forms.
+///
+/// # Errors
+/// Why it cannot be read, in words that show nothing of it.
+pub fn read(
+    text: &str,
+    passphrase: Option<&str>,
+) -> Result<PrivateKey, Box<dyn std::error::Error + Send + Sync>> {
     // Editors and YAML put spaces before and line ends after it.
     let text: String = text
         .trim()
         .lines()
         .map(|line| format!("{}\n", line.trim()))
         .collect();
-    let with = match passphrase {
-        Some(_) => "with this `private_key_passphrase`",
-        None => "without a `private_key_passphrase`",
-    };
-    let unreadable =
-        |source: Box<dyn std::error::Error + Send + Sync>| RemoteError::Key { with, source };
-    let opened = pem::opened(&text, passphrase).map_err(|why| unreadable(why.into()))?;
+    let opened = pem::opened(&text, passphrase)?;
     // A key in PEM says whether it is encrypted, and one that is not must not be decrypted.
     let passphrase = passphrase.filter(|_| {
         let kinds = ["-----BEGIN OPENSSH ", "-----BEGIN ENCRYPTED ", "PuTTY-"];
@@ -34,7 +43,7 @@ pub fn read_key(text: &str, passphrase: Option<&str>) -> Result<PrivateKey, Remo
             (true, Some(passphrase)) => Ok(key.decrypt(passphrase)?),
             (false, _) => Ok(key),
         })
-        .map_err(|source| unreadable(why(source)))
+        .map_err(why)
 }
 
 /// Why a key cannot be read, in words that show nothing of it: of a damaged one the libraries quote what they stumbled

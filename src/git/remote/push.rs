@@ -373,6 +373,7 @@ fn is_refusal(err: &RemoteError) -> bool {
         | RemoteError::Behind { .. }
         | RemoteError::HostKey { .. }
         | RemoteError::Key { .. }
+        | RemoteError::SigningKey { .. }
         | RemoteError::NoBranch { .. }
         | RemoteError::Redirected { .. }
         | RemoteError::Protocol { .. }

@@ -28,6 +28,9 @@ pub enum StoreError {
         #[source]
         source: git2::Error,
     },
+    /// A commit cannot be signed.
+    #[error("cannot sign a commit")]
+    Unsigned(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An object is gone that was here.
     #[error("the copy of the history has lost the commit {0}")]
     Hole(Oid),

@@ -139,6 +139,7 @@ fn who() -> Identity {
     Identity {
         name: "x".to_owned(),
         email: "x@y".to_owned(),
+        signer: None,
     }
 }
 

@@ -9,6 +9,7 @@ use git2::{ObjectType, Repository, RepositoryInitOptions, Tree};
 
 use super::{MOST_MADE, State, Store, StoreError, mode_of, named, objects};
 use crate::object::{Edit, Entry, Mode, Oid};
+use crate::sign::{Signer, signed};
 
 /// Who commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Identity {
     pub name: String,
     /// As `user.email`.
     pub email: String,
+    /// What signs the commits, if they are signed.
+    pub signer: Option<Signer>,
 }
 
 impl Default for Identity {
@@ -24,6 +27,7 @@ impl Default for Identity {
         Identity {
             name: "CI Pool Resource".to_owned(),
             email: "ci-pool@localhost".to_owned(),
+            signer: None,
         }
     }
 }
@@ -106,7 +110,15 @@ impl Store {
                 &parent.iter().collect::<Vec<_>>(),
             )
             .map_err(objects("make a commit"))?;
-        let commit = self.write(ObjectType::Commit, &commit, &mut made)?;
+        let commit = match &identity.signer {
+            None => self.write(ObjectType::Commit, &commit, &mut made)?,
+            Some(signer) => {
+                let signature = signer.sign(&commit);
+                let signature = signature.map_err(StoreError::Unsigned)?;
+                let commit = signed(&commit, &signature);
+                self.write(ObjectType::Commit, &commit, &mut made)?
+            }
+        };
         self.note_made(&made);
 
         Ok((commit, made))

@@ -7,7 +7,7 @@
 ///
 /// # Errors
 /// What the value looks like, and what to do, where it cannot be a key. Nothing of the value is in it.
-pub(super) fn read(value: &str) -> Result<String, &'static str> {
+pub(crate) fn read(value: &str) -> Result<String, &'static str> {
     let text = value.trim().trim_start_matches('\u{feff}');
     // A line may have been quoted once more on its way.
     let text = text.trim_matches(['"', '\'']).trim();

@@ -35,13 +35,15 @@ pub const DEFAULT_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(120);
 pub const DEFAULT_FAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The keys that there are.
-const KEYS: [&str; 24] = [
+const KEYS: [&str; 26] = [
     "uri",
     "branch",
     "pool",
     "private_key",
     "private_key_user",
     "private_key_passphrase",
+    "signing_key",
+    "signing_key_passphrase",
     "username",
     "password",
     "git_config",
@@ -77,6 +79,10 @@ pub struct Source {
     pub private_key_user: Option<String>,
     /// What the key is encrypted with.
     pub private_key_passphrase: Option<Secret>,
+    /// The key that signs our commits.
+    pub signing_key: Option<Secret>,
+    /// What that key is encrypted with.
+    pub signing_key_passphrase: Option<Secret>,
     /// The user for HTTP.
     pub username: Option<String>,
     /// The password for HTTP.
@@ -150,6 +156,17 @@ impl Source {
         key.map_err(RequestError::Key)
     }
 
+    /// The key that signs, with its lines put right.
+    ///
+    /// # Errors
+    /// [`RequestError::SigningKey`] when it is something else than a key.
+    pub fn signing_key(&self) -> Result<Option<String>, RequestError> {
+        let text = self.signing_key.as_ref().map(|key| key.expose());
+        let text = text.filter(|text| !text.trim().is_empty());
+        let key = text.map(private_key::read).transpose();
+        key.map_err(RequestError::SigningKey)
+    }
+
     pub(super) fn read(source: &Keys<'_>) -> Result<Source, RequestError> {
         let mut missing = Vec::new();
         let mut required = |keys: &Keys<'_>, key: &str, name: &str| {
@@ -204,6 +221,8 @@ impl Source {
             private_key: secret(source, "private_key")?,
             private_key_user: source.text("private_key_user")?.map(str::to_owned),
             private_key_passphrase: line(source, "private_key_passphrase")?.map(Secret::new),
+            signing_key: secret(source, "signing_key")?,
+            signing_key_passphrase: line(source, "signing_key_passphrase")?.map(Secret::new),
             username: line(source, "username")?,
             password: line(source, "password")?.map(Secret::new),
             git_config: git_config(source)?,

@@ -245,6 +245,10 @@ fn advice(err: &RemoteError) -> (&'static str, &'static str) {
     match err {
         RemoteError::NoBranch { .. } => ("branch", "`pool init` makes it, or name another"),
         RemoteError::Denied { .. } => ("credentials", "check them, and what they may do"),
+        RemoteError::SigningKey { .. } => (
+            "signing",
+            "check the key that signs commits, and its passphrase",
+        ),
         RemoteError::Key { .. } => ("credentials", "check the private key and its passphrase"),
         RemoteError::HostKey { .. } => ("host-key", "ask the server's owner which key is right"),
         RemoteError::Net(NetError::Certificate { .. }) => {

@@ -1,5 +1,7 @@
 //! A source made ready for use: the settings of Git and the environment taken into account.
 
+mod signing;
+
 use std::io::Write;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use git::{
 use net::http::Client;
 use net::{AGENT, Credentials, Header, Limits, NetError, Proxy, Route, Trust};
 use pace::Pace;
+use signing::{Signing, signer};
 
 /// Where to go, how, and as whom.
 pub(super) struct Ready {
@@ -67,6 +70,7 @@ struct Settings {
     headers: Vec<Header>,
     /// What a uri may start with, and what is put in its place.
     instead_of: Vec<(String, String)>,
+    signing: Signing,
     /// Those that mean nothing to us.
     others: Vec<String>,
 }
@@ -151,10 +155,12 @@ impl Ready {
             access,
             gateway,
             identity: {
+                let signer = signer(source, &settings, around)?;
                 let usual = Identity::default();
                 Identity {
                     name: settings.name.unwrap_or(usual.name),
                     email: settings.email.unwrap_or(usual.email),
+                    signer,
                 }
             },
             pace: Pace {
@@ -210,6 +216,13 @@ impl Settings {
             match (lower.as_str(), key) {
                 ("user.name", _) => settings.name = Some(value).filter(|name| !name.is_empty()),
                 ("user.email", _) => settings.email = Some(value).filter(|email| !email.is_empty()),
+                ("gpg.format", _) => settings.signing.format = Some(value),
+                ("user.signingkey", _) => settings.signing.signing_key = Some(value),
+                ("commit.gpgsign", _) => {
+                    let off = ["false", "no", "off", "0", ""];
+                    let value = value.to_ascii_lowercase();
+                    settings.signing.wanted = Some(!off.contains(&value.as_str()));
+                }
                 (_, "proxy") if http => settings.proxy = Some(value),
                 (_, "sslverify") if http => {
                     settings.anyone = matches!(
@@ -231,6 +244,9 @@ impl Settings {
                 _ => settings.others.push(name.clone()),
             }
         }
+        let without_effect = settings.signing.without_effect();
+        let without_effect = without_effect.into_iter().map(str::to_owned);
+        settings.others.extend(without_effect);
         settings
     }
 

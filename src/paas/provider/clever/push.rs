@@ -87,6 +87,7 @@ impl Target {
         let identity = Identity {
             name: "Heptapod Paas Runner".to_owned(),
             email: "paasrunner@heptapod.test".to_owned(),
+            signer: None,
         };
         let edits = context.files().map(|(path, text)| Edit::Write {
             path: path.to_owned(),

@@ -41,6 +41,8 @@ fn three_keys_are_enough() {
             private_key: None,
             private_key_user: None,
             private_key_passphrase: None,
+            signing_key: None,
+            signing_key_passphrase: None,
             username: None,
             password: None,
             git_config: vec![],
@@ -73,6 +75,8 @@ fn every_key_is_read() {
         "private_key": "KEY\n",
         "private_key_user": "bob",
         "private_key_passphrase": "PASS",
+        "signing_key": "SIGN\n",
+        "signing_key_passphrase": "SIGNPASS\n",
         "username": "alice",
         "password": "PW",
         "git_config": [
@@ -102,6 +106,8 @@ fn every_key_is_read() {
             private_key: Some(secret("KEY\n")),
             private_key_user: Some("bob".into()),
             private_key_passphrase: Some(secret("PASS")),
+            signing_key: Some(secret("SIGN\n")),
+            signing_key_passphrase: Some(secret("SIGNPASS")),
             username: Some("alice".into()),
             password: Some(secret("PW")),
             git_config: vec![
@@ -390,6 +396,8 @@ fn no_secret_is_ever_shown() {
         "pool": "aws",
         "private_key": MARKER,
         "private_key_passphrase": MARKER,
+        "signing_key": MARKER,
+        "signing_key_passphrase": MARKER,
         "password": MARKER,
         "git_config": [{"name": "http.extraHeader", "value": MARKER}],
         "https_tunnel": {"proxy_host": "p", "proxy_port": 1, "proxy_password": MARKER},
@@ -416,7 +424,7 @@ fn no_secret_is_ever_shown() {
             }
         }
     }
-    assert_eq!(errors, 21);
+    assert_eq!(errors, 27);
     for gateway in [
         "MARKER x",
         "ftp://user:MARKER@gateway",
