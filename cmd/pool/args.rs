@@ -167,8 +167,9 @@ pub struct AcquireArgs {
 /// Which locks are wanted, where it is not by name.
 #[derive(Group, Debug)]
 pub struct WantArgs {
-    /// Only locks whose metadata says so: KEY=VALUE, with dots in KEY for what is nested
-    #[arg(long = "match", value_name = "KEY=VALUE")]
+    /// Only locks whose metadata says so: KEY=VALUE, with dots in KEY for what is nested; or an expression in braces, such as
+    /// '{region: [eu, us], any_of: [env-1, {gpu: true}]}'
+    #[arg(long = "match", value_name = "KEY=VALUE|{...}")]
     pub conditions: Vec<String>,
     /// How many, all of them or none [default: 1]
     #[arg(long, value_name = "N")]

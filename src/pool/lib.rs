@@ -36,6 +36,7 @@
 //!   |
 //! rules                what a pool is at one commit, and what an operation may do to it
 //! reap                 which claims are stale, and on what evidence
+//! matching             which locks somebody wants, as `match` says it
 //!   |
 //! ledger               what the history says: which lock a commit moved, how a claim ended
 //! past                 who held what, from when to when: all pools of a branch in one walk back
@@ -57,8 +58,8 @@
 //!
 //! # Invariants
 //!
-//! - `lock`, `operation`, `message`, `number`, `maker`, `line`, `circles`, `metadata`, `rules`, `reap`, `queueing` and `show` do no
-//!   I/O, and read no clock and no environment.
+//! - `lock`, `operation`, `message`, `number`, `maker`, `line`, `circles`, `metadata`, `matching`, `rules`, `reap`,
+//!   `queueing` and `show` do no I/O, and read no clock and no environment.
 //! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
 //!   promise to someone outside. `metadata` reads what users write into their locks.
 //! - stdout carries one JSON document, written last of all that a step does. People read stderr.
@@ -147,6 +148,7 @@ pub mod line;
 pub mod lock;
 pub mod maker;
 pub mod marker;
+pub mod matching;
 pub mod message;
 pub mod metadata;
 pub mod metrics;

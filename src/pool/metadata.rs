@@ -9,7 +9,8 @@ mod read;
 
 use serde_json::Value;
 
-use crate::operation::{Condition, Wanted};
+use crate::lock::LockName;
+use crate::operation::{Condition, Test, Wanted};
 use read::Node;
 pub use read::problem;
 
@@ -20,16 +21,46 @@ pub const READABLE: usize = 1024 * 1024;
 ///
 /// A path is the keys that lead to the value, with dots between them; a number leads into a list. A key that has dots in
 /// it itself is found too.
-pub fn fits(metadata: &[u8], conditions: &[Condition]) -> bool {
+///
+/// `None` is metadata that cannot be had. What that says, and what cannot be read, is not known: it is neither what somebody
+/// wants nor what he does not want.
+pub fn fits(lock: &LockName, metadata: Option<&[u8]>, conditions: &[Condition]) -> bool {
     if conditions.is_empty() {
         return true;
     }
-    let Ok(document) = read::read(metadata) else {
-        return false;
-    };
-    conditions
-        .iter()
-        .all(|condition| says(&document, &condition.path, &condition.value))
+    let document = metadata.and_then(|metadata| read::read(metadata).ok());
+    all(lock, document.as_ref(), conditions) == Some(true)
+}
+
+/// Whether all of it is true; `None` where that is not known.
+fn all(lock: &LockName, document: Option<&Node>, conditions: &[Condition]) -> Option<bool> {
+    let answers = conditions.iter().map(|condition| match &condition.value {
+        Wanted::AnyOf(tests) => any(lock, document, tests),
+        Wanted::NoneOf(tests) => any(lock, document, tests).map(|any| !any),
+        value => document.map(|document| says(document, &condition.path, value)),
+    });
+    decided(answers, false)
+}
+
+/// Whether one of these is true; `None` where that is not known.
+fn any(lock: &LockName, document: Option<&Node>, tests: &[Test]) -> Option<bool> {
+    let answers = tests.iter().map(|test| match test {
+        Test::Named(name) => Some(name == lock),
+        Test::All(conditions) => all(lock, document, conditions),
+    });
+    decided(answers, true)
+}
+
+/// The answer that decides, if one gives it; the opposite, if all are known; else none.
+fn decided(answers: impl Iterator<Item = Option<bool>>, decides: bool) -> Option<bool> {
+    let mut is_known = true;
+    for answer in answers {
+        if answer == Some(decides) {
+            return answer;
+        }
+        is_known &= answer.is_some();
+    }
+    is_known.then_some(!decides)
 }
 
 fn says(document: &Node, path: &str, wanted: &Wanted) -> bool {
@@ -67,6 +98,9 @@ fn is(text: &str, wanted: &Wanted) -> bool {
             (Some(found), Some(wanted)) => found == wanted,
             _ => text.trim() == wanted,
         },
+        Wanted::OneOf(values) => values.iter().any(|wanted| is(text, wanted)),
+        // These are no values.
+        Wanted::AnyOf(_) | Wanted::NoneOf(_) => false,
     }
 }
 
@@ -117,6 +151,10 @@ mod tests {
 
     use super::*;
 
+    fn lock() -> LockName {
+        LockName::new("env-1").unwrap()
+    }
+
     fn text(path: &str, value: &str) -> Condition {
         Condition {
             path: path.to_owned(),
@@ -129,7 +167,7 @@ mod tests {
             .iter()
             .map(|(path, value)| text(path, value))
             .collect();
-        super::fits(metadata.as_bytes(), &conditions)
+        super::fits(&lock(), Some(metadata.as_bytes()), &conditions)
     }
 
     /// Whether the value of `x` in a document is what a request wants that has this as JSON.
@@ -138,7 +176,11 @@ mod tests {
             path: "x".to_owned(),
             value: super::wanted(&serde_json::from_str(wanted).unwrap()).unwrap(),
         };
-        super::fits(format!("x: {stands}\n").as_bytes(), &[condition])
+        super::fits(
+            &lock(),
+            Some(format!("x: {stands}\n").as_bytes()),
+            &[condition],
+        )
     }
 
     #[test]
@@ -282,6 +324,6 @@ mod tests {
             assert!(!fits(text, &[("a", "1")]));
             assert!(fits(text, &[]));
         }
-        assert!(!super::fits(b"\xff\xfe", &[text("a", "1")]));
+        assert!(!super::fits(&lock(), Some(b"\xff\xfe"), &[text("a", "1")]));
     }
 }

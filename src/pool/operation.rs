@@ -35,7 +35,7 @@ impl Want {
             return "any".to_owned();
         }
         let told = self.conditions.iter();
-        let told = told.map(|condition| format!("{}={}", condition.path, condition.value));
+        let told = told.map(Condition::to_string);
         told.collect::<Vec<_>>().join(", ")
     }
 
@@ -63,6 +63,59 @@ pub enum Wanted {
     Number(String),
     /// True or false.
     Switch(bool),
+    /// One of these values, each of one of the kinds above.
+    OneOf(Vec<Wanted>),
+    /// At least one of these is true. The condition has no path of its own.
+    AnyOf(Vec<Test>),
+    /// None of these is true. The condition has no path of its own.
+    NoneOf(Vec<Test>),
+}
+
+/// Something that is true of a lock, or not.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Test {
+    /// It is called so.
+    Named(LockName),
+    /// Its metadata says all of this.
+    All(Vec<Condition>),
+}
+
+impl Condition {
+    /// Whether it is one value at one path, and nothing more.
+    pub fn is_plain(&self) -> bool {
+        matches!(
+            self.value,
+            Wanted::Text(_) | Wanted::Number(_) | Wanted::Switch(_)
+        )
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => self.value.fmt(f),
+            path => write!(f, "{path}={}", self.value),
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Test::Named(lock) => lock.fmt(f),
+            Test::All(conditions) => listed(f, conditions, " and "),
+        }
+    }
+}
+
+fn listed<T: fmt::Display>(f: &mut fmt::Formatter<'_>, parts: &[T], between: &str) -> fmt::Result {
+    for (n, part) in parts.iter().enumerate() {
+        if n > 0 {
+            f.write_str(between)?;
+        }
+        part.fmt(f)?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Wanted {
@@ -70,6 +123,17 @@ impl fmt::Display for Wanted {
         match self {
             Wanted::Text(text) | Wanted::Number(text) => f.write_str(text),
             Wanted::Switch(on) => on.fmt(f),
+            Wanted::OneOf(values) => listed(f, values, "|"),
+            Wanted::AnyOf(tests) => {
+                f.write_str("any of (")?;
+                listed(f, tests, ", ")?;
+                f.write_str(")")
+            }
+            Wanted::NoneOf(tests) => {
+                f.write_str("none of (")?;
+                listed(f, tests, ", ")?;
+                f.write_str(")")
+            }
         }
     }
 }

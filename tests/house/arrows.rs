@@ -24,7 +24,7 @@ const FLOORS_OF_POOL: [&[&str]; 11] = [
     &["message", "operation"],
     &["number"],
     &["ledger", "maker", "marker", "metadata", "metrics", "past"],
-    &["reap", "rules"],
+    &["matching", "reap", "rules"],
     &["line"],
     &["circles", "queueing"],
     &["attempt", "concourse"],

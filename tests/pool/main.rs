@@ -23,6 +23,8 @@ mod concourse;
 mod dashboard;
 /// `pool doctor`: what is wrong is found, and nothing is left behind.
 mod doctor;
+/// `match` with lists, `any_of` and `none_of`.
+mod expressions;
 /// Each operation, killed, cut off or aborted at each step of its transaction, and what the pool and the next run then are.
 mod fault_points;
 /// Servers that are silent, slow, broken or away.

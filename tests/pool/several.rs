@@ -80,14 +80,15 @@ fn what_no_lock_of_the_pool_can_be_is_refused_at_once() {
         .assert_failed(&["5 wanted, and the pool `aws` has 4"]);
     for wrong in [
         json!({"match": "x"}),
-        json!({"match": {"a": [1]}}),
+        json!({"match": {"a": []}}),
+        json!({"match": {"any_of": [7]}}),
         json!({"match": {"a=b": 1}}),
         json!({"match": {"a": "b\nc"}}),
         json!({"match": {"": 1}}),
     ] {
         let mut params: Value = wrong;
         params["acquire"] = true.into();
-        step.put(params).assert_failed(&["`params.match`"]);
+        step.put(params).assert_failed(&["`params.match"]);
     }
     for wrong in [json!(0), json!(-1), json!(1.5), json!("two"), json!(1001)] {
         step.put(json!({"acquire": true, "count": wrong}))

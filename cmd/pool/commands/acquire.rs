@@ -3,10 +3,12 @@
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use pool::attempt::Outcome;
+use pool::matching;
 use pool::operation::{Condition, Operation, Want, Wanted};
 use pool::step::Order;
+use serde_json::Value;
 
 use super::Context;
 use crate::pool::args::{AcquireArgs, ClaimArgs, WantArgs};
@@ -56,22 +58,39 @@ async fn take(context: &Context, order: Order) -> Result<ExitCode> {
 
 /// Which locks are wanted.
 pub fn want(args: &WantArgs) -> Result<Want> {
-    let conditions = args.conditions.iter().map(|text| condition(text));
+    let mut conditions = Vec::new();
+    for text in &args.conditions {
+        conditions.extend(read(text)?);
+    }
     Ok(Want {
         count: args.count.unwrap_or(NonZeroUsize::MIN),
-        conditions: conditions.collect::<Result<_>>()?,
+        conditions,
         ..Want::default()
     })
 }
 
-/// Reads `KEY=VALUE`.
-fn condition(text: &str) -> Result<Condition> {
+/// Reads `KEY=VALUE`, or an expression in braces as JSON or YAML has it.
+fn read(text: &str) -> Result<Vec<Condition>> {
+    if text.trim_start().starts_with('{') {
+        let expression: Value = serde_saphyr::from_str(text)
+            .with_context(|| format!("`--match` is neither JSON nor YAML: {text}"))?;
+        return matching::read(&expression).map_err(|problem| {
+            let matching::Problem {
+                at,
+                expected,
+                found,
+            } = problem;
+            anyhow!("`match{at}` must be {expected}; found {found}")
+        });
+    }
     let (path, value) = text
         .split_once('=')
         .filter(|(path, _)| !path.is_empty())
-        .with_context(|| format!("`--match` must be KEY=VALUE, found {text:?}"))?;
-    Ok(Condition {
+        .with_context(|| {
+            format!("`--match` must be KEY=VALUE, or an expression in braces, found {text:?}")
+        })?;
+    Ok(vec![Condition {
         path: path.to_owned(),
         value: Wanted::Text(value.to_owned()),
-    })
+    }])
 }

@@ -218,7 +218,7 @@ fn wanted(need: Option<&Need>) -> Wanted<'_> {
             conditions: want
                 .conditions
                 .iter()
-                .map(|condition| format!("{}={}", condition.path, condition.value))
+                .map(|condition| condition.to_string())
                 .collect(),
         },
         None => Wanted::Untold {},

@@ -241,7 +241,7 @@ pub(crate) fn fitting<'p>(
         let fits = entry.is_some_and(|entry| {
             let content = store.small_file(entry.id, metadata::READABLE);
             let content = content.ok().flatten();
-            content.is_some_and(|content| metadata::fits(&content, &want.conditions))
+            metadata::fits(lock, content.as_deref(), &want.conditions)
         });
         known.borrow_mut().insert(key, fits);
         fits

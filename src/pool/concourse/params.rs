@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::keys::{Keys, kind};
 use super::{Reap, RequestError, unknown};
 use crate::lock::{ClaimId, Holding, LockName};
-use crate::metadata;
-use crate::operation::{Condition, Operation, Right, Want};
+use crate::matching;
+use crate::operation::{Operation, Right, Want};
 use git::object::{Content, full_id};
 
 /// The most that a file with a name or an id may hold. More means that it is not such a file.
@@ -258,60 +258,22 @@ fn want(params: &Keys<'_>) -> Result<Want, RequestError> {
             .and_then(NonZeroUsize::new)
             .ok_or_else(|| params.wrong("count", expected, value.to_string()))?,
     };
-    let mut conditions = Vec::new();
-    if let Some(value) = params.set("match") {
-        let Value::Object(map) = value else {
-            return Err(params.wrong("match", "an object", kind(value)));
-        };
-        for (key, value) in map {
-            conditions_below(params, key, value, &mut conditions)?;
-        }
-    }
+    let conditions = match params.set("match") {
+        None => Vec::new(),
+        Some(value) => matching::read(value).map_err(|problem| {
+            let matching::Problem {
+                at,
+                expected,
+                found,
+            } = problem;
+            params.wrong(&format!("match{at}"), expected, found)
+        })?,
+    };
     Ok(Want {
         count,
         conditions,
         among: Vec::new(),
     })
-}
-
-/// The conditions in a value of `match`: an object in it says the same as keys with dots.
-fn conditions_below(
-    params: &Keys<'_>,
-    path: &str,
-    value: &Value,
-    conditions: &mut Vec<Condition>,
-) -> Result<(), RequestError> {
-    let wrong = |found: &str| {
-        params.wrong(
-            "match",
-            "keys without `=`, and values that are a string, a number, true or false, each on one line",
-            found,
-        )
-    };
-    if let Value::Object(map) = value {
-        for (key, value) in map {
-            conditions_below(params, &format!("{path}.{key}"), value, conditions)?;
-        }
-        return Ok(());
-    }
-    let wanted = metadata::wanted(value).ok_or_else(|| wrong("a list"))?;
-    let text = wanted.to_string();
-    // They stand in the line for others to read, one on each line.
-    if path.is_empty()
-        || path.contains('=')
-        || path.trim() != path
-        || path.contains(char::is_control)
-    {
-        return Err(wrong("another key"));
-    }
-    if text.trim() != text || text.contains(char::is_control) {
-        return Err(wrong("another value"));
-    }
-    conditions.push(Condition {
-        path: path.to_owned(),
-        value: wanted,
-    });
-    Ok(())
 }
 
 /// The lock of a folder, and those of the folders in it that a get of several has made.

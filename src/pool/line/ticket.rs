@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Need, PRIORITY_LIMIT};
 use crate::lock::{ClaimId, LockName};
+use crate::matching;
 use crate::message::{self, Origin};
 use crate::operation::{Condition, Want, Wanted};
 use git::object::{Oid, full_id};
@@ -117,6 +118,9 @@ const LOCK: &str = "Pool-Waits-For";
 const COUNT: &str = "Pool-Count";
 const MATCH: &str = "Pool-Match";
 const MATCH_VALUE: &str = "Pool-Match-Value";
+/// What tools that know of no expressions do not read: they take the waiter to want any lock that fits the rest, which costs a
+/// place at most.
+const MATCH_EXPRESSION: &str = "Pool-Match-Expression";
 const AMONG: &str = "Pool-Among";
 const SINCE: &str = "Pool-Since";
 const RENEWAL: &str = "Pool-Renewal";
@@ -146,12 +150,18 @@ impl TicketText {
             Need::Lock(lock) => trailers.push((LOCK, lock.as_str().to_owned())),
             Need::Any(want) => {
                 trailers.push((COUNT, want.count.to_string()));
-                for Condition { path, value } in &want.conditions {
-                    let by = match value {
-                        Wanted::Text(_) => MATCH,
-                        Wanted::Number(_) | Wanted::Switch(_) => MATCH_VALUE,
-                    };
-                    trailers.push((by, format!("{path}={value}")));
+                for condition in &want.conditions {
+                    let Condition { path, value } = condition;
+                    trailers.push(match value {
+                        Wanted::Text(_) => (MATCH, format!("{path}={value}")),
+                        Wanted::Number(_) | Wanted::Switch(_) => {
+                            (MATCH_VALUE, format!("{path}={value}"))
+                        }
+                        Wanted::OneOf(_) | Wanted::AnyOf(_) | Wanted::NoneOf(_) => {
+                            let one = matching::write(std::slice::from_ref(condition));
+                            (MATCH_EXPRESSION, one.to_string())
+                        }
+                    });
                 }
                 trailers.extend(
                     want.among
@@ -269,5 +279,11 @@ fn conditions(text: &[u8]) -> Option<Vec<Condition>> {
         "false" => Wanted::Switch(false),
         number => Wanted::Number(number.to_owned()),
     });
-    texts.chain(values).collect()
+    let plain: Option<Vec<Condition>> = texts.chain(values).collect();
+    let mut conditions = plain?;
+    for line in message::trailers(text, MATCH_EXPRESSION) {
+        let expression = serde_json::from_str(&line).ok()?;
+        conditions.extend(matching::read(&expression).ok()?);
+    }
+    Some(conditions)
 }

@@ -321,9 +321,8 @@ pub fn wanted(need: &Need) -> String {
                 n => format!("any {n} locks"),
             };
             let conditions = want.conditions.iter();
-            let conditions: Vec<String> = conditions
-                .map(|condition| format!("{}={}", condition.path, condition.value))
-                .collect();
+            let conditions: Vec<String> =
+                conditions.map(|condition| condition.to_string()).collect();
             if conditions.is_empty() {
                 count
             } else {
