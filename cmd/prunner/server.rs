@@ -100,7 +100,7 @@ pub async fn run(settings: Settings, log: Log) -> Result<()> {
         log,
     };
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(api::serve(listener, api::router(api), stop.clone()));
+    let serving = tokio::spawn(page::serve(listener, api::router(api), stop.clone()));
     log.info(
         &format!("HTTP API listening on {}", settings.address),
         &[

@@ -1,6 +1,6 @@
 //! The HTTP API: that of the original, with what is new beside it.
 //!
-//! [`serve()`] takes connections; each request goes through `door` (the access log, tokens) to a handler. Handlers read what
+//! [`page::serve()`] takes connections; each request goes through `door` (the access log, tokens) to a handler. Handlers read what
 //! [`View`] shows and ask the [`Scheduler`]; they change nothing themselves.
 
 #![allow(
@@ -13,11 +13,8 @@ mod door;
 mod jobs;
 mod logs;
 mod query;
-mod serve;
 mod stream;
 pub mod wire;
-
-pub use serve::serve;
 
 use std::sync::Arc;
 

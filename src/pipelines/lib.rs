@@ -30,7 +30,7 @@
 //! token  environment  log
 //! ```
 //!
-//! Below this crate: `child` (processes), `net` (webhooks), `pace`, `terminal`. Above it: the program
+//! Below this crate: `page` (connections), `child` (processes), `net` (webhooks), `pace`, `terminal`. Above it: the program
 //! `prunner`.
 //!
 //! # Invariants

@@ -11,8 +11,8 @@ const FLOORS: [&[&str]; 7] = [
     &["net"],
     &["child"],
     &["git"],
-    &["gitlab"],
-    &["pool", "guard", "state", "pipelines", "paas", "page"],
+    &["gitlab", "page"],
+    &["pool", "guard", "state", "pipelines", "paas"],
 ];
 
 /// The arrows between crates of one floor: these two work with locks.

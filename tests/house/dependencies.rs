@@ -9,15 +9,16 @@ use serde_json::Value;
 use crate::plan::{crates, dependencies, manifest, names_path, root, sources};
 
 /// The libraries that only these crates may use. Programs are `cmd`.
-const HOMES: [(&str, &[&str]); 22] = [
+const HOMES: [(&str, &[&str]); 23] = [
     ("reqwest", &["net"]),
     ("rustls", &["net"]),
     ("rustls-native-certs", &["net"]),
     ("openssl-probe", &["net"]),
-    ("axum", &["pipelines"]),
+    ("axum", &["page", "pipelines"]),
     ("globset", &["pipelines"]),
-    ("hyper", &["pipelines"]),
-    ("hyper-util", &["net", "pipelines"]),
+    ("hyper", &["page"]),
+    ("hyper-util", &["net", "page"]),
+    ("maud", &["page", "pipelines"]),
     ("signal-hook", &["child"]),
     ("git2", &["git"]),
     ("russh", &["git"]),

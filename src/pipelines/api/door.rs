@@ -6,10 +6,10 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
+use page::Peer;
 
 use super::Api;
 use super::answer::{Answer, text};
-use super::serve::Peer;
 use crate::job::Time;
 use crate::log::Level;
 use crate::token::{Claims, Denied};

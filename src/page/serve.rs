@@ -1,4 +1,4 @@
-//! Connections.
+//! Connections: how many, and for how long each may take.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ const LAST: Duration = Duration::from_secs(2);
 
 /// Who is at the other end.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub SocketAddr);
+pub struct Peer(pub SocketAddr);
 
 /// Answers requests until `stop`.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
