@@ -9,6 +9,7 @@
     missing_docs
 )]
 
+pub mod browser;
 pub mod cli;
 pub mod fuzz;
 pub mod git;
@@ -19,6 +20,7 @@ pub mod remote;
 pub mod server;
 pub mod step;
 
+pub use browser::Browser;
 pub use cli::Cli;
 pub use peak::Peak;
 pub use pool::Pool;
