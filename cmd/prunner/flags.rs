@@ -94,7 +94,7 @@ pub struct Settings {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print a header line with a token
+    /// Print a header line with a token, and a link that signs in to the page
     Debug,
     /// Print the version
     Version,

@@ -15,9 +15,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use pipelines::log::{Level, Log};
+use pipelines::token::{LINK, USE};
+use pipelines::value::{Number, Value};
 
 use crate::resource;
 use flags::{Command, Flags, Settings};
+
+/// For how long a link that signs in is good: it may stay in the history of a browser.
+const LINK_SECONDS: i64 = 600;
 
 /// The word by which the server starts itself for a task.
 const SUPERVISE: &str = "supervise";
@@ -87,14 +92,27 @@ fn print(text: &str) -> Result<()> {
 fn debug(settings: &Settings, log: Log) -> Result<()> {
     let secret = secret::find(settings, log)?;
     let now = pipelines::job::Time::now().0.div_euclid(1000);
-    let iat = pipelines::value::Value::Number(pipelines::value::Number::whole(i128::from(now)));
-    let token = secret.sign(&[("iat".to_owned(), iat)].into());
+    let time = |seconds: i64| Value::Number(Number::whole(i128::from(seconds)));
+    let token = secret.sign(&[("iat".to_owned(), time(now))].into());
     let is_minimal = std::env::var("MINIMAL_OUTPUT").is_ok_and(|value| value == "1");
     match is_minimal {
         true => print(&format!("Bearer {token}")),
         false => {
             log.info(
                 &format!("Send this header: Authorization: Bearer {token}"),
+                &[],
+            );
+            let claims = [
+                ("iat".to_owned(), time(now)),
+                ("exp".to_owned(), time(now + LINK_SECONDS)),
+                (USE.to_owned(), Value::Text(LINK.to_owned())),
+            ];
+            let place = server::shown_address(&settings.address);
+            let token = secret.sign(&claims.into());
+            log.info(
+                &format!(
+                    "Or sign in here, within 10 minutes: http://{place}/ui/sign-in?token={token}"
+                ),
                 &[],
             );
             Ok(())

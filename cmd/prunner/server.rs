@@ -145,6 +145,14 @@ fn address(text: &str) -> String {
     }
 }
 
+/// The address as a browser on the same machine may use it.
+pub fn shown_address(text: &str) -> String {
+    match text.rsplit_once(':') {
+        Some(("" | "0.0.0.0" | "[::]", port)) => format!("localhost:{port}"),
+        _ => text.to_owned(),
+    }
+}
+
 async fn heed(signal: i32, scheduler: &Scheduler, reload: &mut Reload, log: Log) {
     match signal {
         child::INT => {

@@ -60,6 +60,8 @@ pub struct Form {
     pub fields: Vec<Field>,
     /// What its button says.
     pub submit: String,
+    /// Another button, by its name in what is sent and what it says. It works on a form that is not filled in too.
+    pub second: Option<(String, String)>,
     /// Whether what it does cannot be undone.
     pub is_grave: bool,
 }
@@ -73,7 +75,12 @@ impl Form {
                 @if !self.csrf.is_empty() { input type="hidden" name="csrf" value=(self.csrf); }
                 @for (name, value) in &self.hidden { input type="hidden" name=(name) value=(value); }
                 @for (at, field) in self.fields.iter().enumerate() { (field.html(at)) }
-                button type="submit" class=(if self.is_grave { "grave" } else { "" }) { (self.submit) }
+                div.actions {
+                    button type="submit" class=(if self.is_grave { "grave" } else { "primary" }) { (self.submit) }
+                    @if let Some((name, text)) = &self.second {
+                        button type="submit" name=(name) value="true" formnovalidate { (text) }
+                    }
+                }
             }
         }
     }

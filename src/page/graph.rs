@@ -88,13 +88,14 @@ pub fn graph(label: &str, nodes: &[Node]) -> Option<Markup> {
 impl Node {
     fn html(&self, x: f64, y: f64) -> Markup {
         let words = format!("{}: {}", self.name, self.state);
+        let is_bare = self.below.is_empty();
         let shape = html! {
-            rect.node.(self.tone.class()) x=(format!("{x:.1}")) y=(format!("{y:.1}")) width=(BOX.0) height=(BOX.1) rx="6" {}
-            text.name x=(format!("{:.1}", x + 12.0)) y=(format!("{:.1}", y + 17.0)) { (short(&self.name)) }
+            rect.node.(self.tone.class()).bare[is_bare] x=(format!("{x:.1}")) y=(format!("{y:.1}")) width=(BOX.0) height=(BOX.1) rx="6" {}
+            text.name x=(format!("{:.1}", x + 12.0)) y=(format!("{:.1}", y + if is_bare { 24.0 } else { 17.0 })) { (short(&self.name)) }
             text.below x=(format!("{:.1}", x + 12.0)) y=(format!("{:.1}", y + 32.0)) { (short(&self.below)) }
         };
         match &self.link {
-            Some(link) => html! { a href=(link) aria-label=(words) { title { (words) } (shape) } },
+            Some(link) => html! { a href=(link) { title { (words) } (shape) } },
             None => html! { g { title { (words) } (shape) } },
         }
     }

@@ -7,6 +7,8 @@ use maud::{Markup, html};
 
 /// The longest part of a line that is shown, in characters.
 const LONGEST: usize = 4096;
+/// How often the colour may change in a line: some output makes much of little.
+const MOST: usize = 100;
 
 /// How a text looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,11 +32,12 @@ pub struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// A line, and how the next one begins.
-    pub fn line(&self, number: u64, text: &str, style: &mut Style) -> Markup {
+    /// A line, of which so many bytes are left out already, and how the next one begins.
+    pub fn line(&self, number: u64, text: &str, left_out: usize, style: &mut Style) -> Markup {
         let id = format!("{}{number}", self.prefix);
         let link = format!("{}{number}#{id}", self.link);
         let (spans, rest) = spans(text, style);
+        let rest = rest + left_out;
         html! {
             div.line id=(id) {
                 // A key for each of a thousand lines would be in everybody's way.
@@ -46,7 +49,7 @@ impl Lines<'_> {
                             None => (text),
                         }
                     }
-                    @if rest > 0 { span.cut { " … and " (rest) " characters more" } }
+                    @if rest > 0 { span.cut { " … and " (rest) " bytes more" } }
                     "\n"
                 }
             }
@@ -173,7 +176,7 @@ fn nearest(colour: [u16; 3]) -> u8 {
     best.unwrap_or_default()
 }
 
-/// The texts of a line with their styles, and how many characters are left out at its end.
+/// The texts of a line with their styles, and how many bytes are left out at its end.
 fn spans(line: &str, style: &mut Style) -> (Vec<(Style, String)>, usize) {
     let line = line.trim_end_matches(['\n', '\r']);
     let mut spans: Vec<(Style, String)> = Vec::new();
@@ -203,19 +206,36 @@ fn spans(line: &str, style: &mut Style) -> (Vec<(Style, String)>, usize) {
             }
             None => text,
         };
-        let room = LONGEST - n_shown;
+        let (room, n_spans) = (LONGEST - n_shown, spans.len());
         let cut = text
             .char_indices()
             .nth(room)
             .map_or(text.len(), |(at, _)| at);
         let (shown, left) = text.split_at(cut);
         n_shown += shown.chars().count();
-        n_left += left.chars().count();
-        if !shown.is_empty() {
-            spans.push((*style, visible(shown)));
+        n_left += left.len();
+        match spans.last_mut() {
+            _ if shown.is_empty() => {}
+            Some((last, text)) if last == style || n_spans >= MOST => {
+                text.push_str(&visible(shown))
+            }
+            _ => spans.push((*style, visible(shown))),
         }
     }
     (spans, n_left)
+}
+
+/// A line without what a terminal would act on.
+pub fn plain(line: &str) -> String {
+    if !line.contains('\u{1b}') {
+        return line.to_owned();
+    }
+    let mut parts = line.split('\u{1b}');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        text += &part[sequence(part).0..];
+    }
+    text
 }
 
 /// What is not seen where it stands is shown as what it is; a tab is one.
@@ -265,7 +285,7 @@ mod tests {
     };
 
     fn shown(text: &str) -> String {
-        let html = LINES.line(7, text, &mut Style::default()).into_string();
+        let html = LINES.line(7, text, 0, &mut Style::default()).into_string();
         let start = html.find("<code>").map_or(0, |at| at + 6);
         html[start..html.len() - "\n</code></div>".len()].to_owned()
     }
@@ -293,8 +313,8 @@ mod tests {
     #[test]
     fn a_colour_goes_on_in_the_next_line() {
         let mut style = Style::default();
-        let _ = LINES.line(1, "\x1b[32mone", &mut style);
-        let html = LINES.line(2, "two", &mut style).into_string();
+        let _ = LINES.line(1, "\x1b[32mone", 0, &mut style);
+        let html = LINES.line(2, "two", 0, &mut style).into_string();
         assert!(html.contains("<span class=\"f2\">two</span>"), "{html}");
     }
 
@@ -323,13 +343,21 @@ mod tests {
     #[test]
     fn a_long_line_is_cut() {
         let html = shown(&"x".repeat(LONGEST + 5));
-        assert!(html.ends_with("<span class=\"cut\"> … and 5 characters more</span>"));
+        assert!(html.ends_with("<span class=\"cut\"> … and 5 bytes more</span>"));
         assert!(html.len() < LONGEST + 100, "{}", html.len());
     }
 
     #[test]
+    fn a_line_has_not_more_colours_than_anybody_sees() {
+        let html = shown(&"\x1b[31mX\x1b[32mY".repeat(1000));
+        assert_eq!(html.matches("<span").count(), MOST);
+        let n_letters = html.matches(['X', 'Y']).count();
+        assert_eq!(n_letters, 2000, "all of it is shown");
+    }
+
+    #[test]
     fn a_line_has_a_link_to_itself() {
-        let html = LINES.line(7, "x", &mut Style::default()).into_string();
+        let html = LINES.line(7, "x", 0, &mut Style::default()).into_string();
         assert!(
             html.contains("id=\"L7\"><a class=\"n\" href=\"?at=7#L7\""),
             "{html}"

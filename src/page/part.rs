@@ -109,7 +109,7 @@ pub fn table(caption: &str, columns: &[Column], rows: &[Row], empty: &str) -> Ma
                             @if at == 0 {
                                 th scope="row" role="rowheader" class=[class(column)] { (cell) }
                             } @else {
-                                td role="cell" data-name=(column.name) class=[class(column)] { (cell) }
+                                td role="cell" data-name=(column.name) class=[class(column)] { div.cell { (cell) } }
                             }
                         }
                     }
@@ -187,7 +187,7 @@ mod tests {
             "{html}"
         );
         assert!(
-            html.contains("<td role=\"cell\" data-name=\"Jobs\" class=\"number\">3</td>"),
+            html.contains("<td role=\"cell\" data-name=\"Jobs\" class=\"number\"><div class=\"cell\">3</div></td>"),
             "{html}"
         );
     }

@@ -16,6 +16,9 @@ mod query;
 mod stream;
 pub mod wire;
 
+pub(crate) use answer::no_page;
+pub(crate) use jobs::LONGEST_NAME;
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -65,6 +68,7 @@ pub fn router(api: Api) -> Router {
         .route("/metrics", get(jobs::metrics))
         .route("/healthz", get(jobs::health))
         .route("/openapi.json", get(jobs::openapi))
+        .merge(crate::pages::router(api.clone()))
         .fallback(answer::no_page)
         .layer(from_fn_with_state(api.clone(), door::pass))
         .with_state(api)

@@ -338,6 +338,11 @@ impl Job {
             .map(move |task| Holder { job: self.id, task })
     }
 
+    /// How long it took, once it has ended.
+    pub fn took(&self) -> Option<Duration> {
+        Some(self.end?.since(self.start?))
+    }
+
     /// Whether any task of it failed.
     pub fn errored(&self) -> bool {
         self.tasks.iter().any(|task| task.errored)

@@ -15,7 +15,7 @@
 //! # Rooms
 //!
 //! ```text
-//! api                  HTTP: tokens, requests, answers, streams
+//! api  pages           HTTP: tokens, requests, answers, streams; the same for people, as HTML
 //!   |
 //! engine               the one loop: events to the rules, changes to the disk, effects to the world
 //!   |
@@ -30,7 +30,7 @@
 //! token  environment  log
 //! ```
 //!
-//! Below this crate: `page` (connections), `child` (processes), `net` (webhooks), `pace`, `terminal`. Above it: the program
+//! Below this crate: `page` (parts of pages, connections), `child` (processes), `net` (webhooks), `pace`, `terminal`. Above it: the program
 //! `prunner`.
 //!
 //! # Invariants
@@ -40,6 +40,7 @@
 //! - Only `engine` changes the state, in one place; there is no lock that a request waits for.
 //! - A file's name comes from a definition that was checked, or from an id that is one.
 //! - A value that is secret is in no file, no answer and no log.
+//! - The API takes no cookie of the pages, and the pages take none of the API: a form of another site cannot reach either.
 //!
 //! # Decisions
 //!
@@ -54,6 +55,9 @@
 //! before it ends: [`locks::Locks`] does both, on a thread of its own, and the program brings it along (`pool`'s line, in
 //! `cmd/prunner`). What a job holds, or may hold, is in the journal before it is asked for; after a crash it is given back.
 //!
+//! **A log is read once for all its viewers.** One task makes what is new into an event, which all of them are sent. What comes
+//! faster than people read is a link: a page with a hundred thousand lines helps nobody.
+//!
 //! **bash, once for all entries.** Entries see what earlier ones have declared, as with the original's built-in shell. Each
 //! is evaluated on its own, so that nothing in it reaches beyond it.
 
@@ -67,6 +71,7 @@ pub mod locks;
 pub mod log;
 pub mod logs;
 pub mod metrics;
+mod pages;
 pub mod rules;
 pub mod script;
 pub mod template;

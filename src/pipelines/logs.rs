@@ -1,4 +1,6 @@
-//! The logs of tasks: files that grow, and what is read of them.
+//! The logs of tasks: files that grow, and what is read of them; by lines in [`lines`].
+
+pub mod lines;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,7 +12,7 @@ use crate::job::JobId;
 const PIECE: usize = 64 * 1024;
 
 /// What a task writes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// The standard output.
     Stdout,

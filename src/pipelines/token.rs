@@ -14,6 +14,11 @@ use crate::value::{Number, Value, Variables};
 /// The longest token that is looked at.
 const LONGEST: usize = 8192;
 
+/// The claim that says what a token is for, and its value for links.
+pub const USE: &str = "use";
+/// See [`USE`].
+pub const LINK: &str = "link";
+
 /// What tokens are signed with.
 #[derive(Clone)]
 pub struct Secret(Vec<u8>);
@@ -31,6 +36,8 @@ pub struct Claims {
     pub user: String,
     /// The only pipelines that he may see, if he may not see all.
     pub pipelines: Option<Vec<String>>,
+    /// Whether it is that of a link, which is good for minutes and is changed for another one when somebody signs in.
+    pub is_link: bool,
 }
 
 impl Claims {
@@ -72,6 +79,11 @@ impl Secret {
     /// A secret, of which the bytes are used as they are.
     pub fn new(text: &str) -> Secret {
         Secret(text.as_bytes().to_vec())
+    }
+
+    /// What tells forms of our own pages from those of others.
+    pub(crate) fn guard(&self) -> page::session::Guard {
+        page::session::Guard::new(&self.0)
     }
 
     /// How many bytes it has.
@@ -157,7 +169,12 @@ fn read(claims: &Variables, now: i64) -> Result<Claims, Denied> {
         }
         Some(_) => return Err(Denied::Unauthorized),
     };
-    Ok(Claims { user, pipelines })
+    let is_link = matches!(claims.get(USE), Some(Value::Text(text)) if text == LINK);
+    Ok(Claims {
+        user,
+        pipelines,
+        is_link,
+    })
 }
 
 #[cfg(test)]
@@ -211,6 +228,7 @@ mod tests {
         ] {
             assert_eq!(verify(claims), Err(denied), "{claims}");
         }
+        assert!(verify(r#"{"use":"link"}"#).unwrap().is_link);
         let some = verify(r#"{"pipelines":["a"]}"#).unwrap();
         assert!(some.may_see("a") && !some.may_see("b"));
     }

@@ -228,6 +228,14 @@ impl Browser {
         );
     }
 
+    /// Takes one of the choices of a field.
+    #[track_caller]
+    pub fn choose(&self, selector: &str, text: &str) {
+        let id = self.element(selector);
+        let keys = json!({"text": text});
+        self.command("POST", &format!("element/{id}/value"), &keys);
+    }
+
     /// Presses keys, wherever the keyboard is.
     #[track_caller]
     pub fn press(&self, keys: &str) {

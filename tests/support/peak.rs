@@ -2,6 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+/// How much memory a program that still runs has taken at most so far, in kilobytes.
+pub fn peak_of(process: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.unwrap().trim().trim_end_matches(" kB");
+    number.parse().unwrap()
+}
+
 /// Where GNU time writes it.
 pub struct Peak(PathBuf);
 

@@ -128,8 +128,13 @@
     const icon = next.querySelector('link[rel=icon]')?.getAttribute('href');
     const ours = document.querySelector('link[rel=icon]');
     if (icon && ours && ours.getAttribute('href') !== icon) ours.setAttribute('href', icon);
-    if (next.body.dataset.events) body.dataset.events = next.body.dataset.events;
-    else delete body.dataset.events;
+    if (next.body.dataset.events) {
+      body.dataset.events = next.body.dataset.events;
+    } else {
+      // Nothing more will change.
+      delete body.dataset.events;
+      close();
+    }
     body.dataset.refreshed = String(Number(body.dataset.refreshed ?? 0) + 1);
     tick();
   };
@@ -145,7 +150,7 @@
   const add = (data) => {
     const { id, first, last, html } = JSON.parse(data);
     const log = document.getElementById(id);
-    if (!log || !('log' in log.dataset)) return;
+    if (!log || !('follow' in log.dataset)) return;
     const isFollowed = follow(log)?.checked;
     const seen = Number(log.dataset.last);
     if (first > seen + 1) {
@@ -198,7 +203,7 @@
 
   const place = () => {
     const url = new URL(body.dataset.events, location.href);
-    for (const log of logs()) url.searchParams.set(`from.${log.id}`, log.dataset.last);
+    for (const log of logs().filter((one) => 'follow' in one.dataset)) url.searchParams.set(`from.${log.id}`, log.dataset.last);
     return url;
   };
 
@@ -213,8 +218,6 @@
     });
     source.addEventListener('changed', refresh);
     source.addEventListener('lines', (event) => add(event.data));
-    // Nothing more will change.
-    source.addEventListener('end', () => { close(); delete body.dataset.events; refresh(); });
     source.addEventListener('error', () => {
       // Anew, from where the logs are now, rather than by the browser's own way from where they were.
       close();

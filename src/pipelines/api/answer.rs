@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::wire;
 
 /// An answer to a request.
-pub(super) type Answer = Response<Body>;
+pub(crate) type Answer = Response<Body>;
 
 fn with(status: StatusCode, kind: &'static str, body: Body) -> Answer {
     let mut answer = Response::new(body);
@@ -59,7 +59,7 @@ pub(super) fn error(status: StatusCode, words: &str) -> Answer {
 }
 
 /// There is nothing at this path.
-pub(super) async fn no_page() -> Answer {
+pub(crate) async fn no_page() -> Answer {
     text(
         StatusCode::NOT_FOUND,
         "text/plain; charset=utf-8",

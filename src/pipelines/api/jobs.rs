@@ -21,7 +21,7 @@ use crate::value::Variables;
 const PIECE: usize = 64;
 
 /// The longest name of a partition or a key.
-const LONGEST_NAME: usize = 255;
+pub(crate) const LONGEST_NAME: usize = 255;
 
 fn or(result: Result<Answer, Answer>) -> Answer {
     result.unwrap_or_else(|answer| answer)
