@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 
-use super::replay::Replay;
+use super::replay::{Change, Replay};
 use super::store::{Commit, Store, StoreError};
 use crate::object::{Entry, Mode, Named, Oid};
 
@@ -92,6 +92,19 @@ impl<'a> History<'a> {
             Some(_) if !self.store.has(tree) => Err(HistoryError::Truncated),
             _ => Ok(self.store),
         }
+    }
+
+    /// What each of the branch's own commits did to its files, from where [`crate::Remote::reach`] began with the folder
+    /// without a name, as far back as that went. Nothing where it was not asked for.
+    pub fn worked_out(&self) -> impl Iterator<Item = (Oid, Vec<Change>)> + 'a {
+        let whole = self.replay.filter(|replay| replay.folder().is_empty());
+        whole.into_iter().flat_map(Replay::steps)
+    }
+
+    /// Whether that goes back to the beginning of the branch.
+    pub fn is_worked_out(&self) -> bool {
+        self.replay
+            .is_some_and(|replay| replay.folder().is_empty() && replay.known() == replay.last())
     }
 
     /// The commit that the branch was at.

@@ -68,7 +68,7 @@ pub use note::Note;
 pub use remote::{
     Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Remote, Removal, Snapshot,
 };
-pub use replay::{Guess, Undo};
+pub use replay::{Change, Guess, Undo};
 pub use sign::Signer;
 pub use store::{Commit, Identity, Store, StoreError, make_repository};
 

@@ -35,7 +35,18 @@ pub trait Guess {
     fn undo(&self, message: &[u8], look: &mut dyn FnMut(&str) -> Option<Entry>) -> Vec<Undo>;
 }
 
-/// The past of one folder, as far as it was worked out.
+/// What a commit did to one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Where it is.
+    pub path: Arc<str>,
+    /// What stood there before.
+    pub before: Option<Entry>,
+    /// What stands there since.
+    pub after: Option<Entry>,
+}
+
+/// The past of one folder, as far as it was worked out. The folder without a name is all of them.
 pub struct Replay {
     folder: String,
     commits: Commits,
@@ -268,6 +279,43 @@ impl Replay {
         Went::Needs(needed)
     }
 
+    /// What each commit did in the folder, from the head back, as far as that is known; at the beginning of the branch everything
+    /// came with the first commit.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (Oid, Vec<Change>)> {
+        let mut changes = self.changes.iter().peekable();
+        let is_whole = self.known == self.last();
+        self.chain[..self.known + usize::from(is_whole)]
+            .iter()
+            .enumerate()
+            .map(move |(place, (id, _))| {
+                if is_whole && place == self.last() {
+                    return (*id, self.beginning());
+                }
+                let mut here = Vec::new();
+                while let Some((_, path)) = changes.next_if(|(at, _)| *at as usize == place) {
+                    here.push(Change {
+                        path: path.clone(),
+                        before: self.at(place + 1, path),
+                        after: self.at(place, path),
+                    });
+                }
+                (*id, here)
+            })
+    }
+
+    fn beginning(&self) -> Vec<Change> {
+        let there = self.paths_below(&self.folder);
+        let there: BTreeSet<&Arc<str>> = there.collect();
+        let made = there.into_iter().filter_map(|path| {
+            Some(Change {
+                path: path.clone(),
+                before: None,
+                after: Some(self.at(self.last(), path)?),
+            })
+        });
+        made.collect()
+    }
+
     /// Where in the chain a commit is, if the folder is known there.
     fn place(&self, commit: Oid) -> Option<usize> {
         let place = *self.places.get(self.commits.number(commit)?)? as usize;
@@ -314,7 +362,10 @@ impl Replay {
         }
         let mut files: BTreeMap<&str, Entry> = BTreeMap::new();
         for path in self.paths_below(folder) {
-            let name = &path[folder.len() + 1..];
+            let name = match folder {
+                "" => path,
+                folder => &path[folder.len() + 1..],
+            };
             if let Some(entry) = self.at(place, path).filter(|_| !name.contains('/')) {
                 files.insert(name, entry);
             }
@@ -347,7 +398,10 @@ impl Replay {
     }
 }
 
+/// Everything is below the folder without a name.
 fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.starts_with('/'))
+    folder.is_empty()
+        || path
+            .strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with('/'))
 }

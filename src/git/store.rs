@@ -256,7 +256,7 @@ impl Store {
     }
 
     /// Whatever is in the folder at `path` in a tree, and in the folders below, by its whole path; what has no name in UTF-8 is
-    /// left out.
+    /// left out. Without a path it is whatever is in the tree.
     pub(crate) fn files_below(
         &self,
         tree: Oid,
@@ -264,7 +264,9 @@ impl Store {
     ) -> Result<BTreeMap<String, Entry>, StoreError> {
         let mut files = BTreeMap::new();
         let mut open = Vec::new();
-        if let Some(entry) = self.entry(tree, path)?
+        if path.is_empty() {
+            open.push((String::new(), tree));
+        } else if let Some(entry) = self.entry(tree, path)?
             && entry.mode == Mode::Folder
         {
             open.push((path.to_owned(), entry.id));
@@ -274,7 +276,10 @@ impl Store {
                 let Ok(name) = std::str::from_utf8(&name) else {
                     continue;
                 };
-                let path = format!("{path}/{name}");
+                let path = match path.as_str() {
+                    "" => name.to_owned(),
+                    path => format!("{path}/{name}"),
+                };
                 match entry.mode {
                     Mode::Folder => open.push((path, entry.id)),
                     _ => drop(files.insert(path, entry)),

@@ -169,6 +169,25 @@ fn copy(from: &Store, to: &Store, commit: Oid) {
     }
 }
 
+/// The past of a folder, worked out from what the commits say; of those where that is not enough the folders are fetched.
+fn worked_out_below(folder: &str, commits: &[Oid], whole: &Store, here: &Store) -> Replay {
+    let head = *commits.last().unwrap();
+    let texts = Commits::copied(whole, commits.iter().rev().copied());
+    let mut replay = Replay::new(folder, head, texts, here, Store::in_memory()).unwrap();
+    for _ in 0..=commits.len() {
+        match replay.go_back(here, &Reads, usize::MAX).unwrap() {
+            Went::There => break,
+            Went::Needs(needed) => {
+                for commit in needed {
+                    copy(whole, replay.fetched(), commit);
+                }
+            }
+            Went::Lost => panic!("it is short"),
+        }
+    }
+    replay
+}
+
 proptest! {
     #![proptest_config(cases(128))]
 
@@ -180,20 +199,8 @@ proptest! {
         // Here is the head alone, and of the others what they say.
         let here = Store::in_memory();
         copy(&whole, &here, head);
-        let texts = Commits::copied(&whole, commits.iter().rev().copied());
-        let mut replay = Replay::new("pools/p0", head, texts, &here, Store::in_memory()).unwrap();
-        for _ in 0..=steps.len() {
-            match replay.go_back(&here, &Reads, usize::MAX).unwrap() {
-                Went::There => break,
-                Went::Needs(needed) => {
-                    for commit in needed {
-                        copy(&whole, replay.fetched(), commit);
-                    }
-                }
-                Went::Lost => prop_assert!(false, "it is short"),
-            }
-        }
-        prop_assert_eq!(replay.known(), steps.len());
+        let replay = worked_out_below("pools/p0", &commits, &whole, &here);
+        prop_assert!(replay.known() == steps.len());
 
         let real = History::new(&whole, head, true);
         let worked_out = History::new(&here, head, false).with(Some(&replay));
@@ -219,6 +226,41 @@ proptest! {
                 }
             }
             prop_assert_eq!(worked_out.since(*commit).unwrap(), real.since(*commit).unwrap());
+        }
+    }
+
+    #[test]
+    fn all_that_commits_did_is_worked_out_at_once(steps in steps()) {
+        let whole = Store::in_memory();
+        let commits = write(&whole, &steps);
+        let head = *commits.last().unwrap();
+        let here = Store::in_memory();
+        copy(&whole, &here, head);
+        let replay = worked_out_below("", &commits, &whole, &here);
+
+        let worked_out = History::new(&here, head, false).with(Some(&replay));
+        prop_assert!(worked_out.is_worked_out());
+        let found: Vec<(Oid, Vec<Change>)> = worked_out.worked_out().collect();
+        let ids: Vec<Oid> = found.iter().map(|(id, _)| *id).collect();
+        prop_assert_eq!(ids, commits.iter().rev().copied().collect::<Vec<_>>());
+        let files = |commit: &Oid| {
+            let tree = whole.commit(*commit).unwrap().unwrap().tree;
+            whole.files_below(tree, "").unwrap()
+        };
+        for (n, (commit, changes)) in found.iter().enumerate() {
+            let after = files(commit);
+            let before = found.get(n + 1).map(|(before, _)| files(before)).unwrap_or_default();
+            let paths: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+            let expected: BTreeMap<&str, (Option<Entry>, Option<Entry>)> = paths
+                .into_iter()
+                .map(|path| (path.as_str(), (before.get(path).copied(), after.get(path).copied())))
+                .filter(|(_, (before, after))| before != after)
+                .collect();
+            let told: BTreeMap<&str, (Option<Entry>, Option<Entry>)> = changes
+                .iter()
+                .map(|change| (&*change.path, (change.before, change.after)))
+                .collect();
+            prop_assert_eq!(told, expected);
         }
     }
 }
