@@ -1,18 +1,12 @@
 //! What Prometheus reads.
 
-mod open;
-
 use std::sync::Arc;
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
 };
 
 use crate::job::{Job, Phase};
-
-/// What the form is called that every Prometheus reads.
-const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The counters of a server. Each has the label `pipeline`, but for those of the server itself.
 pub struct Metrics {
@@ -136,10 +130,6 @@ impl Metrics {
     /// # Errors
     /// Never, as long as no metric is without a name.
     pub fn text(&self, accept: &str) -> prometheus::Result<(&'static str, String)> {
-        let all = self.registry.gather();
-        match open::is_wanted(accept) {
-            true => Ok((open::KIND, open::text(&all))),
-            false => Ok((PLAIN, TextEncoder::new().encode_to_string(&all)?)),
-        }
+        scrape::text(accept, &self.registry.gather())
     }
 }

@@ -6,7 +6,7 @@ use crate::plan::{crates, dependencies, manifest, own_modules, sources};
 
 /// The crates from the ground up. Each may use those before it; what stands in one line may not use each other.
 const FLOORS: [&[&str]; 7] = [
-    &["pace"],
+    &["pace", "scrape"],
     &["terminal", "journal"],
     &["net"],
     &["child"],

@@ -22,7 +22,7 @@ const HOMES: [(&str, &[&str]); 23] = [
     ("signal-hook", &["child"]),
     ("git2", &["git"]),
     ("russh", &["git"]),
-    ("prometheus", &["pipelines", "pool"]),
+    ("prometheus", &["pipelines", "pool", "scrape"]),
     ("unicode-width", &["terminal"]),
     ("granit-parser", &["pool", "state"]),
     ("minijinja", &["state"]),

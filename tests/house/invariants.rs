@@ -66,6 +66,7 @@ fn the_ground_floors_do_no_io() {
     ];
     assert_absent("src/pace", &outside);
     assert_absent("src/terminal", &outside);
+    assert_absent("src/scrape", &outside);
 }
 
 #[test]
