@@ -57,7 +57,7 @@ use queue::{Patience, Queue};
 pub(crate) use queue::{component, refs_of_branch};
 pub use reading::read_pool;
 use reading::retried;
-pub(crate) use reading::{deeper, reach, snapshot, snapshot_if_moved};
+pub(crate) use reading::{deeper, reach, snapshot, snapshot_if_moved, work_out};
 pub use tidy::DeadTickets;
 pub(crate) use tidy::clear_dead_tickets;
 use tokio_util::sync::CancellationToken;

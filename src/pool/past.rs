@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use crate::lock::{Holding, LockName, PoolName};
 use crate::message;
-use git::object::{Mode, Named, Oid};
-use git::{Commit, History, HistoryError};
+use git::object::{Entry, Mode, Named, Oid};
+use git::{Change, Commit, History, HistoryError};
+
+pub mod chronicle;
+pub mod waits;
 
 /// One hold of a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,18 @@ impl How {
     }
 }
 
+/// What gets the holds that began with a commit: the newest commit first.
+pub type Take<'a> = &'a mut dyn FnMut(Oid, &Commit, Vec<Hold>) -> ControlFlow<()>;
+
+/// What a walk back has found to have ended, of which it has not come to the beginning.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// By the lock, how the hold ended.
+    pub ends: HashMap<(PoolName, LockName), End>,
+    /// Whether the walk came to the commit that it was to end at.
+    pub is_there: bool,
+}
+
 /// Hands the holds to `take`, in the order of their claims, the newest first, until it breaks off.
 ///
 /// `about` says which pools are asked about. Of a merge it is the branch's own side that is followed.
@@ -79,20 +94,80 @@ pub fn holds(
     about: &dyn Fn(&PoolName) -> bool,
     take: &mut dyn FnMut(&Commit, Vec<Hold>) -> ControlFlow<()>,
 ) -> Result<(), HistoryError> {
-    let mut ends: HashMap<(PoolName, LockName), End> = HashMap::new();
+    holds_since(history, None, about, &mut |_, commit, begun| {
+        take(commit, begun)
+    })
+    .map(drop)
+}
+
+/// The same, of the commits that came after `until` alone; and what of it was begun by then.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn holds_since(
+    history: &History<'_>,
+    until: Option<Oid>,
+    about: &dyn Fn(&PoolName) -> bool,
+    take: Take<'_>,
+) -> Result<Rest, HistoryError> {
+    let mut rest = Rest::default();
     let (mut id, mut commit) = (history.head(), history.commit(history.head())?);
-    loop {
+    while until != Some(id) {
         let before = history.before(id, &commit)?;
         let mut changes = Changes::default();
         let trees = (before.as_ref().map(|(_, before)| before.tree), commit.tree);
         if trees.0 != Some(trees.1) {
             changes.between(history, trees.0, Some(trees.1), "", about)?;
         }
+        let begun = rest.take(history, id, &commit, changes)?;
+        if take(id, &commit, begun).is_break() {
+            return Ok(rest);
+        }
+        let Some(next) = before else {
+            return Ok(rest);
+        };
+        (id, commit) = next;
+    }
+    rest.is_there = true;
+    Ok(rest)
+}
+
+/// The same as [`holds`], by what was worked out of the whole history (see [`History::worked_out`]) and not by its folders.
+///
+/// # Errors
+/// [`HistoryError`].
+pub fn holds_worked_out(
+    history: &History<'_>,
+    about: &dyn Fn(&PoolName) -> bool,
+    take: &mut dyn FnMut(Oid, &Commit, Vec<Hold>),
+) -> Result<(), HistoryError> {
+    let mut rest = Rest::default();
+    for (id, changed) in history.worked_out() {
+        let commit = history.commit(id)?;
+        let mut changes = Changes::default();
+        for change in changed {
+            changes.file(&change, about);
+        }
+        let begun = rest.take(history, id, &commit, changes)?;
+        take(id, &commit, begun);
+    }
+    Ok(())
+}
+
+impl Rest {
+    /// Takes in what a commit did, and gives the holds that began with it.
+    fn take(
+        &mut self,
+        history: &History<'_>,
+        id: Oid,
+        commit: &Commit,
+        changes: Changes,
+    ) -> Result<Vec<Hold>, HistoryError> {
         let message: Arc<[u8]> = commit.message.as_slice().into();
         let mut begun = Vec::new();
         for ((pool, lock), holding) in changes.claimed {
             if holding {
-                let end = ends.remove(&(pool.clone(), lock.clone()));
+                let end = self.ends.remove(&(pool.clone(), lock.clone()));
                 begun.push(Hold {
                     pool,
                     lock,
@@ -123,13 +198,9 @@ pub fn holds(
                 reason,
                 message: message.clone(),
             };
-            ends.insert((pool, lock), end);
+            self.ends.insert((pool, lock), end);
         }
-        if take(&commit, begun).is_break() {
-            return Ok(());
-        }
-        let Some(next) = before else { return Ok(()) };
-        (id, commit) = next;
+        Ok(begun)
     }
 }
 
@@ -213,6 +284,25 @@ impl Changes {
             }
         }
         Ok(())
+    }
+
+    /// Takes in what became of one file, by its path.
+    fn file(&mut self, change: &Change, about: &dyn Fn(&PoolName) -> bool) {
+        let mut parts = change.path.rsplitn(3, '/');
+        let (Some(lock), Some(folder), Some(pool)) = (parts.next(), parts.next(), parts.next())
+        else {
+            return;
+        };
+        let (Some(Holding::Claimed), Ok(pool), Ok(lock)) =
+            (holding(folder), PoolName::new(pool), LockName::new(lock))
+        else {
+            return;
+        };
+        let is_lock = |entry: Option<Entry>| entry.is_some_and(|entry| entry.mode.is_blob());
+        let (was, is) = (is_lock(change.before), is_lock(change.after));
+        if was != is && about(&pool) {
+            self.claimed.insert((pool, lock), is);
+        }
     }
 
     fn files(&mut self, pool: &PoolName, before: &[Named], after: &[Named]) {

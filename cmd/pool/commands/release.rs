@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use git::object::Oid;
-use pool::attempt::{AttemptError, Outcome};
+use pool::attempt::Outcome;
 use pool::message;
 use pool::operation::{Operation, Right};
-use pool::rules::Refusal;
-use pool::step::StepError;
+use pool::step::{self, StepError, UnlockError};
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, mine};
@@ -62,9 +61,6 @@ async fn release_all(context: &Context, stop: &CancellationToken) -> Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
-/// How often a holder's renewal is looked past, while an operator means the claim as such.
-const RENEWALS: usize = 10;
-
 /// Frees a lock whoever holds it, and says why.
 pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<ExitCode> {
     let stop = resource::stop_on_signals()?;
@@ -72,45 +68,25 @@ pub async fn unlock(context: &Context, args: &UnlockArgs) -> Result<ExitCode> {
     if args.reason.trim().is_empty() {
         bail!("`--reason` must say why");
     }
-    let mut meant = None;
-    for _ in 0..RENEWALS {
-        let standing = mine::standing(context).await?;
-        let Some(held) = standing.get(&lock) else {
-            return Err(mine::not_claimed(context, &lock).await);
-        };
-        if *meant.get_or_insert(held.claim) != held.claim {
-            bail!(
-                "the claim of `{lock}` has ended meanwhile, and there is a new one; nothing was changed"
-            );
+    let (source, origin, around) = (&context.source, &context.origin, &context.around);
+    let (reason, log) = (args.reason.as_str(), &mut Log::default());
+    match step::unlock(source, &lock, None, reason, origin, around, &stop, log).await {
+        Ok(unlocked) => {
+            let holder = message::who(&unlocked.held.message);
+            let (pool, json) = (source.pool.as_str(), context.json);
+            super::say(&output::unlocked(
+                &lock,
+                unlocked.commit,
+                &holder,
+                pool,
+                json,
+            )?)?;
+            Ok(ExitCode::SUCCESS)
         }
-        let release = Operation::Release {
-            locks: vec![lock.clone()],
-            // As one who is not the holder, who is to find that somebody else ended his claim.
-            right: Right::Operator {
-                claim: held.claim,
-                last_sign: held.last_sign,
-            },
-            reason: Some(args.reason.clone()),
-        };
-        match carry_out(context, release, &stop).await {
-            Ok(outcome) => {
-                let holder = message::who(&held.message);
-                let pool = context.source.pool.as_str();
-                super::say(&output::unlocked(
-                    &lock,
-                    outcome.commit,
-                    &holder,
-                    pool,
-                    context.json,
-                )?)?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            Err(StepError::Attempt(err))
-                if matches!(*err, AttemptError::Refused(Refusal::Renewed { .. })) => {}
-            Err(err) => return Err(err.into()),
-        }
+        Err(UnlockError::NotClaimed(lock)) => Err(mine::not_claimed(context, &lock).await),
+        Err(UnlockError::Step(err)) => Err(err.into()),
+        Err(err) => Err(err.into()),
     }
-    bail!("the holder of `{lock}` renews its claim all the time; nothing was changed");
 }
 
 async fn carry_out(

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use git::object::Oid;
 use pool::lock::{self, LockName};
 use pool::show;
-use pool::step::{self, Moment, Overview, Standing, Viewer};
+use pool::step::{self, LOOK_EVERY, Moment, Overview, Standing, Viewer};
 use terminal::Paint;
 use terminal::table::{Style, USUAL_WIDTH};
 
@@ -17,9 +17,6 @@ use super::{Context, mine};
 use crate::pool::args::StatusArgs;
 use crate::pool::output;
 use crate::pool::words::Log;
-
-/// How often a watch looks.
-const EVERY: Duration = Duration::from_secs(2);
 
 /// Shows the pools.
 pub async fn status(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
@@ -69,7 +66,7 @@ pub async fn status(context: &Context, args: &StatusArgs) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         shown = Some(overview);
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

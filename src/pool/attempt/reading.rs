@@ -134,6 +134,36 @@ pub(crate) async fn reach(
     .await
 }
 
+/// Has the whole past of all pools worked out, back to the beginning of the branch, and says whether that could be done.
+///
+/// # Errors
+/// [`FaultError`].
+pub(crate) async fn work_out(
+    remote: &mut Remote,
+    snapshot: &Snapshot,
+    fault_limit: Duration,
+    stop: &CancellationToken,
+    log: &mut dyn Write,
+) -> Result<bool, FaultError> {
+    let moves = {
+        let (history, head) = (remote.history(snapshot), snapshot.commit);
+        past::pools(&history, head).and_then(|pools| Moves::new(&history, head, pools))
+    };
+    let Ok(moves) = moves else {
+        return Ok(false);
+    };
+    while !remote.history(snapshot).is_worked_out() {
+        let unheard = &mut String::new();
+        let went_on = read(remote, fault_limit, stop, log, unheard, async |remote| {
+            remote.reach(snapshot, "", None, &moves).await
+        });
+        if !went_on.await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Reads the pool at a snapshot; `None` when there is none.
 ///
 /// # Errors

@@ -374,6 +374,7 @@ mod tests {
                 name: PoolName::new("aws").expect("a name"),
                 locks: locks.into_iter().map(lock).collect(),
                 line: vec![Waiter {
+                    id: "x".to_owned(),
                     who: "ops/web/deploy build 13".to_owned(),
                     url: None,
                     need: Some(Need::Any(Want::default())),

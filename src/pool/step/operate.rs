@@ -52,6 +52,24 @@ pub struct Order {
     pub rerun: Option<String>,
 }
 
+impl Order {
+    /// For what does not wait.
+    pub fn at_once(operation: Operation, origin: Origin) -> Order {
+        Order {
+            operation,
+            origin,
+            patience: None,
+            priority: 0,
+            step: None,
+            lease: None,
+            reason: None,
+            awaits_missing: false,
+            container: None,
+            rerun: None,
+        }
+    }
+}
+
 /// Carries out an order, and hands the outcome to `answer`.
 ///
 /// When `stop` is cancelled, or the answer cannot be given, what was claimed is given back.

@@ -34,6 +34,9 @@ const MOST_TICKETS: usize = 2000;
 /// How many commits are asked at most for how long holds take. It is a figure to go by, not a statistic.
 const RECENT_PAST: usize = 1000;
 
+/// How often somebody looks who goes on looking.
+pub const LOOK_EVERY: Duration = Duration::from_secs(2);
+
 /// Which pools are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
@@ -94,6 +97,8 @@ pub enum Standing {
 /// One who waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiter {
+    /// The id of its ticket, which no other waiter has.
+    pub id: String,
     /// Who, in a few words.
     pub who: String,
     /// The page of the build.
@@ -110,12 +115,14 @@ pub struct Waiter {
 
 /// One who looks at pools, once or again and again.
 pub struct Viewer {
-    remote: Remote,
+    pub(super) remote: Remote,
     name: String,
-    which: Which,
-    pool: PoolName,
-    pace: Pace,
+    pub(super) which: Which,
+    pub(super) pool: PoolName,
+    pub(super) pace: Pace,
     seen: Option<(Listing, Overview)>,
+    /// What was fetched last of the branch.
+    pub(super) snapshot: Option<Snapshot>,
     /// Made when it is first needed, which is seldom.
     far: Option<Far>,
     temporary: PathBuf,
@@ -149,6 +156,7 @@ impl Viewer {
             pool: source.pool.clone(),
             pace: ready.pace,
             seen: None,
+            snapshot: None,
             far: None,
             temporary: around.temporary.clone(),
             claims: None,
@@ -310,6 +318,7 @@ impl Viewer {
             };
         };
         self.claims = Some((snapshot.commit, claims.clone()));
+        self.snapshot = Some(snapshot);
         Ok(Overview {
             remote: self.name.clone(),
             branch: self.remote.branch().to_owned(),
@@ -532,7 +541,7 @@ fn are_older(found: &Claims, older: &Older, depth: Depth, deeper: Depth) -> bool
 }
 
 /// What stands at the head is here; what is not is lost.
-fn at_the_head(err: HistoryError) -> StepError {
+pub(super) fn at_the_head(err: HistoryError) -> StepError {
     match err {
         HistoryError::Store(err) => err.into(),
         // The depth does not matter: there is always one commit.
@@ -549,6 +558,7 @@ fn waiter(ticket: &Sighting, place: &PlaceName, now: Instant) -> Waiter {
     });
     let is_dead = ticket.life(now) == Life::Dead;
     Waiter {
+        id: place.id.clone(),
         who: who
             .filter(|who| !who.is_empty())
             .map_or("somebody".to_owned(), |who| terminal::one_line(&who)),
