@@ -118,6 +118,8 @@ pub enum Command {
     /// Free the locks that nobody will give back any more
     #[command(after_help = examples::REAP)]
     Reap(ReapArgs),
+    /// Show the pools as web pages, and as metrics for Prometheus, to whoever asks
+    Serve(ServeArgs),
     /// Print a script that completes this command line in a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
@@ -421,6 +423,34 @@ pub struct ReapArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// What a server needs.
+#[derive(Group, Debug)]
+pub struct ServeArgs {
+    /// The address and the port to listen on
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9010")]
+    pub listen: String,
+    /// Every pool on the branch, as without a configured pool
+    #[arg(long)]
+    pub all: bool,
+    /// Show the metadata of locks as well
+    #[arg(long)]
+    pub show_metadata: bool,
+    /// What those may do who sign in with the token in POOL_SERVE_TOKEN; they are asked why
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub allow: Vec<Allowed>,
+}
+
+/// What may be allowed on the pages.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Allowed {
+    /// To free a lock that somebody else holds
+    Unlock,
+    /// To claim a free lock
+    Claim,
+    /// To give back a lock that was claimed on the pages
+    Release,
 }
 
 /// What completions need.

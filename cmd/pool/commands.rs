@@ -11,6 +11,7 @@ mod reap;
 mod release;
 mod renew;
 pub mod run;
+mod serve;
 mod show;
 mod simulate;
 mod stats;
@@ -27,7 +28,6 @@ use child::Listener;
 use git::object::Content;
 use pool::attempt::{AttemptError, Outcome};
 use pool::concourse::Source;
-use pool::line::OnDeadlock;
 use pool::lock::{ClaimId, LockName, PoolName};
 use pool::message::Origin;
 use pool::operation::Operation;
@@ -101,6 +101,9 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         Command::Move(given) => change::move_to(&usual()?, &given).await,
         Command::Unlock(given) => release::unlock(&usual()?, &given).await,
         Command::Reap(given) => reap::reap(&usual()?, &given).await,
+        Command::Serve(given) => {
+            serve::serve(&context(&place, &one_or_all(given.all), false)?, &given).await
+        }
         Command::Completions(given) => completions::completions(&given),
     }
 }
@@ -190,20 +193,8 @@ impl Context {
     /// An order for an operation that does not wait.
     pub fn order(&self, operation: Operation) -> Order {
         Order {
-            operation,
-            origin: self.origin.clone(),
-            patience: None,
-            priority: 0,
-            step: None,
-            lease: None,
-            reason: None,
-            ends_with_command: false,
             within: self.within.clone(),
-            in_order: None,
-            on_deadlock: OnDeadlock::Tell,
-            awaits_missing: false,
-            container: None,
-            rerun: None,
+            ..Order::at_once(operation, self.origin.clone())
         }
     }
 

@@ -110,6 +110,22 @@ pub fn read(
     })
 }
 
+/// The secret in a variable, or in the file that the variable with `_FILE` names.
+///
+/// # Errors
+/// Both are set, or there is no such file.
+#[cfg(feature = "serve")]
+pub fn secret(env: &Environment, name: &str) -> Result<Option<net::Secret<String>>> {
+    let file = format!("{name}_FILE");
+    let text = match (env.get(name)?, env.get(&file)?) {
+        (Some(_), Some(_)) => bail!("both {name} and {file} are set; one is enough"),
+        (None, Some(path)) => Some(file::content(std::path::Path::new(&path))?),
+        (text, None) => text,
+    };
+    let text = text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
+    Ok(text.map(net::Secret::new))
+}
+
 /// What the flags say. One that is empty, as a variable of a shell may be, is a mistake.
 fn flags(place: &PlaceArgs) -> Result<Map<String, Value>> {
     let mut keys = Map::new();

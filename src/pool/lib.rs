@@ -20,7 +20,10 @@
 //! Each uses only those below it (`tests/house` checks that).
 //!
 //! ```text
+//! serve                the pools over HTTP, for any number of people (with the feature `serve`)
+//!   |
 //! show                 what people read on a terminal
+//! view                 what those see who go on looking: the pools with what is usual, and figures; pure
 //!   |
 //! step                 one function for each step of Concourse and each command; what is kept between checks
 //!   |
@@ -39,7 +42,7 @@
 //! matching             which locks somebody wants, as `match` says it
 //!   |
 //! ledger               what the history says: which lock a commit moved, how a claim ended
-//! past                 who held what, from when to when: all pools of a branch in one walk back
+//! past                 who held what, from when to when: all pools of a branch in one walk back, and on from there
 //! maker                who made a claim, as its commit tells; what a CI system can say of such a build; whether it is us
 //! marker               what a run leaves on disk for a run after it, in case it is killed
 //! metadata             what a lock's metadata says, where it is JSON or YAML
@@ -58,8 +61,9 @@
 //!
 //! # Invariants
 //!
-//! - `lock`, `operation`, `message`, `number`, `maker`, `line`, `circles`, `metadata`, `matching`, `rules`, `reap`,
-//!   `queueing` and `show` do no I/O, and read no clock and no environment.
+//! - `lock`, `operation`, `message`, `number`, `maker`, `line`, `circles`, `metadata`, `matching`, `past`, `rules`, `reap`,
+//!   `queueing`, `show` and `view` do no I/O, and read no clock and no environment.
+//! - Only `serve` speaks HTTP to those who ask us. The image of the resource is built without it, and without axum.
 //! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
 //!   promise to someone outside. `metadata` reads what users write into their locks.
 //! - stdout carries one JSON document, written last of all that a step does. People read stderr.
@@ -134,6 +138,10 @@
 //! file into everybody's repository and change it with each claim. So behind such a commit the clock has to do: the server's
 //! where it tells the time, as then it is one for all.
 //!
+//! **Whoever goes on looking reads the past once.** It is worked out of the commits alone where the server can leave folders
+//! out (as above, for all pools at once), and gone on with from look to look. Everything is counted; what is kept in full has a
+//! bound (`past::chronicle`). So figures are exact and the same after every restart, and nothing is stored for them.
+//!
 //! **One budget.** `timeout`, `try` and an abort cancel the same token, which ends every pause and every conversation.
 //!
 //! **A push that got no answer is pushed again as it is.** As long as the branch has not moved, the same commit with the
@@ -159,5 +167,8 @@ pub mod private;
 pub mod queueing;
 pub mod reap;
 pub mod rules;
+#[cfg(feature = "serve")]
+pub mod serve;
 pub mod show;
 pub mod step;
+pub mod view;

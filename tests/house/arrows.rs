@@ -19,7 +19,7 @@ const FLOORS: [&[&str]; 7] = [
 const ACROSS: [(&str, &str); 2] = [("guard", "pool"), ("pipelines", "pool")];
 
 /// The modules of `pool`, likewise.
-const FLOORS_OF_POOL: [&[&str]; 11] = [
+const FLOORS_OF_POOL: [&[&str]; 12] = [
     &["lock", "private"],
     &["message", "operation"],
     &["number"],
@@ -30,7 +30,8 @@ const FLOORS_OF_POOL: [&[&str]; 11] = [
     &["attempt", "concourse"],
     &["evidence"],
     &["step"],
-    &["show"],
+    &["show", "view"],
+    &["serve"],
 ];
 
 fn floor_of(floors: &[&[&str]], name: &str) -> usize {

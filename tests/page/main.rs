@@ -1,4 +1,4 @@
-//! The pages of `prunner`, in a real browser: a headless Chromium (`support::browser`).
+//! The pages of `prunner` and of `pool serve`, in a real browser: a headless Chromium (`support::browser`).
 //!
 //! Whatever a test waits for, it waits for a condition. At its end each asks the browser's console: no script failed, and the
 //! content security policy had nothing to stop.
@@ -16,6 +16,8 @@ mod lists;
 mod load;
 /// Logs: colours, following, search, links to lines, the file.
 mod logs;
+/// `pool serve`.
+mod pools;
 /// A server, a browser that is signed in, and what both need.
 mod stage;
 /// Starting, canceling, running again.

@@ -251,7 +251,7 @@ const POOLS: [(&str, &str); 2] = [("aws", "team/aws"), ("gcp", "g.c+p (old)")];
 
 const BRANCH: &str = "release 1/ü";
 
-fn file(path: &str) -> PathBuf {
+pub fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 

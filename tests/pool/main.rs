@@ -14,6 +14,8 @@ mod builds;
 mod chaos;
 /// The check step and what it keeps between two runs.
 mod check;
+/// The past of a branch, as those have it who go on looking.
+mod chronicle;
 /// Those who wait for each other.
 mod circles;
 /// The command line: each command, its settings, its answers and exit codes.
@@ -29,6 +31,9 @@ mod expressions;
 mod fault_points;
 /// Servers that are silent, slow, broken or away.
 mod faults;
+/// The figures of `pool serve`, by a real Prometheus.
+#[cfg(feature = "serve")]
+mod figures;
 /// Generated requests, names, messages and servers.
 mod fuzz;
 /// The get step.
@@ -91,6 +96,9 @@ mod run;
 mod secrets;
 /// Generated sequences of operations, read back with plain git.
 mod sequences;
+/// `pool serve`: pages and figures, whatever the Git server does.
+#[cfg(feature = "serve")]
+mod serve;
 /// Where the locks are: flags, environment and files, and what is set wrongly.
 mod settings;
 /// Locks by their metadata, and several at once.

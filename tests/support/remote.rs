@@ -313,7 +313,7 @@ impl TestRemote {
     }
 
     /// Moves the branch to a commit, wherever it is.
-    fn move_branch(&self, commit: &str) {
+    pub fn move_branch(&self, commit: &str) {
         let repository = self.repository();
         let (name, commit) = (
             format!("refs/heads/{}", self.branch),

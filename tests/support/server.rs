@@ -14,6 +14,7 @@ pub mod gitlab;
 pub mod gitolite;
 pub mod havoc;
 pub mod http;
+pub mod pages;
 pub mod prometheus;
 pub mod pushgateway;
 pub mod redis;

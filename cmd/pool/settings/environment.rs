@@ -13,9 +13,11 @@ use super::keys::{CREDENTIALS, IN_FILES, SWITCHES, TEXTS};
 /// All our variables begin so.
 const OURS: &str = "POOL_";
 
-/// Variables that say nothing about where the locks are: of the command line, of `reap`, and those that `run` sets.
-const NO_PLACE: [&str; 12] = [
+/// Variables that say nothing about where the locks are: of the command line, of `reap`, of `serve`, and those that `run` sets.
+const NO_PLACE: [&str; 14] = [
     "POOL_HOLDER",
+    "POOL_SERVE_TOKEN",
+    "POOL_SERVE_TOKEN_FILE",
     "POOL_CONCOURSE_TOKEN",
     "POOL_CONCOURSE_PASSWORD",
     "POOL_GITLAB_TOKEN",
@@ -30,7 +32,9 @@ const NO_PLACE: [&str; 12] = [
 ];
 
 /// The variables whose values are secrets, or name files with secrets.
-const SECRETS: [&str; 14] = [
+const SECRETS: [&str; 16] = [
+    "POOL_SERVE_TOKEN",
+    "POOL_SERVE_TOKEN_FILE",
     "POOL_SIGNING_KEY",
     "POOL_SIGNING_KEY_FILE",
     "POOL_SIGNING_KEY_PASSPHRASE",

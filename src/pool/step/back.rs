@@ -141,6 +141,8 @@ fn waiting(
     let mut lines: BTreeMap<PoolName, Vec<Waiter>> = BTreeMap::new();
     for one in waiting {
         lines.entry(one.pool.clone()).or_default().push(Waiter {
+            // Of its ticket nothing is left, and it has made one claim.
+            id: one.claim.to_string(),
             url: urls.get(&one.claim).cloned().flatten(),
             need: None,
             since: Some(one.arrived() as u64),

@@ -119,6 +119,13 @@ impl HttpServer {
         (self.process, self.port) = launch(self.home.path(), &self.lines);
     }
 
+    /// Starts it again after [`HttpServer::stop`], where it was. Nobody who asks for any port gets this one meanwhile.
+    pub fn start_again_there(&mut self) {
+        let mut command = command(self.home.path(), &self.lines, self.port);
+        self.process = Process::start("lighttpd", &mut command);
+        assert!(self.process.listens("lighttpd", self.port));
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -146,11 +153,13 @@ impl HttpServer {
 }
 
 fn launch(home: &Path, lines: &str) -> (Process, u16) {
+    Process::on_free_port("lighttpd", |port| command(home, lines, port))
+}
+
+fn command(home: &Path, lines: &str, port: u16) -> Command {
     let config = home.join("lighttpd.conf");
-    Process::on_free_port("lighttpd", |port| {
-        std::fs::write(&config, format!("{lines}server.port = {port}\n")).unwrap();
-        let mut command = Command::new(program("lighttpd"));
-        hermetic(&mut command).arg("-D").arg("-f").arg(&config);
-        command
-    })
+    std::fs::write(&config, format!("{lines}server.port = {port}\n")).unwrap();
+    let mut command = Command::new(program("lighttpd"));
+    hermetic(&mut command).arg("-D").arg("-f").arg(&config);
+    command
 }

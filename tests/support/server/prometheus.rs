@@ -39,15 +39,19 @@ pub type Vector = Vec<(BTreeMap<String, String>, f64)>;
 impl Prometheus {
     /// Starts one with these rules, which looks at `gateway` as src/pool/docs/metrics.md says.
     pub fn start(gateway: &Pushgateway, rules: &Path) -> Prometheus {
+        let rules = format!("rule_files: ['{}']\n", rules.display());
+        let job = "- job_name: pushgateway\n  honor_labels: true\n";
+        Prometheus::scraping(gateway.port(), job, &rules)
+    }
+
+    /// Starts one that looks at this port on loopback, as a job that begins so.
+    pub fn scraping(port: u16, job: &str, rules: &str) -> Prometheus {
         let home = tempfile::tempdir().unwrap();
         let config = home.path().join("prometheus.yml");
         let text = format!(
             "global:\n  scrape_interval: 300ms\n  evaluation_interval: 1s\n\
-             rule_files: ['{}']\n\
-             scrape_configs:\n- job_name: pushgateway\n  honor_labels: true\n\
-             \x20 static_configs: [{{targets: ['127.0.0.1:{}']}}]\n",
-            rules.display(),
-            gateway.port()
+             {rules}scrape_configs:\n{job}\
+             \x20 static_configs: [{{targets: ['127.0.0.1:{port}']}}]\n"
         );
         std::fs::write(&config, text).unwrap();
         let (process, port) = Process::on_free_port("prometheus", |port| {
