@@ -6,6 +6,7 @@ mod verify;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -173,9 +174,31 @@ pub struct WantArgs {
     /// '{region: [eu, us], any_of: [env-1, {gpu: true}]}'
     #[arg(long = "match", value_name = "KEY=VALUE|{...}")]
     pub conditions: Vec<String>,
-    /// How many, all of them or none [default: 1]
-    #[arg(long, value_name = "N")]
-    pub count: Option<NonZeroUsize>,
+    /// How many, all of them or none; `all` for every lock of the pool that will do [default: 1]
+    #[arg(long, value_name = "N|all")]
+    pub count: Option<Count>,
+}
+
+/// How many locks are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// So many.
+    Some(NonZeroUsize),
+    /// Every one.
+    All,
+}
+
+impl FromStr for Count {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Count, String> {
+        let number = || text.parse().map(Count::Some);
+        let expected = |_| "it must be a whole number from 1 on, or `all`".to_owned();
+        match text {
+            "all" => Ok(Count::All),
+            _ => number().map_err(expected),
+        }
+    }
 }
 
 /// What a claim needs.
@@ -336,6 +359,9 @@ pub struct InitArgs {
     /// A lock in the pool; may be given several times
     #[arg(long = "lock", value_name = "NAME")]
     pub locks: Vec<String>,
+    /// So many locks that stand for nothing else, `slot-1` and so on: at most so many hold one at once
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub slots: Option<u16>,
     /// A list of pools with their locks, as YAML
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,

@@ -57,7 +57,7 @@ use std::time::Duration;
 
 use crate::lock::LockName;
 use crate::operation::{Operation, Want};
-use crate::rules::{Pool, State, Turn};
+use crate::rules::{Damage, Pool, State, Turn};
 
 /// How long one waits for one step of priority.
 pub const STEP: Duration = Duration::from_secs(300);
@@ -161,9 +161,10 @@ pub fn passed(mut line: Vec<Need>, me: usize, served: &[usize]) -> (Vec<Need>, u
     (before, me)
 }
 
-/// How many locks somebody needs.
+/// How many locks somebody needs; more than there are for one who needs all.
 pub fn count(need: &Need) -> usize {
     match need {
+        Need::Any(want) if want.all => usize::MAX,
         Need::Any(want) => want.count.get(),
         Need::Lock(_) => 1,
     }
@@ -247,6 +248,23 @@ pub fn demands(line: &[Need], pool: &Pool, fits: impl Fn(&Want, &LockName) -> bo
                 count: 1,
                 takes: Takes::Only(index.get(lock).copied().into_iter().collect()),
             },
+            Need::Any(want) if want.all => {
+                let could_be_free = |lock: &LockName| {
+                    !matches!(pool.state(lock), Some(State::Damaged(Damage::NotAFile(_))))
+                };
+                let fits = |lock: &LockName| want.takes_any() || fits(want, lock);
+                let all = locks.iter().enumerate();
+                let all = all.filter(|(_, lock)| could_be_free(lock) && fits(lock));
+                let is_damaged =
+                    |lock: &LockName| matches!(pool.state(lock), Some(State::Damaged(_)));
+                // Until it is mended there are never enough, and nothing is kept from others for that.
+                let never = all.clone().any(|(_, lock)| is_damaged(lock));
+                let all: Vec<usize> = all.map(|(n, _)| n).collect();
+                Demand {
+                    count: all.len().max(1) + usize::from(never),
+                    takes: Takes::Only(all),
+                }
+            }
             Need::Any(want) if want.takes_any() => Demand {
                 count: want.count.get(),
                 takes: Takes::Anything,

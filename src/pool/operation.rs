@@ -11,6 +11,8 @@ use git::object::{Content, Oid};
 pub struct Want {
     /// How many; all of them or none.
     pub count: NonZeroUsize,
+    /// Whether it is every lock that will do instead, however many there are.
+    pub all: bool,
     /// What each lock's metadata must say.
     pub conditions: Vec<Condition>,
     /// The only locks that will do; empty where any will.
@@ -24,6 +26,7 @@ impl Want {
         locks.dedup();
         Want {
             count: NonZeroUsize::new(locks.len()).unwrap_or(NonZeroUsize::MIN),
+            all: false,
             conditions: Vec::new(),
             among: locks,
         }
@@ -143,6 +146,7 @@ impl Default for Want {
     fn default() -> Want {
         Want {
             count: NonZeroUsize::MIN,
+            all: false,
             conditions: Vec::new(),
             among: Vec::new(),
         }
@@ -255,13 +259,21 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// Whether a claim of exactly these locks is what is asked for. `fits` tells whether a lock's metadata is as wanted.
-    pub fn is_answered_by(
+    /// Whether a claim of exactly these locks of a pool is what is asked for. `fits` tells whether a lock's metadata is as
+    /// wanted.
+    pub fn is_answered_by<'p>(
         &self,
         locks: &[LockName],
+        mut pool: impl Iterator<Item = &'p LockName>,
         fits: impl Fn(&Want, &LockName) -> bool,
     ) -> bool {
         match self {
+            Operation::Acquire(want) if want.all => {
+                // All of now, whatever it was when it was claimed.
+                !locks.is_empty()
+                    && locks.iter().all(|lock| fits(want, lock))
+                    && pool.all(|lock| locks.contains(lock) || !fits(want, lock))
+            }
             Operation::Acquire(want) => {
                 locks.len() == want.count.get() && locks.iter().all(|lock| fits(want, lock))
             }

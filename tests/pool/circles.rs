@@ -307,3 +307,80 @@ fn what_to_do_in_a_circle_is_one_of_two_words() {
     let answer = shell(&remote, "anna").run(&["acquire", "--on-deadlock", "die"]);
     answer.assert_code(2, &["possible values: tell, fail"]);
 }
+
+/// Whether what the commands have written shows each lock with one holder at a time.
+fn checked(events: &str) -> usize {
+    let mut held = std::collections::BTreeSet::new();
+    let mut all = 0;
+    for event in events.lines() {
+        let (what, lock) = event.split_once(' ').unwrap();
+        match what {
+            "has" => assert!(held.insert(lock), "{lock} has two holders: {events}"),
+            "leaves" => assert!(held.remove(lock), "{lock} had none: {events}"),
+            other => panic!("{other:?} in {events}"),
+        }
+        all += 1;
+    }
+    assert!(held.is_empty(), "{events}");
+    all
+}
+
+#[test]
+fn whoever_takes_locks_inside_of_each_other_in_whatever_order_comes_to_an_end() {
+    const ROUNDS: usize = 3;
+    let remote = remote();
+    let events = remote.root().join("events");
+    let locks = [("aws", "a"), ("db", "b"), ("gcp", "c")];
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..4)
+            .map(|who: usize| {
+                let (remote, events) = (&remote, &events);
+                scope.spawn(move || {
+                    let pool = shell(remote, &format!("w{who}")).env("EVENTS", events);
+                    let run = |round: usize| {
+                        // In the one direction and in the other.
+                        let step = if (who + round) % 2 == 0 { 1 } else { 2 };
+                        let first = (who + round) % 3;
+                        let [one, two, three] = [0, 1, 2].map(|n| locks[(first + n * step) % 3]);
+                        let inner = |(_, lock): (&str, &str), rest: &str| {
+                            format!("echo has {lock} >> \"$EVENTS\"; {rest}; code=$?; echo leaves {lock} >> \"$EVENTS\"; exit $code")
+                        };
+                        let third = inner(three, "true");
+                        let quoted = |script: &str| format!("'{}'", script.replace('\'', "'\\''"));
+                        let nest = |(pool, lock): (&str, &str), script: &str| {
+                            format!(
+                                "\"$P\" --pool {pool} run --on-deadlock fail {lock} -- sh -c {}",
+                                quoted(script)
+                            )
+                        };
+                        let second = inner(two, &nest(three, &third));
+                        let first = inner(one, &nest(two, &second));
+                        pool.run(&["--pool", one.0, "run", one.1, "--", "sh", "-c", &first])
+                    };
+                    (0..ROUNDS).map(run).collect::<Vec<Answer>>()
+                })
+            })
+            .collect();
+        let answers = workers.into_iter().map(|worker| worker.join().unwrap());
+        answers.flatten().collect()
+    });
+    for answer in &answers {
+        let gave_way = answer.stderr.contains("gave way to");
+        assert_eq!(
+            answer.code,
+            Some(if gave_way { 3 } else { 0 }),
+            "{}",
+            answer.stderr
+        );
+    }
+    assert!(answers.iter().any(|answer| answer.code == Some(0)));
+    checked(&fs::read_to_string(events).unwrap());
+    assert_eq!(claimed(&remote), Vec::<String>::new());
+    assert_eq!(tickets(&remote), 0);
+}
+
+#[test]
+#[should_panic(expected = "a has two holders")]
+fn two_holders_of_a_lock_are_noticed() {
+    checked("has a\nhas b\nhas a\n");
+}

@@ -105,6 +105,8 @@ mod settings;
 mod several;
 /// Commits that are signed.
 mod signed;
+/// Shared and exclusive: readers take one of a pool's slots, a writer all.
+mod slots;
 /// SSH: uris, keys and the agent.
 mod ssh;
 /// Servers whose reading side is behind their pushing side.

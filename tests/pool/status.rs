@@ -178,7 +178,7 @@ fn those_who_wait_are_shown_in_their_order_with_what_they_wait_for() {
     waiting(1);
     let second = step.start_put(json!({"claim": "env-1"}));
     waiting(2);
-    let urgent = step.start_put(json!({"acquire": true, "priority": 5}));
+    let urgent = step.start_put(json!({"acquire": true, "priority": 5, "request": "urgent"}));
     waiting(3);
 
     let line = cli.json(&["status"])["pools"][0]["line"].clone();

@@ -11,7 +11,7 @@ use pool::step::Order;
 use serde_json::Value;
 
 use super::Context;
-use crate::pool::args::{AcquireArgs, ClaimArgs, WantArgs};
+use crate::pool::args::{AcquireArgs, ClaimArgs, Count, WantArgs};
 use crate::pool::output;
 use crate::pool::words::Log;
 use crate::resource;
@@ -63,7 +63,11 @@ pub fn want(args: &WantArgs) -> Result<Want> {
         conditions.extend(read(text)?);
     }
     Ok(Want {
-        count: args.count.unwrap_or(NonZeroUsize::MIN),
+        count: match args.count {
+            Some(Count::Some(count)) => count,
+            Some(Count::All) | None => NonZeroUsize::MIN,
+        },
+        all: args.count == Some(Count::All),
         conditions,
         ..Want::default()
     })

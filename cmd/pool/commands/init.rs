@@ -50,12 +50,16 @@ pub async fn init(place: &PlaceArgs, args: &InitArgs) -> Result<ExitCode> {
     };
     let context = super::context(place, &scope, false)?;
     // A list of pools has them all, unless more is said.
-    let named = args.file.is_none() || place.pool.is_some() || !args.locks.is_empty();
+    let named = args.file.is_none()
+        || place.pool.is_some()
+        || !args.locks.is_empty()
+        || args.slots.is_some();
     if named {
         let nothing = || Content::new(Vec::new());
         let locks = super::locks(&args.locks)?;
         let pool = plan.entry(context.source.pool.clone()).or_default();
-        for lock in locks {
+        let slots = slots(args.slots.unwrap_or(0))?;
+        for lock in locks.into_iter().chain(slots) {
             pool.entry(lock).or_insert_with(nothing);
         }
     }
@@ -70,6 +74,13 @@ pub async fn init(place: &PlaceArgs, args: &InitArgs) -> Result<ExitCode> {
         context.json,
     )?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The names of so many slots: as long as one another, so that they are listed in their order.
+fn slots(number: u16) -> Result<Vec<LockName>> {
+    let width = number.to_string().len();
+    let names = (1..=number).map(|n| super::lock(&format!("slot-{n:0width$}")));
+    names.collect()
 }
 
 /// Reads a list of pools.

@@ -11,6 +11,7 @@ use pool::message::who;
 use pool::number;
 use pool::step::{LockView, Overview, PoolView, Standing, Waiter};
 use serde::Serialize;
+use serde_json::Value;
 use terminal::time::at;
 
 use super::document;
@@ -104,7 +105,8 @@ enum Wanted<'a> {
         lock: &'a str,
     },
     Any {
-        count: usize,
+        /// A number, or `all`.
+        count: Value,
         #[serde(rename = "match")]
         conditions: Vec<String>,
     },
@@ -214,7 +216,10 @@ fn wanted(need: Option<&Need>) -> Wanted<'_> {
             lock: lock.as_str(),
         },
         Some(Need::Any(want)) => Wanted::Any {
-            count: want.count.get(),
+            count: match want.all {
+                true => "all".into(),
+                false => want.count.get().into(),
+            },
             conditions: want
                 .conditions
                 .iter()

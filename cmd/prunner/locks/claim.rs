@@ -76,7 +76,7 @@ pub fn operation(wish: &Wish) -> Result<Operation> {
                     Some(Condition { path, value })
                 })
                 .collect(),
-            among: Vec::new(),
+            ..Want::default()
         },
     };
     Ok(Operation::Acquire(want))

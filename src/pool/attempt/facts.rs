@@ -79,7 +79,8 @@ impl Attempt<'_> {
         let Some(pool) = read_pool(&self.remote, snapshot, &self.pool)? else {
             return Ok(false);
         };
-        Ok(operation.is_answered_by(&claim.locks, self.fitting(&pool)))
+        let all = pool.locks().map(|(lock, _)| lock);
+        Ok(operation.is_answered_by(&claim.locks, all, self.fitting(&pool)))
     }
 
     /// Which locks we hold, and by which claims.

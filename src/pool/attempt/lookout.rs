@@ -4,7 +4,7 @@
 //! circle: nobody else reads a ticket more than before. A circle counts when two looks, some time apart, have shown the very
 //! same one, both with the branch as it then was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -38,6 +38,8 @@ const LATER: Duration = Duration::from_secs(30);
 pub(super) struct Lookout {
     /// The tickets in the other lines of the branch, by the parts of their names after it.
     elsewhere: Sightings,
+    /// All pools at a commit.
+    all: Option<(Oid, BTreeSet<PoolName>)>,
     known: Option<Known>,
     /// The circle that was there in the last look, and since when it has been seen.
     seen: Option<(Circle, Instant)>,
@@ -157,12 +159,12 @@ impl Attempt<'_> {
             course.lookout.seen = None;
             return self.tell_of_circle(None, course);
         }
+        let found = known(self.circle(snapshot, course))?;
         if head != snapshot.commit {
-            // What is known may be over. The next look brings what is.
-            course.fetch_anyway = true;
+            // What is known may be over, or a beginning. Whether it is, the next look shows.
+            course.fetch_anyway |= found.is_some();
             return Ok(());
         }
-        let found = known(self.circle(snapshot, course))?;
         let found = course.lookout.confirm(found);
         self.tell_of_circle(found, course)
     }
@@ -177,11 +179,19 @@ impl Attempt<'_> {
         let lookout = &mut course.lookout;
         let mut pools = vec![self.pool.clone()];
         if lookout.elsewhere.listed().next().is_some() {
-            let all = past::pools(&history, snapshot.commit)?;
-            let others = all.into_iter().filter(|pool| *pool != self.pool);
-            pools.extend(
-                others.filter(|pool| is_waited_for(&lookout.elsewhere, &start_of(pool), moment())),
-            );
+            if lookout
+                .all
+                .as_ref()
+                .is_none_or(|(at, _)| *at != snapshot.commit)
+            {
+                let all = past::pools(&history, snapshot.commit)?;
+                lookout.all = Some((snapshot.commit, all));
+            }
+            let waited_for =
+                |pool: &&PoolName| is_waited_for(&lookout.elsewhere, &start_of(pool), moment());
+            let all = lookout.all.iter().flat_map(|(_, all)| all);
+            let others = all.filter(|pool| **pool != self.pool);
+            pools.extend(others.filter(waited_for).cloned());
         }
         let is_known = lookout
             .known

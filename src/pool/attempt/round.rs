@@ -209,7 +209,9 @@ impl Attempt<'_> {
             let store = self.remote.store();
             let said = |commit| Said::in_store(store, commit);
             queue.observe(&listing, &said, began.elapsed());
-            course.lookout.observe(&listing, &said);
+            if course.waiting.since.is_some() {
+                course.lookout.observe(&listing, &said);
+            }
         }
         course.branch.observe(listing.besides.iter(), clock);
         course.last = snapshot.or(course.last);

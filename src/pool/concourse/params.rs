@@ -248,9 +248,11 @@ impl Folder {
 
 /// What an acquire asks for besides any lock.
 fn want(params: &Keys<'_>) -> Result<Want, RequestError> {
-    let expected = "a whole number from 1 to 1000";
+    let expected = "a whole number from 1 to 1000, or `all`";
+    let all = params.set("count").and_then(Value::as_str) == Some("all");
     let count = match params.set("count") {
         None => NonZeroUsize::MIN,
+        Some(_) if all => NonZeroUsize::MIN,
         Some(value) => value
             .as_u64()
             .and_then(|count| usize::try_from(count).ok())
@@ -271,6 +273,7 @@ fn want(params: &Keys<'_>) -> Result<Want, RequestError> {
     };
     Ok(Want {
         count,
+        all,
         conditions,
         among: Vec::new(),
     })

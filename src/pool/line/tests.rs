@@ -29,6 +29,7 @@ fn ticket(number: u64, priority: i32, raised: u32, id: &str) -> Ticket {
 
 fn some(count: usize) -> Need {
     Need::Any(Want {
+        all: false,
         count: NonZeroUsize::new(count).unwrap(),
         conditions: Vec::new(),
         among: Vec::new(),
@@ -121,8 +122,13 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
             value: Wanted::Text(String::new()),
         },
     ];
+    let all = Want {
+        all: true,
+        ..Want::default()
+    };
     let want = Want {
         count: NonZeroUsize::new(3).unwrap(),
+        all: false,
         conditions,
         among: Vec::new(),
     };
@@ -132,6 +138,7 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
         (some(1), "waiting for any lock"),
         (only("ü \"x\""), "waiting for ü \"x\""),
         (Need::Any(want), "waiting for any 3 locks"),
+        (Need::Any(all), "waiting for all locks"),
     ] {
         let text = TicketText {
             subject: format!("ops/web/deploy build 12 {subject}"),
@@ -263,10 +270,106 @@ fn a_standing_tells_the_place_among_those_who_want_the_same() {
     );
 }
 
+/// One who needs every lock.
+fn all() -> Need {
+    Need::Any(Want {
+        all: true,
+        ..Want::default()
+    })
+}
+
+#[test]
+fn who_needs_all_locks_keeps_what_is_free_from_those_behind_and_takes_nothing_from_those_before() {
+    let line = [some(1), all(), some(1)];
+    assert_eq!(
+        turns(&line, &pool(&["c"], &["a", "b"]))[1..],
+        [Turn::Theirs { ahead: 1 }, Turn::Theirs { ahead: 2 }]
+    );
+    let line = [all(), some(1)];
+    assert_eq!(
+        turns(&line, &pool(&[], &["a", "b"])),
+        [ours(&["a", "b"]), Turn::Theirs { ahead: 1 }]
+    );
+    // While one is damaged it cannot be served, and keeps nothing.
+    let damaged = pool(&["a"], &["a", "b"]);
+    assert_eq!(turns(&line, &damaged), [Turn::Open, ours(&["b"])]);
+    // In a pool without locks it keeps nothing, and waits for the first.
+    assert_eq!(turns(&line, &pool(&[], &[]))[0], Turn::Open);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Reads,
+    Writes,
+    Ends(usize),
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        4 => Just(Event::Reads),
+        2 => Just(Event::Writes),
+        5 => (0usize..8).prop_map(Event::Ends),
+    ];
+    prop::collection::vec(event, 0..60)
+}
+
+proptest! {
+    #[test]
+    fn readers_and_writers_share_a_pool_of_slots_and_neither_starves_the_other(events in events(), slots in 1usize..4) {
+        let names: Vec<String> = (0..slots).map(|n| format!("slot-{n}")).collect();
+        // Who waits, by arrival, and whether for all; who holds what.
+        let mut waits: Vec<(usize, bool)> = Vec::new();
+        let mut holds: Vec<(usize, Vec<String>)> = Vec::new();
+        // All who wait come to their end when those who hold do.
+        let ends = std::iter::repeat_n(Event::Ends(0), 2 * events.len());
+        for (n, event) in events.iter().copied().chain(ends).enumerate() {
+            match event {
+                Event::Reads => waits.push((n, false)),
+                Event::Writes => waits.push((n, true)),
+                Event::Ends(who) if !holds.is_empty() => drop(holds.remove(who % holds.len())),
+                Event::Ends(_) => {}
+            }
+            loop {
+                let held: Vec<&str> = holds.iter().flat_map(|(_, held)| held).map(String::as_str).collect();
+                let free: Vec<&str> = names.iter().map(String::as_str).filter(|name| !held.contains(name)).collect();
+                let pool = pool(&held, &free);
+                let line: Vec<Need> = waits.iter().map(|(_, writes)| if *writes { all() } else { some(1) }).collect();
+                let served = (0..line.len()).find_map(|me| match standing(&line, me, &pool, |_, _| true).turn {
+                    Turn::Ours(locks) => Some((me, locks)),
+                    Turn::Open if me == 0 && free.len() >= if waits[me].1 { slots } else { 1 } => {
+                        Some((me, free.iter().map(|name| lock(name)).take(if waits[me].1 { slots } else { 1 }).collect()))
+                    }
+                    _ => None,
+                });
+                let Some((me, locks)) = served else {
+                    // Nothing that could be used lies idle: the first in line cannot be served.
+                    if let Some((_, writes)) = waits.first() {
+                        let needs = if *writes { slots } else { 1 };
+                        prop_assert!(free.len() < needs);
+                    }
+                    break;
+                };
+                let (arrived, writes) = waits.remove(me);
+                prop_assert_eq!(locks.len(), if writes { slots } else { 1 });
+                // Nobody passes a writer who came before, and no writer passes anybody.
+                for (other, other_writes) in &waits {
+                    prop_assert!(*other > arrived || !(writes || *other_writes), "{} passes {}", arrived, other);
+                }
+                for lock in &locks {
+                    prop_assert!(free.contains(&lock.as_str()), "granted twice");
+                }
+                holds.push((arrived, locks.iter().map(|lock| lock.as_str().to_owned()).collect()));
+            }
+        }
+        prop_assert_eq!(waits, vec![]);
+    }
+}
+
 #[test]
 fn conditions_leave_the_locks_that_fit() {
     let want = Want {
         count: NonZeroUsize::MIN,
+        all: false,
         conditions: vec![Condition {
             path: "gpu".into(),
             value: Wanted::Switch(true),

@@ -116,6 +116,8 @@ pub fn says_left(message: &[u8]) -> bool {
 
 const LOCK: &str = "Pool-Waits-For";
 const COUNT: &str = "Pool-Count";
+/// What stands there for every lock.
+const ALL: &str = "all";
 const MATCH: &str = "Pool-Match";
 const MATCH_VALUE: &str = "Pool-Match-Value";
 /// What tools that know of no expressions do not read: they take the waiter to want any lock that fits the rest, which costs a
@@ -149,7 +151,11 @@ impl TicketText {
         match &self.need {
             Need::Lock(lock) => trailers.push((LOCK, lock.as_str().to_owned())),
             Need::Any(want) => {
-                trailers.push((COUNT, want.count.to_string()));
+                let count = match want.all {
+                    true => ALL.to_owned(),
+                    false => want.count.to_string(),
+                };
+                trailers.push((COUNT, count));
                 for condition in &want.conditions {
                     let Condition { path, value } = condition;
                     trailers.push(match value {
@@ -200,7 +206,11 @@ impl TicketText {
         let need = match one(LOCK) {
             Some(lock) => Need::Lock(LockName::new(&lock).ok()?),
             None => Need::Any(Want {
-                count: one(COUNT)?.parse::<NonZeroUsize>().ok()?,
+                all: one(COUNT)? == ALL,
+                count: match one(COUNT)? {
+                    all if all == ALL => NonZeroUsize::MIN,
+                    number => number.parse().ok()?,
+                },
                 conditions: conditions(text)?,
                 among: message::trailers(text, AMONG)
                     .iter()
@@ -253,6 +263,7 @@ impl TicketText {
 pub fn waits_for(need: &Need) -> String {
     match need {
         Need::Lock(lock) => lock.as_str().to_owned(),
+        Need::Any(want) if want.all => "all locks".to_owned(),
         Need::Any(want) => match want.count.get() {
             number if want.among.len() == number => message::listed(&want.among),
             1 => "any lock".to_owned(),

@@ -312,8 +312,11 @@ fn acquire(pool: &Pool, want: &Want, facts: &Facts, draw: u64) -> Decision {
             Some(State::Claimed(_) | State::Unclaimed(_)) => {}
         }
     }
-    let wanted = want.count.get();
     let there = free.len() + claimed.len() + damaged.len();
+    let wanted = match want.all {
+        true => there.max(1),
+        false => want.count.get(),
+    };
     let conditions = !want.conditions.is_empty();
     // A pool that is empty may be about to be filled; one with locks that will not do would be waited for in vain.
     if there < wanted && (conditions || wanted > 1) {

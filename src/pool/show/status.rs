@@ -317,6 +317,7 @@ pub fn wanted(need: &Need) -> String {
         Need::Lock(lock) => lock.to_string(),
         Need::Any(want) => {
             let count = match want.count.get() {
+                _ if want.all => "all locks".to_owned(),
                 1 => "any lock".to_owned(),
                 n => format!("any {n} locks"),
             };

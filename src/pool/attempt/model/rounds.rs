@@ -57,7 +57,11 @@ impl Steps<'_> {
                     .iter()
                     .filter(|(claim, _)| usize::from(seen.branch.at(*claim).by) == who);
                 if let Some((claim, locks)) = ours.next()
-                    && operation.is_answered_by(&names(*locks), fits)
+                    && operation.is_answered_by(
+                        &names(*locks),
+                        pool.locks().map(|(lock, _)| lock),
+                        fits,
+                    )
                 {
                     match claim_anew(&pool, operation, &names(*locks), claim_id(*claim)) {
                         Ok([end, anew]) => {

@@ -136,6 +136,26 @@ fn a_claim_that_is_known_by_its_step_elsewhere_is_told_only_if_it_is_what_is_ask
     assert_holds(named(plan([acquire(1)], 1)), mishaps);
 }
 
+fn acquire_all() -> Operation {
+    Operation::Acquire(Want {
+        all: true,
+        ..Want::default()
+    })
+}
+
+#[test]
+fn who_needs_all_locks_has_them_alone_whatever_goes_wrong() {
+    assert_holds(plan([acquire_all(), acquire(1)], 2), FAULT);
+    let mishaps = Mishaps { kills: 1, ..NONE };
+    assert_holds(in_line(plan([acquire_all(), acquire(1)], 2)), mishaps);
+    let mishaps = Mishaps {
+        kills: 1,
+        frees: 1,
+        ..NONE
+    };
+    assert_holds(named(plan([acquire_all(), claim("a")], 2)), mishaps);
+}
+
 #[test]
 fn a_line_moves_on_whoever_dies_in_it() {
     let mishaps = Mishaps { kills: 1, ..NONE };

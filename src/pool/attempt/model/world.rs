@@ -222,6 +222,7 @@ impl World {
         let standing = self.branch.standing(head, claim.locks, claim.commit);
         let mut broken = None;
         let answers = match asked {
+            Operation::Acquire(want) if want.all => claim.locks == (1 << self.branch.locks) - 1,
             Operation::Acquire(want) => claim.locks.count_ones() as usize == want.count.get(),
             Operation::Claim(lock) => super::branch::names(claim.locks) == [lock.clone()],
             _ => false,

@@ -95,7 +95,7 @@ impl Queue {
             .iter()
             .filter(|ticket| ticket.need == self.need && !unknown(&ticket.place))
             .map(|ticket| count(&ticket.need))
-            .sum();
+            .fold(0, usize::saturating_add);
         let is_for_others = wanted_before > 0 && wanted_before >= self.usable;
         if is_for_others
             && !before.iter().any(doubtful)
