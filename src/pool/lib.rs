@@ -116,6 +116,11 @@
 //! ours, though that would spare half of the pushes: whoever moves a lock for somebody else must know that he still wants
 //! it, and that nothing of it lands after he was told that it did not.
 //!
+//! **Who waits for whom is read from what a look lists anyway.** A server lists the tickets of all lines with every look, and
+//! the claims are in the history that a waiter has. Only who keeps a claim can be in a circle, so that only he reads more
+//! ([`circles`], `attempt::lookout`). Nobody is asked, and nobody decides for others: all see the same circle, and so the same
+//! youngest, who leaves by himself.
+//!
 //! **A lease is renewed by a commit that changes no file.** It is on the branch, and not in a ref of its own: so a renewal
 //! and the end of the claim as a stale one exclude each other by the same compare-and-swap as everything else, and the
 //! one that comes second sees the first ([`operation::Right::Stale`]). It touches no pool: it is no version, and triggers
