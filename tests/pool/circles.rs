@@ -271,6 +271,28 @@ fn looked_again(pool: &Pool, remote: &TestRemote) {
 }
 
 #[test]
+fn one_who_was_killed_in_a_circle_is_in_it_until_his_ticket_shows_no_sign_of_life() {
+    let remote = remote();
+    let shell = |who| shell(&remote, who).env("POOL_TICKET_RENEWAL", "200ms");
+    let (anna, bob) = (shell("anna"), shell("bob"));
+    anna.run(&["claim", "a"]).text();
+    bob.run(&["--pool", "db", "claim", "b"]).text();
+    let waits = anna.start(&["--pool", "db", "claim", "b"]);
+    wait_for_tickets(&remote, 1);
+    let killed = bob.start(&["claim", "a"]);
+    waits.wait_for_stderr(TOLD);
+    // Its ticket has been renewed since it was read.
+    let ticket = || remote.git(&["for-each-ref", "refs/pool-queue/main/aws"]);
+    let first = ticket();
+    wait_until("he shows that he is there", || ticket() != first);
+    killed.kill();
+
+    waits.wait_for_stderr("no longer waiting in a circle");
+    bob.run(&["--pool", "db", "release", "b"]).text();
+    assert_eq!(waits.finish().code, Some(0));
+}
+
+#[test]
 fn an_update_of_a_lock_of_ones_own_gives_way_as_well() {
     let remote = remote();
     let anna = shell(&remote, "anna");

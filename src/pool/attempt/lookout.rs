@@ -85,7 +85,7 @@ impl Lookout {
         }
         let elsewhere = of_pools(listing).filter(|(name, _)| {
             let ticket = self.elsewhere.get(name);
-            ticket.is_none_or(|ticket| ticket.is_unknown())
+            ticket.is_none_or(|ticket| ticket.is_unknown() || ticket.is_doubtful(moment()))
         });
         let elsewhere = elsewhere.map(|(_, at)| *at);
         let unread: Vec<Oid> = queue.unread(listing).chain(elsewhere).collect();

@@ -409,12 +409,15 @@ impl Queue {
             .collect()
     }
 
-    /// The listed tickets of others that have not been read.
+    /// The listed tickets of others that have not been read, and those that would be taken for dead but for what they may say
+    /// now.
     pub fn unread(&self, listing: &Listing) -> impl Iterator<Item = Oid> {
-        let listed = listing.watched.iter().filter(|(name, _)| {
+        let now = now();
+        let listed = listing.watched.iter().filter(move |(name, _)| {
             let place = PlaceName::parse(name);
             let is_others = place.is_some_and(|place| !self.is_mine(&place));
-            is_others && self.others.get(name).is_none_or(Sighting::is_unknown)
+            let known = self.others.get(name);
+            is_others && known.is_none_or(|one| one.is_unknown() || one.is_doubtful(now))
         });
         listed.map(|(_, at)| *at)
     }
