@@ -11,4 +11,4 @@ pub mod expect;
 pub mod figures;
 pub mod times;
 
-pub use board::{Board, Circle, LockBoard, Place, PoolBoard, Sight, Trouble};
+pub use board::{Board, LockBoard, Place, PoolBoard, Sight, Trouble};

@@ -102,7 +102,12 @@ fn a_release_takes_a_place_as_well_and_leaves_none_when_it_comes_to_nothing() {
 
     let released = step.put_folder("release", &folder);
 
-    assert_ne!(released.code, Some(0), "{}", released.stderr);
+    assert_eq!(released.code, Some(0), "{}", released.stderr);
+    assert!(
+        released.stderr.contains("was given back already"),
+        "{}",
+        released.stderr
+    );
     assert_eq!(places_pushed(&remote), "+-");
     assert_eq!(tickets(&remote), [""; 0]);
 }

@@ -361,7 +361,7 @@ fn whoever_takes_locks_inside_of_each_other_in_whatever_order_comes_to_an_end() 
                     let pool = shell(remote, &format!("w{who}")).env("EVENTS", events);
                     let run = |round: usize| {
                         // In the one direction and in the other.
-                        let step = if (who + round) % 2 == 0 { 1 } else { 2 };
+                        let step = if (who + round).is_multiple_of(2) { 1 } else { 2 };
                         let first = (who + round) % 3;
                         let [one, two, three] = [0, 1, 2].map(|n| locks[(first + n * step) % 3]);
                         let inner = |(_, lock): (&str, &str), rest: &str| {

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -619,4 +620,39 @@ fn one_pool_is_shown_alone_where_it_is_named() {
         one.metric("pool_commits_total").is_some()
     });
     assert!(!one.get("/metrics").body.contains("gcp"));
+}
+
+#[test]
+fn holders_who_wait_for_each_other_are_shown_and_counted_until_one_of_them_leaves() {
+    let remote = TestRemote::with_pool("aws", &["a"]);
+    remote.add_pool("db", &["b"]);
+    let server = HttpServer::start(remote.root());
+    let called = |name: &str, pool: &str| {
+        Cli::on(&server.uri())
+            .env("POOL_NAME", pool)
+            .env("POOL_HOLDER", name)
+    };
+    called("ann", "aws").text(&["claim", "a"]);
+    called("bob", "db").text(&["claim", "b"]);
+    let (ann, bob) = (called("ann", "db"), called("bob", "aws"));
+    let mut waits = [(&ann, "b"), (&bob, "a")].map(|(who, lock)| {
+        let mut command = who.command(&[], &["claim", lock]);
+        command.stderr(Stdio::null()).spawn().unwrap()
+    });
+    let pages = Pages::start(&Cli::on(&server.uri()), &[]);
+    let _open = Open::at(&pages);
+
+    pages.wait_for_metric("pool_circles", 1.0);
+    let page = pages.wait_for("/", "wait for each other");
+    assert!(page.contains("held by bob"), "{page}");
+
+    for one in &mut waits {
+        let term = std::process::Command::new("kill")
+            .args(["-TERM", &one.id().to_string()])
+            .status();
+        assert!(term.unwrap().success());
+        one.wait().unwrap();
+    }
+    pages.wait_for_metric("pool_circles", 0.0);
+    assert!(!pages.get("/").body.contains("wait for each other"));
 }

@@ -14,8 +14,8 @@ use page::{Mood, Page, Reader, Site, encoded, moment};
 use super::actor::Deed;
 use super::parts::{linked, millis, of_pool, share, usual};
 use super::reader::Found;
-use crate::lock::LockName;
-use crate::view::{Board, Circle, PoolBoard};
+use crate::circles::Circle;
+use crate::view::{Board, PoolBoard};
 use terminal::table::counted;
 
 /// What is the same on all pages.
@@ -142,10 +142,11 @@ fn circles(circles: &[Circle]) -> Markup {
                 p { strong { "These wait for each other, and none of them goes on:" } }
                 ul {
                     @for member in &circle.members {
+                        @let shown = member.shown();
+                        @let who = &member.waiter.who;
                         li {
-                            (linked(&member.who, member.url.as_deref())) " waits for "
-                            (member.locks.iter().map(LockName::to_string).collect::<Vec<_>>().join(", "))
-                            " in " a href=(of_pool(&member.pool)) { (member.pool.as_str()) }
+                            (linked(who, member.waiter.url.as_deref()))
+                            (shown.strip_prefix(who.as_str()).unwrap_or(&shown))
                         }
                     }
                 }

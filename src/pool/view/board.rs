@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::expect::{self, Lock};
 use super::times::{self, Share};
 use crate::attempt::Usual;
+use crate::circles::Circle;
 use crate::lock::{LockName, PoolName};
 use crate::past::chronicle::{Chronicle, LockPast, PoolPast, Stretch};
 use crate::past::waits::Waits;
@@ -69,26 +70,6 @@ pub struct Board {
     pub waits: Waits,
 }
 
-/// Holders who wait for each other, so that none of them goes on.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Circle {
-    /// Each waits for what the next one keeps, and the last one for the first.
-    pub members: Vec<Member>,
-}
-
-/// One of a circle.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
-    /// Who.
-    pub who: String,
-    /// The page of the build.
-    pub url: Option<String>,
-    /// The pool in whose line it stands.
-    pub pool: PoolName,
-    /// The locks that it does not get.
-    pub locks: Vec<LockName>,
-}
-
 /// One pool.
 #[derive(Debug, Clone)]
 pub struct PoolBoard {
@@ -147,7 +128,7 @@ impl Sight {
             branch: overview.branch.clone(),
             head: overview.head.to_string(),
             pools: pools.map(|pool| self.pool(pool, chronicle, now)).collect(),
-            circles: circles(overview),
+            circles: overview.circles.clone(),
             chronicle: self.chronicle.clone(),
             waits: self.waits.clone(),
         })
@@ -245,11 +226,6 @@ impl Board {
     pub fn past(&self, pool: &PoolName, lock: &LockName) -> Option<&LockPast> {
         self.chronicle.as_ref()?.pool(pool)?.lock(lock)
     }
-}
-
-/// The circles in the lines of a branch.
-fn circles(_: &Overview) -> Vec<Circle> {
-    Vec::new()
 }
 
 /// Since when a lock is held, if a commit tells.

@@ -8,13 +8,14 @@ use page::part::{Column, Row, Tone, badge, column, facts, live, number, table};
 use page::{encoded, moment};
 
 use super::{Look, circles};
+use crate::circles::Circle;
 use crate::serve::parts::{
     holder, linked, marks, millis, need, of_lock, of_pool, share, spans, standing, usual,
 };
 use crate::step::Standing;
 use crate::view::board::{DAY, WEEK, held_since};
 use crate::view::times::{held, known_from};
-use crate::view::{Board, Circle, LockBoard, Place, PoolBoard};
+use crate::view::{Board, LockBoard, Place, PoolBoard};
 use terminal::table::seconds_of;
 
 /// At most so many locks of a pool are in its timeline: those that were held for longest.
