@@ -310,7 +310,9 @@ pub fn read_subject(message: &[u8]) -> Option<Subject> {
     let mut unknown_actor = None;
     for (colon, separator) in line.match_indices(": ") {
         let lock = &line[colon + separator.len()..];
-        if lock.is_empty() || lock.len() > LONGEST_LOCK || lock.contains('/') {
+        // Several are listed one after the other, and may be many.
+        let is_long = lock.split(", ").any(|name| name.len() > LONGEST_LOCK);
+        if lock.is_empty() || is_long || lock.contains('/') {
             continue;
         }
         let Some((prefix, verb)) = split_verb(&line[..colon]) else {

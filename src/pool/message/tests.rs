@@ -261,6 +261,19 @@ fn names() -> impl Strategy<Value = String> {
     ]
 }
 
+#[test]
+fn a_claim_of_many_locks_tells_who_made_it_as_one_of_few_does() {
+    let locks: Vec<String> = (0..100).map(|n| format!("environment-{n}")).collect();
+    let message = format!("anna claiming: {}\n", locks.join(", "));
+
+    let subject = read_subject(message.as_bytes()).unwrap();
+
+    assert_eq!(subject.lock, locks.join(", "));
+    assert_eq!(who(message.as_bytes()), "anna");
+    let long = format!("anna claiming: {}\n", "x".repeat(256));
+    assert_eq!(read_subject(long.as_bytes()), None);
+}
+
 proptest! {
     #[test]
     fn what_is_composed_is_read_back(
