@@ -120,6 +120,7 @@ pub enum Command {
     #[command(after_help = examples::REAP)]
     Reap(ReapArgs),
     /// Show the pools as web pages, and as metrics for Prometheus, to whoever asks
+    #[command(after_help = examples::SERVE)]
     Serve(ServeArgs),
     /// Print a script that completes this command line in a shell
     #[command(after_help = examples::COMPLETIONS)]

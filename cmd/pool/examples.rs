@@ -23,6 +23,7 @@ pub const ACQUIRE: &str = "\
 Examples:
   pool acquire                              # any free lock; prints its name
   pool acquire --match region=eu --count 2  # two that will do, or none
+  pool acquire --count all                  # every lock of the pool
   pool acquire --lease 2h --timeout 30m
   pool acquire --json                       # with the id of the claim";
 
@@ -158,3 +159,10 @@ Examples:
   pool simulate --locks +1 --locks +5 --since 90d
   pool simulate --locks +0 --order newest
   pool simulate --locks +0 --priority hotfix=10";
+
+/// For `pool serve`.
+pub const SERVE: &str = "\
+Examples:
+  pool serve                 # all pools of the branch, on this machine
+  pool serve --listen 0.0.0.0:9010 --show-metadata
+  POOL_SERVE_TOKEN_FILE=token pool serve --allow unlock,release";

@@ -308,11 +308,11 @@ pub fn read_subject(message: &[u8]) -> Option<Subject> {
     let line = folded(text.lines().find(|line| !line.trim().is_empty())?);
 
     let mut unknown_actor = None;
+    // A stranger's line may be long, and is gone through once.
+    let from = names_from(&line).max(line.rfind('/').map_or(0, |slash| slash + 1));
     for (colon, separator) in line.match_indices(": ") {
-        let lock = &line[colon + separator.len()..];
-        // Several are listed one after the other, and may be many.
-        let is_long = lock.split(", ").any(|name| name.len() > LONGEST_LOCK);
-        if lock.is_empty() || is_long || lock.contains('/') {
+        let start = colon + separator.len();
+        if start < from || start == line.len() {
             continue;
         }
         let Some((prefix, verb)) = split_verb(&line[..colon]) else {
@@ -320,19 +320,35 @@ pub fn read_subject(message: &[u8]) -> Option<Subject> {
         };
         let actor = read_prefix(prefix);
         let known = actor.is_some();
+        if !known && unknown_actor.is_some() {
+            continue;
+        }
         let (build, one_off) = actor.unwrap_or_default();
         let subject = Subject {
             build,
             one_off,
             verb,
-            lock: lock.to_owned(),
+            lock: line[start..].to_owned(),
         };
         if known {
             return Some(subject);
         }
-        unknown_actor.get_or_insert(subject);
+        unknown_actor = Some(subject);
     }
     unknown_actor
+}
+
+/// From which byte of a line on it may be a list of locks: none of the names behind it is too long for one.
+fn names_from(line: &str) -> usize {
+    const BETWEEN: &str = ", ";
+    let mut end = line.len();
+    for name in line.rsplit(BETWEEN) {
+        if name.len() > LONGEST_LOCK {
+            return end - LONGEST_LOCK;
+        }
+        end = (end - name.len()).saturating_sub(BETWEEN.len());
+    }
+    0
 }
 
 /// Who made a commit, in as few words as its message allows, fit for a log: its build, else what comes before the verb, else
