@@ -87,7 +87,10 @@ fn the_pages_show_who_holds_what_who_waits_and_what_was_before() {
     }
     // Five holds tell what is usual, and so how long ann may wait.
     assert!(pool.contains("nine of ten up to"), "{pool}");
-    assert!(pool.contains("data-name=\"Waits for\">env-1<"), "{pool}");
+    assert!(
+        pool.contains("data-name=\"Waits for\"><div class=\"cell\">env-1<"),
+        "{pool}"
+    );
     assert!(pool.contains("data-name=\"Expected\""), "{pool}");
     assert!(pool.contains("class=\"lane\""), "{pool}");
     assert!(lock.contains(&claim), "{lock}");
@@ -639,7 +642,8 @@ fn holders_who_wait_for_each_other_are_shown_and_counted_until_one_of_them_leave
         let mut command = who.command(&[], &["claim", lock]);
         command.stderr(Stdio::null()).spawn().unwrap()
     });
-    let pages = Pages::start(&Cli::on(&server.uri()), &[]);
+    let cli = Cli::on(&server.uri());
+    let pages = Pages::start(&cli, &[]);
     let _open = Open::at(&pages);
 
     pages.wait_for_metric("pool_circles", 1.0);
