@@ -325,11 +325,12 @@ impl<'a> Check<'a> {
             }
         }
         for (actor, made) in commits {
+            // A reaping frees all that is stale, each lock by a commit.
             let once = self
                 .runs
                 .get(actor)
-                .is_some_and(|run| !run.asked.claims() && made.len() > 1);
-            if once {
+                .is_some_and(|run| !run.asked.claims() && run.asked != Asked::Reap);
+            if once && made.len() > 1 {
                 let made: Vec<&String> = made.iter().map(|commit| &commit.id).collect();
                 self.report(Rule::AsAsked, format!("{actor} has made {made:?}"));
             }
