@@ -184,6 +184,21 @@ fn a_step_that_is_told_to_stop_at_the_branch_leaves_no_place_and_no_claim() {
 }
 
 #[test]
+fn who_has_a_place_and_loses_all_the_same_pushes_ever_more_seldom() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    others_are_faster(&remote, 1_000_000, "");
+
+    let answer = steps(&remote, &remote.uri()).put(json!({"claim": "env-1", "timeout": "3s"}));
+
+    assert_eq!(answer.code, Some(1), "{}", answer.stderr);
+    let log = std::fs::read_to_string(remote.path().join("refs.log")).unwrap();
+    let pushes = log.lines().filter(|line| line.starts_with("refs/heads/"));
+    let pushes = pushes.count();
+    assert!((2..=40).contains(&pushes), "{pushes} pushes in 3 s");
+    assert_eq!(tickets(&remote), [""; 0]);
+}
+
+#[test]
 fn ten_pools_on_one_branch_are_all_served_and_nothing_of_their_line_is_left() {
     const ROUNDS: usize = 4;
     let remote = TestRemote::with_pool("aws", &["env-1"]);

@@ -1,15 +1,13 @@
 //! Standing in line at the branch: the rules of [`crate::line::branch`], carried out.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use super::abort::GRACE;
 use super::course::Course;
+use super::queue::seconds_since_1970;
 use super::{Attempt, AttemptError};
 use crate::line::branch::BranchLine;
 use git::Remote;
 use git::object::Oid;
 use pace::{Fault, stopped_for};
-
-use super::abort::GRACE;
 
 impl Attempt<'_> {
     /// Takes a place in the line at the branch, if we have none and one is to be had; the ticket points `at` a commit that
@@ -33,7 +31,7 @@ impl Attempt<'_> {
             };
         }
         let pack = self.remote.store().pack(&[])?;
-        let made = [branch.take(at, random(), clock())];
+        let made = [branch.take(at, random(), seconds_since_1970())];
         let answer = tokio::select! {
             answer = self.remote.update_each_ref(&made, false, &pack) => answer,
             () = stopped_for(GRACE, &self.stop) => return Err(AttemptError::Stopped),
@@ -65,10 +63,4 @@ pub(super) async fn leave_branch(remote: &Remote, branch: &mut BranchLine) {
 /// Something that nobody else has: 64 random bits.
 fn random() -> String {
     format!("{:016x}", rand::random::<u64>())
-}
-
-/// The time, in seconds since 1970.
-pub(super) fn clock() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }

@@ -1,10 +1,10 @@
 //! One round after the other: look at the pool, decide, and do what there is to do.
 
-use super::at_branch::clock;
 use super::course::{Course, Setback};
 use super::news::Holder;
 use super::publish::Published;
 use super::queue::Queue;
+use super::queue::seconds_since_1970;
 use super::{Attempt, AttemptError, Outcome, reach};
 use crate::ledger;
 use crate::line::sightings::Said;
@@ -181,7 +181,7 @@ impl Attempt<'_> {
         let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
         let in_line = course.queue.as_ref().filter(|_| !fetch_anyway);
         let depth = course.depth;
-        let (branch, clock) = (&course.branch, clock());
+        let (branch, clock) = (&course.branch, seconds_since_1970());
         let lookout = &course.lookout;
         // What we would push on is out of date once those have pushed who come first.
         let may_go_without = course.last.is_some() && !fetch_anyway && branch.has_ticket();
@@ -296,9 +296,15 @@ impl Attempt<'_> {
                     queue.note_overtaken();
                 }
                 // Where several are at it, an order among them spares them most of the races.
+                let had_place = course.branch.has_ticket();
                 self.queue_at_branch(course, snapshot.commit).await?;
-                if !course.branch.has_ticket() {
+                let has_place = course.branch.has_ticket();
+                if !has_place {
                     self.take_ticket(&mut course.queue).await?;
+                }
+                // Who has just got a place is told by it when to push. Who loses all the same, to somebody who knows of no
+                // line or by a view that is behind, is not to go on as fast as the server answers.
+                if had_place || !has_place {
                     let pause = course.lost_races.next().unwrap_or_default();
                     self.rest(pause, &mut course.queue).await?;
                 }

@@ -77,7 +77,11 @@ impl Attempt<'_> {
             });
         }
         // Nothing is to be pushed for now.
-        leave_branch(&self.remote, &mut course.branch).await;
+        let leaving = leave_branch(&self.remote, &mut course.branch);
+        self.stop
+            .run_until_cancelled(leaving)
+            .await
+            .ok_or(AttemptError::Stopped)?;
         let queue = &mut course.queue;
         let waiting = &mut course.waiting;
         self.check_missing(wait, waiting)?;
