@@ -186,18 +186,7 @@ impl SignIn<'_> {
             @if let Some(fault) = self.fault { (note(Tone::Bad, html! { p role="alert" { (fault) } })) }
             (form.html())
         };
-        Page {
-            site,
-            title: "Sign in".to_owned(),
-            above: Vec::new(),
-            mood: crate::Mood::Calm,
-            place: "",
-            reader: None,
-            events: None,
-            now,
-            body,
-        }
-        .html()
+        Page::apart(site, "Sign in", now, body).html()
     }
 }
 

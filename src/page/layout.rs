@@ -80,7 +80,22 @@ pub struct Page<'a> {
     pub body: Markup,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// A page that belongs nowhere, for somebody of whom nothing is known: a way in, or an error.
+    pub(crate) fn apart(site: &'a Site, title: &str, now: i64, body: Markup) -> Page<'a> {
+        Page {
+            site,
+            title: title.to_owned(),
+            above: Vec::new(),
+            mood: Mood::Calm,
+            place: "",
+            reader: None,
+            events: None,
+            now,
+            body,
+        }
+    }
+
     /// The whole document.
     pub fn html(&self) -> String {
         let site = self.site;

@@ -147,18 +147,7 @@ pub fn error(site: &Site, title: &str, words: &str, now: i64) -> String {
         p { (words) }
         p { a href=(site.path("/")) { "Go to the first page" } }
     };
-    Page {
-        site,
-        title: title.to_owned(),
-        above: Vec::new(),
-        mood: crate::Mood::Calm,
-        place: "",
-        reader: None,
-        events: None,
-        now,
-        body,
-    }
-    .html()
+    Page::apart(site, title, now, body).html()
 }
 
 #[cfg(test)]
