@@ -64,7 +64,9 @@ fn a_form_of_somebody_else_does_nothing() {
     let server = Server::start(DEFINITIONS);
     let cookie = format!("Cookie: prunner_ui={}", server.token());
     let kind = "Content-Type: application/x-www-form-urlencoded";
-    let form = server.page("/start?pipeline=mine").body;
+    let form = server
+        .request("GET", "/ui/start?pipeline=mine", &[&cookie], "")
+        .body;
     let csrf = form
         .split("name=\"csrf\" value=\"")
         .nth(1)

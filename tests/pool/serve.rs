@@ -493,6 +493,54 @@ fn a_button_does_what_it_says_with_the_reason_in_the_history() {
 }
 
 #[test]
+fn the_page_after_a_button_shows_what_it_has_done_however_long_it_took() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let claim = claimed(&remote, "aws", "env-1", "ann claiming: env-1");
+    let server = HttpServer::start(remote.root());
+    let folder = remote.root().display().to_string();
+    remote.hook(
+        "pre-receive",
+        &format!("touch '{folder}/pushing'\nwhile [ ! -e '{folder}/go-on' ]; do sleep 0.05; done"),
+    );
+    let cli = Cli::on(&server.uri()).env("POOL_SERVE_TOKEN", TOKEN);
+    let pages = Pages::start(&cli, &["--allow", "unlock"]);
+    pages.wait_for("/", " since <time");
+    let cookie = pages.sign_in(TOKEN);
+    let lock = "/lock?pool=aws&name=env-1";
+    let page = pages.ask("GET", lock, &[("Cookie", &cookie)], "").body;
+    let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
+    let csrf = rest.split('"').next().unwrap();
+    let form = [
+        ("csrf", csrf),
+        ("deed", "unlock"),
+        ("pool", "aws"),
+        ("lock", "env-1"),
+        ("claim", &claim),
+        ("reason", "it hangs"),
+    ];
+    let looked = || pages.metric("pool_last_look_timestamp_seconds").unwrap();
+
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| pages.send("/act", &cookie, &form));
+        wait_until("the change is being pushed", || {
+            remote.root().join("pushing").exists()
+        });
+        // A look begins after the button was pressed, and before anything has changed.
+        for _ in 0..2 {
+            let before = looked();
+            wait_until("it was looked at once more", || looked() > before);
+        }
+        std::fs::write(remote.root().join("go-on"), "").unwrap();
+        answer.join().unwrap()
+    });
+
+    assert_eq!(answer.status, 303, "{answer:?}");
+    let page = pages.ask("GET", answer.header("location"), &[("Cookie", &cookie)], "");
+    assert!(page.body.contains("It was unlocked."), "{}", page.body);
+    assert!(!page.body.contains("name=\"deed\""), "{}", page.body);
+}
+
+#[test]
 fn nobody_changes_anything_without_the_token_or_from_elsewhere() {
     let remote = TestRemote::with_pool("aws", &["env-1", "env-2"]);
     let cli = Cli::on(&remote.uri());

@@ -111,7 +111,7 @@ pub async fn act(State(host): State<Host>, headers: HeaderMap, body: Body) -> An
     };
     let text = |name: &str| sent.get(name).unwrap_or_default();
     let (pool, lock) = (text("pool"), text("lock"));
-    let (now, asked) = (SystemTime::now(), Instant::now());
+    let now = SystemTime::now();
     let deed = Deed::of(text("deed")).filter(|deed| host.0.allowed.contains(deed));
     let (Some(deed), Some(actor)) = (deed, &host.0.actor) else {
         let html = page::part::error(
@@ -126,10 +126,10 @@ pub async fn act(State(host): State<Host>, headers: HeaderMap, body: Body) -> An
         Ok(act) => actor.act(act).await,
         Err(words) => Err(words.to_owned()),
     };
+    // So that the page after this shows it: a look that began while it was being done may have been too early to see it.
+    let found = host.0.reader.since(Instant::now(), PATIENCE).await;
     let words = match done {
         Ok(()) => {
-            // So that the next page shows it.
-            host.0.reader.since(asked, PATIENCE).await;
             let (Ok(pool), Ok(lock)) = (PoolName::new(pool), LockName::new(lock)) else {
                 return answer::see_other("/");
             };
@@ -138,7 +138,6 @@ pub async fn act(State(host): State<Host>, headers: HeaderMap, body: Body) -> An
         }
         Err(words) => words,
     };
-    let found = host.0.reader.since(asked, PATIENCE).await;
     let reader = host.0.who(&headers);
     let look = Look {
         found: &found,
