@@ -1,6 +1,8 @@
 //! All that the programs say to people while a suite runs, in one file, for somebody to read.
 //!
-//!     SUITE_MESSAGES=/tmp/messages cargo test --test pool && sort -u /tmp/messages
+//! ```text
+//! SUITE_MESSAGES=/tmp/messages cargo test --test pool && sort -u /tmp/messages
+//! ```
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
