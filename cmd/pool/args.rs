@@ -68,7 +68,7 @@ pub enum Command {
     /// Claim any free locks that will do, waiting until there are enough
     #[command(after_help = examples::ACQUIRE)]
     Acquire(AcquireArgs),
-    /// Claim one lock by its name, waiting until it is free
+    /// Claim locks by their names, all of them or none, waiting until they are free
     #[command(after_help = examples::CLAIM)]
     Claim(ClaimArgs),
     /// Show each lock: free or held, by whom, since when; and who waits for what
@@ -205,8 +205,9 @@ impl FromStr for Count {
 /// What a claim needs.
 #[derive(Group, Debug)]
 pub struct ClaimArgs {
-    /// The lock
-    pub lock: String,
+    /// The locks, all of them in one claim; POOL/LOCK is one of another pool
+    #[arg(value_name = "LOCK", required = true)]
+    pub locks: Vec<String>,
     /// Why you hold it, for instance because it is out of service; others see it in `status` and while they wait
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -281,7 +282,7 @@ impl From<OnDeadlock> for pool::line::OnDeadlock {
 /// What a run needs.
 #[derive(Group, Debug)]
 pub struct RunArgs {
-    /// The locks, all of them in one claim; without one any that will do
+    /// The locks, all of them in one claim; POOL/LOCK is one of another pool. Without one any that will do
     #[arg(value_name = "LOCK", conflicts_with_all = ["conditions", "count"])]
     pub locks: Vec<String>,
     /// What is wanted.

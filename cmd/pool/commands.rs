@@ -18,6 +18,7 @@ mod stats;
 mod status;
 mod verify;
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use pool::attempt::{AttemptError, Outcome};
 use pool::concourse::Source;
 use pool::lock::{ClaimId, LockName, PoolName};
 use pool::message::Origin;
-use pool::operation::Operation;
+use pool::operation::{Operation, Part, Want};
 use pool::step::{self, Order, Plan, StepError, Surroundings, Which};
 use tokio_util::sync::CancellationToken;
 
@@ -66,10 +67,11 @@ pub struct Context {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let place = args.place;
     let usual = || context(&place, &Scope::One, false);
+    let of = |locks: &[String]| context(&spoken_of(&place, locks), &Scope::One, false);
     match args.command {
-        Command::Run(given) => run::run(&usual()?, &given).await,
+        Command::Run(given) => run::run(&of(&given.locks)?, &given).await,
         Command::Acquire(given) => acquire::acquire(&usual()?, &given).await,
-        Command::Claim(given) => acquire::claim(&usual()?, &given).await,
+        Command::Claim(given) => acquire::claim(&of(&given.locks)?, &given).await,
         Command::Verify(given) => verify::verify(&usual()?, &given).await,
         Command::Status(given) => {
             let context = context(&place, &one_or_all(given.all), !given.watch)?;
@@ -88,8 +90,8 @@ pub async fn run(args: Args) -> Result<ExitCode> {
             until_told(simulate::simulate(&context, &given)).await
         }
         Command::Doctor(given) => until_told(doctor::doctor(&place, &given)).await,
-        Command::Release(given) => release::release(&usual()?, &given).await,
-        Command::Renew(given) => renew::renew(&usual()?, &given).await,
+        Command::Release(given) => release::release(&of(&given.locks)?, &given).await,
+        Command::Renew(given) => renew::renew(&of(&given.locks)?, &given).await,
         Command::Show(given) => {
             let context = context(&place, &Scope::One, true)?;
             until_told(show::show(&context, &given)).await
@@ -106,6 +108,27 @@ pub async fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Completions(given) => completions::completions(&given),
     }
+}
+
+/// The place that is spoken of, where locks are named: if all of them have their full names, and none is of the pool that is
+/// given, that of the first.
+fn spoken_of(place: &PlaceArgs, locks: &[String]) -> PlaceArgs {
+    let pools = locks.iter().map(|lock| LockName::read(lock).ok()?.pool());
+    let pools: Option<Vec<PoolName>> = pools.collect();
+    let given = place
+        .pool
+        .as_ref()
+        .and_then(|pool| PoolName::new(pool).ok());
+    let mut place = place.clone();
+    if let Some(first) = pools.as_ref().and_then(|pools| pools.first())
+        && !pools
+            .iter()
+            .flatten()
+            .any(|pool| Some(pool) == given.as_ref())
+    {
+        place.pool = Some(first.to_string());
+    }
+    place
 }
 
 /// Does what only reads, until a signal asks for an end: then it is dropped, and its temporary files go with it.
@@ -215,14 +238,51 @@ impl Context {
         }
     }
 
+    /// Reads the names of locks, or their full names.
+    pub fn locks(&self, names: &[String]) -> Result<Vec<LockName>> {
+        let read = |name: &String| {
+            let lock = LockName::seen_from(&self.source.pool, name);
+            lock.with_context(|| format!("{name:?} is not the name of a lock"))
+        };
+        names.iter().map(read).collect()
+    }
+
+    /// The claim of these locks, which are of one pool or of several.
+    pub fn claiming(&self, locks: &[LockName]) -> Operation {
+        match locks {
+            [lock] if lock.pool().is_none() => return Operation::Claim(lock.clone()),
+            locks if locks.iter().all(|lock| lock.pool().is_none()) => {
+                return Operation::Acquire(Want::exactly(locks.to_vec()));
+            }
+            _ => {}
+        }
+        let mut by_pool: Vec<(PoolName, Vec<LockName>)> = vec![(self.source.pool.clone(), vec![])];
+        for lock in locks {
+            let pool = lock.pool().unwrap_or_else(|| self.source.pool.clone());
+            match by_pool.iter_mut().find(|(other, _)| *other == pool) {
+                Some((_, locks)) => locks.push(lock.bare()),
+                None => by_pool.push((pool, vec![lock.bare()])),
+            }
+        }
+        let parts = by_pool.into_iter().filter(|(_, locks)| !locks.is_empty());
+        let part = |(pool, locks)| Part {
+            pool,
+            want: Want::exactly(locks),
+        };
+        Operation::AcquireEach(parts.map(part).collect())
+    }
+
     /// Adds locks that are to be claimed by their names, where nobody else would have done so.
     pub async fn provide(&self, locks: &[LockName]) -> Result<(), StepError> {
         if !self.is_local {
             return Ok(());
         }
-        let nothing = || Content::new(Vec::new());
-        let locks = locks.iter().map(|lock| (lock.clone(), nothing()));
-        let plan = Plan::from([(self.source.pool.clone(), locks.collect())]);
+        let mut plan = Plan::from([(self.source.pool.clone(), BTreeMap::new())]);
+        for lock in locks {
+            let pool = lock.pool().unwrap_or_else(|| self.source.pool.clone());
+            let there = plan.entry(pool).or_default();
+            there.insert(lock.bare(), Content::new(Vec::new()));
+        }
         let stop = CancellationToken::new();
         let log = &mut Log::default();
         step::init(&self.source, &plan, &self.origin, &self.around, stop, log).await?;

@@ -13,6 +13,7 @@ pub const RUN: &str = "\
 Examples:
   pool run env-1 -- ./deploy.sh
   pool run env-1 db-1 -- make e2e              # both, or neither
+  pool run aws/env-1 db/blue -- make e2e       # the same, of two pools
   pool run --match region=eu -- ./test.sh      # any that will do
   pool run --count 2 --timeout 30m -- ./load.sh
   pool run --try -E 75 env-1 -- ./nightly.sh   # 75: it was held
@@ -32,6 +33,7 @@ pub const CLAIM: &str = "\
 Examples:
   pool claim env-1
   pool claim env-1 --try                    # exit code 1 if it is held
+  pool claim aws/env-1 db/blue              # both, or neither, of two pools
   pool claim env-1 --lease 2h --priority 10
   pool claim env-1 --reason 'new disks until Friday'";
 

@@ -6,7 +6,7 @@
 //! ```text
 //! round        looks, decides (`facts`), and does what there is to do:
 //!   publish      a change becomes a commit; `land` brings it to the branch by the rules of `landing`
-//!   wait         what cannot be had yet is waited for, in the line (`in_line`, `queue`)
+//!   wait         what cannot be had yet is waited for, in the line (`in_line`, `lines`, `queue`)
 //!   at_branch    who has lost a race for the branch pushes when it is his turn
 //! adopt        what other runs of the same step have claimed
 //! undo         what was claimed for nobody is given back, by the rules of `back`
@@ -24,6 +24,7 @@ mod in_line;
 mod land;
 mod landing;
 mod lease;
+mod lines;
 mod lookout;
 mod meter;
 #[cfg(test)]
@@ -48,12 +49,13 @@ pub(crate) use abort::GOES_ON;
 use course::Course;
 pub use error::AttemptError;
 pub(crate) use facts::fitting;
+use lines::Lines;
 pub use meter::Meter;
 pub use news::Usual;
 pub(crate) use numbered::next_number;
 pub use outcome::{GivenBack, Outcome};
 pub use queue::InLine;
-use queue::{Patience, Queue};
+use queue::{Patience, Queue, Together};
 pub(crate) use queue::{component, refs_of_branch};
 pub use reading::read_pool;
 use reading::retried;
@@ -66,7 +68,7 @@ use crate::line::Need;
 use crate::lock::PoolName;
 use crate::message::Origin;
 use crate::number;
-use crate::operation::Operation;
+use crate::operation::{Operation, Part};
 use git::{Identity, Remote};
 use pace::{Budget, Pace};
 use terminal::Paint;
@@ -156,7 +158,7 @@ impl Attempt<'_> {
         let refs = refs_of_branch(self.remote.branch());
         self.remote.list_besides(&refs);
         let mut course = Course::new(operation, self);
-        course.queue = self.queue_for(operation);
+        course.lines = self.lines_for(operation);
         let result = match Box::pin(self.adopt(&mut course)).await {
             Ok(Some(outcome)) => Ok(outcome),
             Ok(None) => Box::pin(self.carry_out(&mut course)).await,
@@ -199,7 +201,7 @@ impl Attempt<'_> {
             },
         }
         Box::pin(self.leave_lines(&mut course, is_alone)).await;
-        Box::pin(self.tell(operation, result.as_ref(), course.queue.as_ref())).await;
+        Box::pin(self.tell(operation, result.as_ref(), course.lines.first())).await;
         result
     }
 
@@ -226,7 +228,7 @@ impl Attempt<'_> {
         let removal = self.remote.begin_to_remove();
         self.leave_lines(course, false).await;
         self.go_on_unless_stopped().await?;
-        self.tell(course.operation, Ok(&outcome), course.queue.as_ref())
+        self.tell(course.operation, Ok(&outcome), course.lines.first())
             .await;
         self.go_on_unless_stopped().await?;
         // Whoever should read it may be gone, or busy with something else for ever.
@@ -255,17 +257,41 @@ impl Attempt<'_> {
         }
     }
 
-    /// The line that an operation may have to stand in.
-    fn queue_for(&mut self, operation: &Operation) -> Option<Queue> {
+    /// The lines that an operation may have to stand in.
+    fn lines_for(&mut self, operation: &Operation) -> Lines {
         // Who does not wait at all needs no place, but lets those go first who have one.
-        let settings = self.in_line.clone()?;
-        let need = Need::of(operation)?;
+        let (Some(settings), Some(need)) = (self.in_line.clone(), Need::of(operation)) else {
+            return Lines::default();
+        };
         let patience = Patience {
             limit: self.patience,
             retry_delay: self.pace.retry_delay,
         };
-        let queue = Queue::new(self.remote.branch(), &self.pool, need, settings, patience);
-        self.remote.watch(queue.start());
-        Some(queue)
+        let branch = self.remote.branch();
+        let queue = |pool: &PoolName, need: Need| {
+            Queue::new(branch, pool, need, settings.clone(), patience)
+        };
+        let parts = operation.parts();
+        let lines = match parts {
+            [] => vec![queue(&self.pool, need)],
+            parts => {
+                let id = uuid::Uuid::new_v4().to_string();
+                let line = |part: &Part| {
+                    let others = parts.iter().map(|other| other.pool.clone());
+                    let together = Together {
+                        id: id.clone(),
+                        others: others.filter(|other| *other != part.pool).collect(),
+                        watched: self.pool.clone(),
+                    };
+                    queue(&part.pool, Need::of_part(part)).together(&part.pool, together)
+                };
+                parts.iter().map(line).collect()
+            }
+        };
+        let lines = Lines::new(lines);
+        if let Some(first) = lines.first() {
+            self.remote.watch(first.start());
+        }
+        lines
     }
 }

@@ -263,27 +263,38 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(lines: &'a [Line<'a>], fits: impl Fn(&Pool, &Want, &LockName) -> bool) -> View<'a> {
-        let waiters: Vec<(&Waiter, &Line<'_>)> = lines
-            .iter()
-            .flat_map(|line| line.waiters.iter().map(move |waiter| (waiter, line)))
-            .collect();
+        // Who needs locks of several pools stands in several lines, as one and the same.
+        let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut waiters: Vec<(&Waiter, &Line<'_>)> = Vec::new();
+        for line in lines {
+            for waiter in &line.waiters {
+                numbers.entry(&waiter.id).or_insert_with(|| {
+                    waiters.push((waiter, line));
+                    waiters.len() - 1
+                });
+            }
+        }
         let mut view = View {
-            graph: Graph::default(),
+            graph: Graph {
+                waiters: vec![Vec::new(); waiters.len()],
+                locks: Vec::new(),
+            },
             waiters,
             locks: Vec::new(),
         };
-        let mut first_waiter = 0;
         for line in lines {
             let needs: Vec<Need> = line.waiters.iter().map(|one| one.need.clone()).collect();
             let fits = |want: &Want, lock: &LockName| fits(line.pool, want, lock);
             let demands = line::demands(&needs, line.pool, fits);
-            let kept = line::kept(&demands, &line::free(line.pool));
+            let keepers = keepers_of_free(line, lines, &demands);
             let first_lock = view.locks.len();
-            for ((lock, state), kept) in line.pool.locks().zip(&kept) {
+            for ((lock, state), keeper) in line.pool.locks().zip(keepers) {
                 view.locks.push((lock, line));
+                let keeper =
+                    keeper.and_then(|waiter| numbers.get(line.waiters[waiter].id.as_str()));
                 view.graph.locks.push(match state {
-                    State::Unclaimed(_) => match kept {
-                        Some(waiter) => Lock::Kept(first_waiter + waiter),
+                    State::Unclaimed(_) => match keeper {
+                        Some(waiter) => Lock::Kept(*waiter),
                         None => Lock::Open,
                     },
                     State::Claimed(_) => match line.claims.get(lock) {
@@ -294,15 +305,16 @@ impl<'a> View<'a> {
                     State::Damaged(_) => Lock::Open,
                 });
             }
-            for demand in demands {
+            for (waiter, demand) in line.waiters.iter().zip(demands) {
                 let locks = match demand.takes {
                     Takes::Anything => (first_lock..view.locks.len()).collect(),
                     Takes::Only(some) => some.into_iter().map(|lock| first_lock + lock).collect(),
                 };
                 let count = demand.count;
-                view.graph.waiters.push(vec![Demand { count, locks }]);
+                if let Some(number) = numbers.get(waiter.id.as_str()) {
+                    view.graph.waiters[*number].push(Demand { count, locks });
+                }
             }
-            first_waiter += line.waiters.len();
         }
         view
     }
@@ -320,11 +332,11 @@ impl<'a> View<'a> {
             let (waiter, line) = self.waiters[*member];
             let obstacles = self.graph.edges(*member, members);
             let obstacles = obstacles.filter_map(|(lock, keeper)| {
-                let name = self.locks[lock].0;
-                let held = line.claims.get(name);
+                let (name, its) = self.locks[lock];
+                let held = its.claims.get(name);
                 let held = held.filter(|_| matches!(self.graph.locks[lock], Lock::Held(_)));
                 Some(Obstacle {
-                    lock: name.clone(),
+                    lock: name.of(its.pool.name(), line.pool.name()),
                     claim: held.map(|held| held.claim),
                     holder: match held {
                         Some(held) => message::who(&held.message),
@@ -362,6 +374,38 @@ impl<'a> View<'a> {
         }
         order
     }
+}
+
+/// For which waiter of a line each lock is kept, if it is free: for one who needs several and has not got all of them, here or
+/// in other pools.
+fn keepers_of_free(
+    line: &Line<'_>,
+    lines: &[Line<'_>],
+    demands: &[line::Demand],
+) -> Vec<Option<usize>> {
+    let elsewhere = |id: &str| {
+        let others = lines.iter().filter(|other| !std::ptr::eq(*other, line));
+        let others = others.filter(|other| other.waiters.iter().any(|waiter| waiter.id == id));
+        others
+            .map(|other| other.waiters.first().is_some_and(|first| first.id == id))
+            .collect()
+    };
+    let elsewhere: Vec<Vec<bool>> = line.waiters.iter().map(|one| elsewhere(&one.id)).collect();
+    // The others let those behind them pass.
+    let there = (0..demands.len()).filter(|n| elsewhere[*n].iter().all(|is_first| *is_first));
+    let there: Vec<usize> = there.collect();
+    let asked: Vec<line::Demand> = there.iter().map(|n| demands[*n].clone()).collect();
+    let free = line::free(line.pool);
+    let mut keepers = line::kept(&asked, &free);
+    for (n, served) in line::walk(&asked, &free).into_iter().enumerate() {
+        for lock in served.into_iter().flatten() {
+            if !elsewhere[there[n]].is_empty() {
+                keepers[lock] = Some(n);
+            }
+        }
+    }
+    let keepers = keepers.into_iter();
+    keepers.map(|keeper| keeper.map(|n| there[n])).collect()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ mod source;
 mod unknown;
 
 pub use build::Build;
-pub use params::{Folder, LOCKS, NO_CLAIM, Params};
+pub use params::{Folder, LOCKS, NO_CLAIM, POOL, POOLS, Params};
 pub(crate) use private_key::read as read_private_key;
 pub use reap::{GitlabServer, Login, Reap, Server};
 pub use source::{DEFAULT_RETRY_DELAY, Source, Tunnel};
@@ -31,6 +31,7 @@ use serde_json::Value;
 use crate::line::{OnDeadlock, PRIORITY_LIMIT};
 use crate::lock::{LockName, NameError, PoolName};
 use crate::message;
+use crate::operation::Operation;
 use git::object::{Content, Oid, full_id};
 use keys::{Keys, kind};
 use pace::duration::DurationError;
@@ -70,6 +71,8 @@ pub struct PutRequest {
     pub on_deadlock: OnDeadlock,
     /// For how long the holder of a claim that this one makes need not be heard of; `None` for ever.
     pub lease: Option<Duration>,
+    /// What is to be claimed where other pools are named as well: all of it at once.
+    pub with_others: Option<Operation>,
     /// What is to be said of its params, each on a line.
     pub notes: Vec<String>,
 }
@@ -131,14 +134,17 @@ impl PutRequest {
                     params.wrong("priority", expected, value.to_string())
                 })?,
         };
+        let source = Source::read(&keys.object("source")?)?;
+        let asked = Params::read(&params)?;
         Ok(PutRequest {
-            source: Source::read(&keys.object("source")?)?,
+            with_others: params::also(&params, &asked, &source.pool)?,
+            source,
             patience: if params.flag("try")? {
                 Some(Duration::ZERO)
             } else {
                 timeout
             },
-            params: Params::read(&params)?,
+            params: asked,
             priority,
             on_deadlock: on_deadlock(&params)?,
             request,
@@ -396,6 +402,25 @@ pub enum RequestError {
         /// What is wrong with it.
         #[source]
         reason: NameError,
+    },
+    /// A file that should name a pool does not.
+    #[error("`{}` does not hold the path of a pool", shown(.path))]
+    PoolFile {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        reason: NameError,
+    },
+    /// A folder is about a lock of another pool than that of the source.
+    #[error("`{}` says that this is a lock of the pool `{its}`, and the pool of the source is `{pool}`: only `release` takes locks of other pools", shown(.path))]
+    OtherPool {
+        /// The file that says so.
+        path: PathBuf,
+        /// The pool of the lock.
+        its: PoolName,
+        /// That of the source.
+        pool: PoolName,
     },
     /// A file that should prove a claim does not.
     #[error("`{}` does not hold the id of a claim, which is 40 hex digits", shown(.path))]

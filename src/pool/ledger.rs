@@ -56,7 +56,7 @@ pub struct Moved {
 pub struct ClaimOfStep {
     /// The claim.
     pub commit: Oid,
-    /// The locks that it still holds.
+    /// The locks that it still holds, those of other pools by their full names.
     pub locks: Vec<LockName>,
 }
 
@@ -287,7 +287,11 @@ pub fn claim_of_step(
         if !ours.is_empty() {
             let message = history.commit(commit)?.message;
             if message::trailer(&message, message::STEP).is_some_and(|found| found == step) {
-                let locks = ours;
+                let mut locks = ours;
+                for lock in message::elsewhere(&message, pool) {
+                    let fate = fate(history, pool, &lock, ClaimId(commit))?;
+                    locks.extend(matches!(fate, Fate::Stands { .. }).then_some(lock));
+                }
                 return Ok(Some(ClaimOfStep { commit, locks }));
             }
         }

@@ -116,6 +116,13 @@
 //! ours, though that would spare half of the pushes: whoever moves a lock for somebody else must know that he still wants
 //! it, and that nothing of it lands after he was told that it did not.
 //!
+//! **Locks of several pools are claimed in one commit.** A branch is one transaction, so that a claim of several pools is no more
+//! than one of several locks: a lock of another pool has its full name ([`lock::LockName`]), the pools are read beside each
+//! other ([`rules::Pool::beside`]), and all that gives back, takes over or tells of a claim is the same. The commit names
+//! all of its locks, so that each pool's history leads to the others; what it says is believed only of locks that this very
+//! commit has moved. Its waiter stands in all lines ([`line`]). Locking the pools one after the other would need an order that
+//! all users keep, and somebody to undo the first part.
+//!
 //! **Who waits for whom is read from what a look lists anyway.** A server lists the tickets of all lines with every look, and
 //! the claims are in the history that a waiter has. Only who keeps a claim can be in a circle, so that only he reads more
 //! ([`circles`], `attempt::lookout`). Nobody is asked, and nobody decides for others: all see the same circle, and so the same

@@ -39,6 +39,15 @@
 //!
 //! Who needs several locks and cannot have all of them yet keeps those that he could use from those behind him. Otherwise
 //! a stream of waiters for a single lock would starve him.
+//!
+//! # Several pools at once
+//!
+//! Who needs locks of several pools stands in the lines of all of them, with the same number and id, and takes what he needs
+//! when it is his turn everywhere. Until then those behind him pass: no lock is left idle for him, as others could use it
+//! longer than he needs to come to his turn. Only once he is the first of the line in each of the other pools is a lock kept
+//! for him here; it then waits for those that are held now, and for nobody who waits. So a stream of waiters for a single
+//! pool cannot starve him. Two who need the same pools are in the same order in each of them, so that neither keeps what the
+//! other waits for. That he is first elsewhere is seen in the names of the tickets, which every look lists anyway.
 
 pub mod branch;
 pub mod courtesy;
@@ -56,7 +65,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::lock::LockName;
-use crate::operation::{Operation, Want};
+use crate::operation::{Operation, Part, Want};
 use crate::rules::{Damage, Pool, State, Turn};
 
 /// How long one waits for one step of priority.
@@ -79,6 +88,8 @@ impl Need {
     pub fn of(operation: &Operation) -> Option<Need> {
         match operation {
             Operation::Acquire(want) => Some(Need::Any(want.clone())),
+            // Each pool has a line of its own.
+            Operation::AcquireEach(parts) => parts.first().map(Need::of_part),
             Operation::Claim(lock)
             | Operation::Update {
                 lock, claim: None, ..
@@ -92,6 +103,14 @@ impl Need {
             | Operation::Move { .. }
             | Operation::AwaitUnclaimed(_)
             | Operation::AwaitClaimed(_) => None,
+        }
+    }
+
+    /// What is needed of one pool, where locks of several are.
+    pub fn of_part(part: &Part) -> Need {
+        match &part.want.among[..] {
+            [lock] if !part.want.all => Need::Lock(lock.clone()),
+            _ => Need::Any(part.want.clone()),
         }
     }
 }
@@ -148,13 +167,19 @@ pub fn in_order(mut tickets: Vec<Ticket>) -> Vec<Ticket> {
 }
 
 /// The line for one who does not wait any longer for those before him: he comes first, but for those who collect several
-/// locks, at whose `served` there is nothing yet.
-pub fn passed(mut line: Vec<Need>, me: usize, served: &[usize]) -> (Vec<Need>, usize) {
+/// locks, at whose `served` there is nothing yet, and for those for whom locks are `kept` until they have those of other pools.
+pub fn passed(
+    mut line: Vec<Need>,
+    me: usize,
+    served: &[usize],
+    kept: &[usize],
+) -> (Vec<Need>, usize) {
     let mut before: Vec<Need> = line.drain(..me).collect();
     let mut n = 0;
     before.retain(|need| {
         n += 1;
-        count(need) > 1 && !served.contains(&(n - 1))
+        let collects = count(need) > 1 && !served.contains(&(n - 1));
+        collects || kept.contains(&(n - 1))
     });
     let me = before.len();
     before.append(&mut line);

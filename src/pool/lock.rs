@@ -36,6 +36,9 @@ impl fmt::Display for ClaimId {
 
 /// The name of a lock: one path component that is not hidden, has no control characters, no spaces at its ends and at most
 /// 255 bytes.
+///
+/// It is a name in the pool that is spoken of. Where several pools are spoken of at once, a lock of another one has that pool
+/// before it, as in `db/blue`: its full name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LockName(String);
 
@@ -62,6 +65,65 @@ impl LockName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl LockName {
+    /// Reads a name or a full name.
+    ///
+    /// # Errors
+    /// [`NameError`], which tells what is wrong with it.
+    pub fn read(name: &str) -> Result<LockName, NameError> {
+        match name.rsplit_once('/') {
+            None => LockName::new(name),
+            Some((its, name)) => Ok(LockName::new(name)?.full(&PoolName::new(its)?)),
+        }
+    }
+
+    /// Reads a name or a full name, as it is seen from `pool`.
+    ///
+    /// # Errors
+    /// [`NameError`], which tells what is wrong with it.
+    pub fn seen_from(pool: &PoolName, name: &str) -> Result<LockName, NameError> {
+        let name = LockName::read(name)?;
+        Ok(match name.pool() {
+            Some(its) => name.bare().of(&its, pool),
+            None => name,
+        })
+    }
+
+    /// A lock of the pool `its`, as it is seen from `pool`.
+    #[must_use]
+    pub fn of(&self, its: &PoolName, pool: &PoolName) -> LockName {
+        match its == pool {
+            true => self.bare(),
+            false => self.full(its),
+        }
+    }
+
+    /// Its full name, where the pool that is spoken of is this one.
+    #[must_use]
+    pub fn full(&self, pool: &PoolName) -> LockName {
+        match self.0.contains('/') {
+            true => self.clone(),
+            false => LockName(format!("{pool}/{}", self.0)),
+        }
+    }
+
+    /// The pool of a full name; `None` for a lock of the pool that is spoken of.
+    pub fn pool(&self) -> Option<PoolName> {
+        let (pool, _) = self.0.rsplit_once('/')?;
+        Some(PoolName(pool.to_owned()))
+    }
+
+    /// The name in its own pool.
+    #[must_use]
+    pub fn bare(&self) -> LockName {
+        LockName(self.name().to_owned())
+    }
+
+    fn name(&self) -> &str {
+        self.0.rsplit_once('/').map_or(&self.0, |(_, name)| name)
     }
 }
 
@@ -115,9 +177,10 @@ impl PoolName {
         format!("{}/{}", self.0, holding.folder())
     }
 
-    /// The path of a lock's file while it is held or free.
+    /// The path of a lock's file while it is held or free; of a lock with a full name that in its own pool.
     pub fn file(&self, holding: Holding, lock: &LockName) -> String {
-        format!("{}/{}/{}", self.0, holding.folder(), lock.0)
+        let (pool, name) = lock.0.rsplit_once('/').unwrap_or((&self.0, &lock.0));
+        format!("{pool}/{}/{name}", holding.folder())
     }
 }
 
@@ -235,6 +298,31 @@ mod tests {
             assert_eq!(LockName::new(name).as_ref().map(LockName::as_str), Ok(name));
         }
         assert!(LockName::new(&"x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn a_lock_of_another_pool_has_its_pool_before_its_name() {
+        let pool = |name: &str| PoolName::new(name).expect("a pool");
+        let (aws, db) = (pool("aws"), pool("team/db"));
+        let seen = |name: &str| LockName::seen_from(&aws, name).expect("a lock");
+
+        let own = seen("env-1");
+        assert_eq!(seen("aws/env-1"), own);
+        assert_eq!((own.pool(), own.full(&aws).as_str()), (None, "aws/env-1"));
+        let other = seen("/team//db/blue");
+        assert_eq!(other.as_str(), "team/db/blue");
+        assert_eq!(
+            (other.pool(), other.bare().as_str()),
+            (Some(db.clone()), "blue")
+        );
+        assert_eq!(other.full(&aws), other);
+        assert_eq!(aws.file(Holding::Claimed, &other), "team/db/claimed/blue");
+        assert_eq!(aws.file(Holding::Claimed, &own), "aws/claimed/env-1");
+        for name in ["db/", "/", "../x", "db/.git", "a/../b", "db/ x"] {
+            assert!(LockName::seen_from(&aws, name).is_err(), "{name}");
+        }
+        // Two names that look alike are of two locks, wherever they are seen from.
+        assert_eq!(LockName::seen_from(&db, "blue"), Ok(other.of(&db, &db)));
     }
 
     #[test]

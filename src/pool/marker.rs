@@ -186,7 +186,7 @@ impl Marked {
         let mut line = || std::str::from_utf8(parts.next()?).ok();
         let (first, names, objects) = (line()?, line()?, line()?);
         let pack = parts.next()?;
-        let locks: Result<Vec<LockName>, _> = names.split('\t').map(LockName::new).collect();
+        let locks: Result<Vec<LockName>, _> = names.split('\t').map(LockName::read).collect();
         let objects: Option<Vec<Oid>> = objects.split(' ').map(full_id).collect();
         let mut words = first.splitn(5, ' ');
         let ending = match words.next()? {
@@ -225,7 +225,7 @@ mod tests {
         Marked {
             locks: vec![
                 LockName::new("a \"b\" ü").unwrap(),
-                LockName::new("c").unwrap(),
+                LockName::read("team/db/c").unwrap(),
             ],
             verb: Verb::AddingClaimed,
             base: Oid::from_bytes(&[1; 20]).unwrap(),

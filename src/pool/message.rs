@@ -14,7 +14,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::lock::LockName;
+use crate::lock::{LockName, PoolName};
 use terminal::one_line;
 
 /// The trailer with the id of the attempt, which makes every commit unique.
@@ -36,6 +36,8 @@ pub const LEASE: &str = "Pool-Lease";
 pub const REAPED: &str = "Pool-Reaped";
 /// The trailer with the claim that an operator has taken away from its holder.
 pub const UNLOCKED: &str = "Pool-Unlocked";
+/// The trailer with the full name of a lock, one for each, where a commit is about locks of several pools.
+pub const LOCK: &str = "Pool-Lock";
 /// The trailer that says why somebody else's claim was ended, and on what evidence; in a claim, why the lock is held.
 pub const REASON: &str = "Pool-Reason";
 /// The trailer with the number of the commit, which only grows along the branch (see [`crate::number`]). Of a claim it is the
@@ -52,6 +54,9 @@ pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
 
 /// The longest name of a lock, in bytes: subjects with more behind the verb are someone else's.
 const LONGEST_LOCK: usize = 255;
+
+/// Nobody claims more locks at once.
+const MOST_LOCKS: usize = 2000;
 
 /// How much is shown of what somebody else's commit says of who made it, in characters.
 const WHO_SHOWN: usize = 200;
@@ -131,11 +136,36 @@ pub fn compose(
     locks: &[LockName],
     trailers: &[(&str, String)],
 ) -> String {
+    // Whoever reads the history of one pool looks for its locks as that pool has them.
+    let bare: Vec<LockName> = locks.iter().map(LockName::bare).collect();
     text(
         origin,
-        &format!("{}: {}", verb.as_str(), listed(locks)),
+        &format!("{}: {}", verb.as_str(), listed(&bare)),
         trailers,
     )
+}
+
+/// The full names of the locks that a commit is about, where they are of several pools (see [`LOCK`]).
+pub fn of_several_pools(message: &[u8]) -> Vec<(PoolName, LockName)> {
+    let named = trailers(message, LOCK).into_iter();
+    let named = named.take(MOST_LOCKS).filter_map(|name| {
+        let (pool, lock) = name.rsplit_once('/')?;
+        Some((PoolName::new(pool).ok()?, LockName::new(lock).ok()?))
+    });
+    named.collect()
+}
+
+/// The locks of other pools that a commit is about besides those of `pool`, as they are seen from there; none where it says
+/// that it has nothing to do with that pool.
+pub fn elsewhere(message: &[u8], pool: &PoolName) -> Vec<LockName> {
+    let all = of_several_pools(message);
+    match all.iter().any(|(its, _)| its == pool) {
+        true => {
+            let others = all.iter().filter(|(its, _)| its != pool);
+            others.map(|(its, lock)| lock.of(its, pool)).collect()
+        }
+        false => Vec::new(),
+    }
 }
 
 /// The names of locks on one line.

@@ -306,7 +306,7 @@ pub fn operation_name(operation: &operation::Operation) -> &'static str {
     use crate::lock::Holding;
     use operation::Operation;
     match operation {
-        Operation::Acquire(_) => "acquire_lock",
+        Operation::Acquire(_) | Operation::AcquireEach(_) => "acquire_lock",
         Operation::Claim { .. } => "claim_lock",
         Operation::Release { .. } => "release_lock",
         Operation::ReleaseOwn => "release_mine",

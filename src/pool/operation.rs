@@ -1,5 +1,6 @@
 //! What can be asked of a pool: exactly one thing, with what it needs and nothing else.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
 
@@ -46,6 +47,15 @@ impl Want {
     pub fn takes_any(&self) -> bool {
         self.conditions.is_empty() && self.among.is_empty()
     }
+}
+
+/// What is wanted of one pool, where locks of several pools are wanted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Part {
+    /// The pool.
+    pub pool: PoolName,
+    /// Which of its locks.
+    pub want: Want,
 }
 
 /// One thing that a lock's metadata must say.
@@ -199,6 +209,9 @@ impl Right {
 pub enum Operation {
     /// Claims any free locks that will do, all in one commit, waiting until there are enough.
     Acquire(Want),
+    /// The same in each of several pools: all of it in one commit, or nothing. The first is the pool that is spoken of; none
+    /// comes twice.
+    AcquireEach(Vec<Part>),
     /// Claims this lock, waiting until it is free.
     Claim(LockName),
     /// Frees claimed locks.
@@ -287,6 +300,28 @@ impl Operation {
         }
     }
 
+    /// What is wanted of each pool, where it is of several.
+    pub fn parts(&self) -> &[Part] {
+        match self {
+            Operation::AcquireEach(parts) => parts,
+            _ => &[],
+        }
+    }
+
+    /// The other pools that it is about, besides the one that is spoken of; each of them once.
+    pub fn other_pools(&self) -> BTreeSet<PoolName> {
+        match self {
+            Operation::AcquireEach(parts) => {
+                let others = parts.iter().skip(1);
+                others.map(|part| part.pool.clone()).collect()
+            }
+            Operation::Release { locks, .. } | Operation::Renew { locks, .. } => {
+                locks.iter().filter_map(LockName::pool).collect()
+            }
+            _ => BTreeSet::new(),
+        }
+    }
+
     /// Whether it may make a commit, rather than only wait for something.
     pub fn changes(&self) -> bool {
         !matches!(
@@ -299,6 +334,7 @@ impl Operation {
     pub fn can_wait(&self) -> bool {
         match self {
             Operation::Acquire(_)
+            | Operation::AcquireEach(_)
             | Operation::Claim(_)
             | Operation::Update { claim: None, .. }
             | Operation::AwaitUnclaimed(_)
@@ -326,6 +362,7 @@ impl Operation {
         matches!(
             self,
             Operation::Acquire(_)
+                | Operation::AcquireEach(_)
                 | Operation::Claim(_)
                 | Operation::Add {
                     holding: Holding::Claimed,
@@ -345,6 +382,7 @@ impl Operation {
                 claim.map(|claim| (std::slice::from_ref(lock), claim))
             }
             Operation::Acquire(_)
+            | Operation::AcquireEach(_)
             | Operation::Claim(_)
             | Operation::ReleaseOwn
             | Operation::Add { .. }

@@ -7,7 +7,7 @@ mod decide;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use decide::{claim_anew, decide};
+pub use decide::{claim_anew, decide, decide_each};
 
 use crate::ledger::Fate;
 use crate::lock::{self, ClaimId, Holding, LockName, PoolName};
@@ -25,6 +25,8 @@ pub struct Pool {
     locks: BTreeMap<LockName, State>,
     /// The folders that lack their `.gitkeep`.
     unkept: Vec<Holding>,
+    /// The other pools of the branch that are spoken of with it, by their full names (see [`LockName`]).
+    others: Vec<Pool>,
 }
 
 /// Where a lock is.
@@ -59,6 +61,8 @@ pub struct Facts {
     pub fitting: Option<BTreeSet<LockName>>,
     /// Whose turn it is.
     pub turn: Turn,
+    /// Where locks of several pools are wanted: what there is to know of each part.
+    pub each: Vec<Facts>,
     /// The pool that a lock is to be moved to, at the same commit.
     pub destination: Option<Pool>,
     /// Which locks whoever asks holds, and by which claims.
@@ -343,6 +347,36 @@ fn and_damaged(locks: &[LockName]) -> String {
 }
 
 impl Wait {
+    /// The same, where the locks are of the pool `its`, as it is said in `pool`.
+    fn seen_from(self, its: &PoolName, pool: &PoolName) -> Wait {
+        let all = |locks: Vec<LockName>| of(&locks, its, pool);
+        match self {
+            Wait::NoneFree { claimed, damaged } => Wait::NoneFree {
+                claimed: all(claimed),
+                damaged: all(damaged),
+            },
+            Wait::TooFewFree {
+                free,
+                wanted,
+                claimed,
+            } => Wait::TooFewFree {
+                free,
+                wanted,
+                claimed: all(claimed),
+            },
+            Wait::Turn { free, ahead } => Wait::Turn {
+                free: all(free),
+                ahead,
+            },
+            Wait::Held(lock) => Wait::Held(lock.of(its, pool)),
+            Wait::Free(lock) => Wait::Free(lock.of(its, pool)),
+            Wait::Missing { lock, like } => Wait::Missing {
+                lock: lock.of(its, pool),
+                like: all(like),
+            },
+        }
+    }
+
     /// The locks that somebody holds, and that are waited for.
     pub fn held(&self) -> &[LockName] {
         match self {
@@ -351,6 +385,11 @@ impl Wait {
             Wait::Free(_) | Wait::Missing { .. } | Wait::Turn { .. } => &[],
         }
     }
+}
+
+/// Locks of the pool `its`, as they are seen from `pool`.
+fn of(locks: &[LockName], its: &PoolName, pool: &PoolName) -> Vec<LockName> {
+    locks.iter().map(|lock| lock.of(its, pool)).collect()
 }
 
 impl Pool {
@@ -381,7 +420,20 @@ impl Pool {
             name,
             locks,
             unkept,
+            others: Vec::new(),
         }
+    }
+
+    /// The same pool, with others that are spoken of at once.
+    #[must_use]
+    pub fn beside(self, others: Vec<Pool>) -> Pool {
+        Pool { others, ..self }
+    }
+
+    /// This pool, or the one of those beside it that is called so.
+    pub fn part(&self, name: &PoolName) -> Option<&Pool> {
+        let mut all = std::iter::once(self).chain(&self.others);
+        all.find(|pool| pool.name == *name)
     }
 
     /// Where the pool is.
@@ -396,7 +448,10 @@ impl Pool {
 
     /// Where a lock is; `None` when there is none of this name.
     pub fn state(&self, lock: &LockName) -> Option<State> {
-        self.locks.get(lock).copied()
+        match lock.pool() {
+            None => self.locks.get(lock).copied(),
+            Some(pool) => self.part(&pool)?.locks.get(&lock.bare()).copied(),
+        }
     }
 
     /// A pool that is not there yet.
@@ -424,7 +479,9 @@ impl Pool {
             mode: Mode::File,
             content: Content::new(Vec::new()),
         });
-        missing.collect()
+        missing
+            .chain(self.others.iter().flat_map(Pool::keeps))
+            .collect()
     }
 
     fn change(&self, verb: Verb, locks: &[LockName], mut edits: Vec<Edit>, right: Right) -> Change {
@@ -501,10 +558,12 @@ impl Pool {
 
     /// That there is no such lock, and which one may have been meant.
     pub fn no_such_lock(&self, lock: &LockName) -> Refusal {
+        let there = lock.pool().and_then(|pool| self.part(&pool));
+        let there = there.unwrap_or(self);
         Refusal::NoSuchLock {
-            lock: lock.clone(),
-            pool: self.name.clone(),
-            like: self.like(lock),
+            lock: lock.bare(),
+            pool: lock.pool().unwrap_or_else(|| self.name.clone()),
+            like: there.like(&lock.bare()),
         }
     }
 

@@ -52,7 +52,10 @@ fn number(name: &str) -> Option<u64> {
 
 /// What happens to a worker's requests. A push in danger is one whose process is about to be struck, for which it is
 /// worth most that the push goes astray.
-fn mischief(seed: u64, danger: Arc<AtomicBool>) -> impl FnMut(&str) -> Mischief + Send + 'static {
+pub fn mischief(
+    seed: u64,
+    danger: Arc<AtomicBool>,
+) -> impl FnMut(&str) -> Mischief + Send + 'static {
     let mut dice = StdRng::seed_from_u64(seed);
     move |request| {
         let is_push = request.contains("POST") && request.contains("git-receive-pack");

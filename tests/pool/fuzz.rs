@@ -206,7 +206,7 @@ fn assert_sound(request: &PutRequest) -> Result<(), TestCaseError> {
     }
     // Without a folder to read there is no operation but these three; whatever else it is, it looks inside of the inputs.
     let nowhere = std::path::Path::new("/nonexistent/inputs");
-    match request.params.operation(nowhere) {
+    match request.params.operation(nowhere, &request.source.pool) {
         Ok(operation) => prop_assert!(matches!(
             operation,
             Some(Operation::Acquire(_) | Operation::Claim(_)) | None
@@ -282,7 +282,7 @@ proptest! {
         let request = json!({"source": whole()["source"], "params": {param: "lock"}});
         let request = PutRequest::read(request.to_string().as_bytes()).unwrap();
 
-        match request.params.operation(inputs.path()) {
+        match request.params.operation(inputs.path(), &request.source.pool) {
             Ok(operation) => {
                 let text = String::from_utf8(name).unwrap();
                 let lock = LockName::new(text.trim()).unwrap();

@@ -103,6 +103,8 @@ mod serve;
 mod settings;
 /// Locks by their metadata, and several at once.
 mod several;
+/// Locks of several pools in one claim.
+mod several_pools;
 /// Commits that are signed.
 mod signed;
 /// Shared and exclusive: readers take one of a pool's slots, a writer all.

@@ -15,10 +15,14 @@ pub struct Pool {
 impl Pool {
     /// Anna's, set up for a pool of a repository, by its path.
     pub fn on(remote: &TestRemote, pool: &str) -> Pool {
+        Pool::at(remote).env("POOL_NAME", pool)
+    }
+
+    /// Anna's, set up for a repository, by its path, and for no pool.
+    pub fn at(remote: &TestRemote) -> Pool {
         Pool::bare()
             .env("POOL_URI", remote.uri())
             .env("POOL_BRANCH", remote.branch())
-            .env("POOL_NAME", pool)
             .env("POOL_RETRY_DELAY", "50ms")
             .called("anna")
     }

@@ -26,7 +26,7 @@ pub async fn acquire(context: &Context, args: &AcquireArgs) -> Result<ExitCode> 
     .await
 }
 
-/// Claims one lock.
+/// Claims locks by their names, all of them in one claim.
 pub async fn claim(context: &Context, args: &ClaimArgs) -> Result<ExitCode> {
     if args
         .reason
@@ -35,9 +35,9 @@ pub async fn claim(context: &Context, args: &ClaimArgs) -> Result<ExitCode> {
     {
         bail!("`--reason` is empty; it must say why the lock is held, or be left out");
     }
-    let lock = super::lock(&args.lock)?;
-    context.provide(std::slice::from_ref(&lock)).await?;
-    let operation = Operation::Claim(lock);
+    let locks = context.locks(&args.locks)?;
+    context.provide(&locks).await?;
+    let operation = context.claiming(&locks);
     let order = Order {
         reason: args.reason.clone(),
         ..context.waiting_order(operation, &args.wait, args.lease)

@@ -42,7 +42,7 @@ pub async fn remove(context: &Context, args: &RemoveArgs) -> Result<ExitCode> {
     let claim = match &args.claim {
         Some(id) => super::claim_id(id)?,
         None => {
-            let standing = mine::standing(context).await?;
+            let standing = mine::standing(context, &context.source.pool).await?;
             mine::ours(context, &standing, &lock).await?
         }
     };

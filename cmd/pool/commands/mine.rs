@@ -1,10 +1,12 @@
 //! What is ours: by the claim that is shown, or because we are called what its holder is called.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Error, Result, anyhow, bail};
+use pool::concourse::Source;
 use pool::ledger::Held;
-use pool::lock::{self, ClaimId, LockName};
+use pool::lock::{self, ClaimId, LockName, PoolName};
 use pool::maker::Me;
 use pool::message;
 use pool::step::{self, StepError};
@@ -18,13 +20,18 @@ pub async fn claims(
     locks: &[String],
     claim: Option<&str>,
 ) -> Result<Vec<(ClaimId, Vec<LockName>)>> {
-    let mut locks = super::locks(locks)?;
+    let mut locks = context.locks(locks)?;
     if let Some(id) = claim {
         let claim = super::claim_id(id)?;
         if locks.is_empty() {
-            let standing = standing(context).await?;
+            let standing = standing(context, &context.source.pool).await?;
             let held = standing.into_iter().filter(|(_, held)| held.claim == claim);
-            locks = held.map(|(lock, _)| lock).collect();
+            for (lock, held) in held {
+                let elsewhere = message::elsewhere(&held.message, &context.source.pool);
+                locks.extend([lock].into_iter().chain(elsewhere));
+            }
+            locks.sort();
+            locks.dedup();
         }
         if locks.is_empty() {
             bail!(
@@ -34,10 +41,18 @@ pub async fn claims(
         }
         return Ok(vec![(claim, locks)]);
     }
-    let standing = standing(context).await?;
+    let mut known: BTreeMap<PoolName, BTreeMap<LockName, Held>> = BTreeMap::new();
     let mut by_claim: Vec<(ClaimId, Vec<LockName>)> = Vec::new();
     for lock in locks {
-        let claim = ours(context, &standing, &lock).await?;
+        let pool = lock.pool().unwrap_or_else(|| context.source.pool.clone());
+        let standing = match known.entry(pool) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let standing = standing(context, place.key()).await?;
+                place.insert(standing)
+            }
+        };
+        let claim = ours(context, standing, &lock).await?;
         match by_claim.iter_mut().find(|(other, _)| *other == claim) {
             Some((_, locks)) => locks.push(lock),
             None => by_claim.push((claim, vec![lock])),
@@ -46,9 +61,16 @@ pub async fn claims(
     Ok(by_claim)
 }
 
-/// The claims that stand in the pool.
-pub async fn standing(context: &Context) -> Result<BTreeMap<LockName, Held>, StepError> {
-    step::standing(&context.source, &context.around, &mut Log::default()).await
+/// The claims that stand in a pool.
+pub async fn standing(
+    context: &Context,
+    pool: &PoolName,
+) -> Result<BTreeMap<LockName, Held>, StepError> {
+    let source = Source {
+        pool: pool.clone(),
+        ..context.source.clone()
+    };
+    step::standing(&source, &context.around, &mut Log::default()).await
 }
 
 /// The claim of a lock, if it is ours.
@@ -57,7 +79,7 @@ pub async fn ours(
     standing: &BTreeMap<LockName, Held>,
     lock: &LockName,
 ) -> Result<ClaimId> {
-    let Some(held) = standing.get(lock) else {
+    let Some(held) = standing.get(&lock.bare()) else {
         return Err(not_claimed(context, lock).await);
     };
     let prefix = &context.origin.prefix;
@@ -72,9 +94,14 @@ pub async fn ours(
 
 /// What to say of a lock of which there is no claim: it is free, or there is none of that name.
 pub async fn not_claimed(context: &Context, lock: &LockName) -> Error {
-    match step::locks(&context.source, &context.around, &mut Log::default()).await {
-        Ok(locks) if locks.contains(lock) => anyhow!("the lock `{lock}` is not claimed"),
-        Ok(locks) => no_such_lock(lock, context.source.pool.as_str(), &locks),
+    let source = Source {
+        pool: lock.pool().unwrap_or_else(|| context.source.pool.clone()),
+        ..context.source.clone()
+    };
+    let bare = lock.bare();
+    match step::locks(&source, &context.around, &mut Log::default()).await {
+        Ok(locks) if locks.contains(&bare) => anyhow!("the lock `{lock}` is not claimed"),
+        Ok(locks) => no_such_lock(&bare, source.pool.as_str(), &locks),
         Err(err) => err.into(),
     }
 }

@@ -23,7 +23,7 @@ use pace::duration::{as_set, in_two_units};
 use pool::attempt::{AttemptError, Outcome};
 use pool::lock::{ClaimId, LockName};
 use pool::message;
-use pool::operation::{Operation, Right, Want};
+use pool::operation::{Operation, Right};
 use pool::rules::Refusal;
 use pool::step::{Order, StepError, Watch};
 use tokio::sync::mpsc;
@@ -158,11 +158,10 @@ async fn claim(
     args: &RunArgs,
     signals: &mut Listener,
 ) -> Result<Result<Claim, i32>> {
-    let locks = super::locks(&args.locks)?;
+    let locks = context.locks(&args.locks)?;
     let operation = match locks.as_slice() {
         [] => Operation::Acquire(acquire::want(&args.want)?),
-        [lock] => Operation::Claim(lock.clone()),
-        _ => Operation::Acquire(Want::exactly(locks.clone())),
+        locks => context.claiming(locks),
     };
     if !locks.is_empty() {
         context.provide(&locks).await?;

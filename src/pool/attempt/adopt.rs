@@ -9,14 +9,14 @@ use super::course::Course;
 use super::land::Parcel;
 use super::landing::Landing;
 use super::publish::Published;
-use super::{Attempt, AttemptError, Outcome, deeper, read_pool};
+use super::{Attempt, AttemptError, Outcome, deeper};
 use crate::ledger::{ClaimOfStep, Fate};
 use crate::lock::{ClaimId, LockName};
 use crate::marker::{Marked, Marker};
 use crate::message::listed;
 use crate::rules::claim_anew;
 use git::object::Oid;
-use git::{Depth, HistoryError, Snapshot, StoreError};
+use git::{Depth, Snapshot};
 use pace::stopped_for;
 
 impl Attempt<'_> {
@@ -93,11 +93,7 @@ impl Attempt<'_> {
         ClaimOfStep { commit, locks }: ClaimOfStep,
         course: &mut Course<'_>,
     ) -> Result<Option<Outcome>, AttemptError> {
-        let pool = match read_pool(&self.remote, snapshot, &self.pool) {
-            Ok(pool) => pool,
-            Err(HistoryError::Store(err)) => return Err(err.into()),
-            Err(HistoryError::Truncated) => return Err(StoreError::Hole(snapshot.commit).into()),
-        };
+        let pool = self.pools_of(snapshot, &locks)?;
         let Some(pool) = pool else { return Ok(None) };
         let [end, claim] = claim_anew(&pool, course.operation, &locks, ClaimId(commit))?;
         terminal::say(

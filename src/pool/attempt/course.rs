@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::claim::OurClaim;
+use super::lines::Lines;
 use super::lookout::Lookout;
 use super::others_first::OthersFirst;
-use super::queue::{Queue, refs_of_branch};
+use super::queue::refs_of_branch;
 use super::wait::Waiting;
 use super::{Attempt, AttemptError};
 use crate::line::branch::BranchLine;
@@ -49,8 +50,8 @@ pub(super) struct Course<'o> {
     pub declined: u32,
     /// What we claimed and have told nobody of.
     pub claim: OurClaim,
-    /// The line that we may have to stand in.
-    pub queue: Option<Queue>,
+    /// The lines that we may have to stand in.
+    pub lines: Lines,
     /// The line of those who have lost a race for the branch.
     pub branch: BranchLine,
 }
@@ -83,7 +84,7 @@ impl<'o> Course<'o> {
             races: 0,
             declined: 0,
             claim: OurClaim::None,
-            queue: None,
+            lines: Lines::default(),
             branch: BranchLine::new(&refs_of_branch(attempt.remote.branch())),
         }
     }

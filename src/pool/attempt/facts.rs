@@ -1,12 +1,12 @@
 //! What the rules ask that is not in the pool itself: answers from the line, the history and the locks' metadata.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::RngExt;
 
 use super::course::Setback;
-use super::queue::Queue;
+use super::lines::Lines;
 use super::{Attempt, AttemptError, GivenBack, read_pool};
 use crate::ledger::{self, ClaimOfStep, Fate};
 use crate::line::Standing;
@@ -15,58 +15,117 @@ use crate::maker::Me;
 use crate::message;
 use crate::metadata;
 use crate::operation::{Condition, Operation, Want};
-use crate::rules::{Decision, Facts, Pool, Since, State, decide};
+use crate::rules::{Decision, Facts, Pool, Since, State, decide, decide_each};
 use git::object::Oid;
 use git::{History, HistoryError, Snapshot, Store};
 
+/// What is to be done, and where we stand in the lines.
+pub(super) struct Decided {
+    pub decision: Decision,
+    /// Where we stand in each line, if we are in one.
+    pub standings: Vec<Standing>,
+    /// Which of them it is about: the one that we wait in, or that has the most who publish before us.
+    at: usize,
+}
+
+impl Decided {
+    /// Where we stand in the line that matters most.
+    pub fn standing(&self) -> Option<&Standing> {
+        self.standings.get(self.at)
+    }
+}
+
 impl Attempt<'_> {
-    /// Decides, answering from the line and from the history what the rules ask.
+    /// Decides, answering from the lines and from the history what the rules ask.
     pub(super) fn decide(
         &self,
         snapshot: &Snapshot,
         operation: &Operation,
-        queue: Option<&Queue>,
-    ) -> Result<(Decision, Option<Standing>), Setback> {
+        lines: &Lines,
+    ) -> Result<Decided, Setback> {
         let history = self.remote.history(snapshot);
-        let pool = read_pool(&self.remote, snapshot, &self.pool)?
-            .ok_or_else(|| self.no_pool(&self.pool))?;
-        let fits = self.fitting(&pool);
         let mut facts = Facts::default();
-        if let Operation::Acquire(want) = operation
-            && !want.takes_any()
-        {
-            let fitting = pool.locks().filter(|(lock, _)| fits(want, lock));
-            facts.fitting = Some(fitting.map(|(lock, _)| lock.clone()).collect());
+        let mut others = operation.other_pools();
+        if matches!(operation, Operation::ReleaseOwn) {
+            facts.own = self.own(&history)?;
+            others = facts
+                .own
+                .iter()
+                .filter_map(|(lock, _)| lock.pool())
+                .collect();
+        }
+        let pool = self.pools(snapshot, &others)?;
+        let fits = self.fitting(&pool);
+        if let Operation::Acquire(want) = operation {
+            facts.fitting = fitting_ones(&pool, want, &fits);
         }
         if let Operation::Move { to, .. } = operation {
             let there = read_pool(&self.remote, snapshot, to)?;
             facts.destination = Some(there.ok_or_else(|| self.no_pool(to))?);
         }
-        if matches!(operation, Operation::ReleaseOwn) {
-            facts.own = self.own(&history)?;
-        }
         if self.only_own && operation.gives_back() {
             facts.others = self.others(&history, operation)?;
         }
-        let standing = queue.map(|queue| queue.standing(&pool, snapshot.commit, &fits));
-        if let Some(standing) = &standing {
+        let mut standings = Vec::new();
+        for (n, part) in operation.parts().iter().enumerate() {
+            let there = pool
+                .part(&part.pool)
+                .ok_or_else(|| self.no_pool(&part.pool))?;
+            let fits = self.fitting(there);
+            let mut of_part = Facts {
+                fitting: fitting_ones(there, &part.want, &fits),
+                ..Facts::default()
+            };
+            if let Some(queue) = lines.iter().nth(n) {
+                let standing = queue.standing(there, snapshot.commit, &fits);
+                of_part.turn = standing.turn_to_go_by();
+                standings.push(standing);
+            }
+            facts.each.push(of_part);
+        }
+        if let Some(queue) = lines.first().filter(|_| operation.parts().is_empty()) {
+            let standing = queue.standing(&pool, snapshot.commit, &fits);
             facts.turn = standing.turn_to_go_by();
+            standings.push(standing);
         }
         let draw = rand::rng().random();
-        let decision = decide(&pool, operation, &facts, draw);
-        let Decision::Ask(locks, claim) = decision else {
-            return Ok((decision, standing));
-        };
-        let fates = self.fates(&history, &locks, claim)?;
-        let is_absent = fates.values().any(|fate| matches!(fate, Fate::NotAClaim));
-        if is_absent
-            && history.since(claim.0)?.is_none()
-            && self.remote.doubts(snapshot.commit, claim.0)
-        {
-            return Err(Setback::Behind);
+        let mut decision = decide(&pool, operation, &facts, draw);
+        if let Decision::Ask(locks, claim) = decision {
+            let fates = self.fates(&history, &locks, claim)?;
+            let is_absent = fates.values().any(|fate| matches!(fate, Fate::NotAClaim));
+            if is_absent
+                && history.since(claim.0)?.is_none()
+                && self.remote.doubts(snapshot.commit, claim.0)
+            {
+                return Err(Setback::Behind);
+            }
+            facts.fates = Some(fates);
+            decision = decide(&pool, operation, &facts, draw);
         }
-        facts.fates = Some(fates);
-        Ok((decide(&pool, operation, &facts, draw), standing))
+        let at = match decision {
+            Decision::Wait(_) => {
+                let each = decide_each(&pool, operation.parts(), &facts, draw);
+                let waits = |part: &Decision| matches!(part, Decision::Wait(_));
+                each.iter().position(waits)
+            }
+            _ => (0..standings.len()).max_by_key(|n| standings[*n].served_before.len()),
+        };
+        Ok(Decided {
+            decision,
+            standings,
+            at: at.unwrap_or_default(),
+        })
+    }
+
+    /// The pool, with others beside it.
+    fn pools(&self, snapshot: &Snapshot, others: &BTreeSet<PoolName>) -> Result<Pool, Setback> {
+        let read = |name: &PoolName| -> Result<Pool, Setback> {
+            let pool = read_pool(&self.remote, snapshot, name)?;
+            Ok(pool.ok_or_else(|| self.no_pool(name))?)
+        };
+        let pool = read(&self.pool)?;
+        let others: Result<Vec<Pool>, Setback> = others.iter().map(read).collect();
+        Ok(pool.beside(others?))
     }
 
     /// Whether an earlier claim of the same step is what is asked for now.
@@ -76,14 +135,35 @@ impl Attempt<'_> {
         operation: &Operation,
         claim: &ClaimOfStep,
     ) -> Result<bool, HistoryError> {
-        let Some(pool) = read_pool(&self.remote, snapshot, &self.pool)? else {
-            return Ok(false);
-        };
-        let all = pool.locks().map(|(lock, _)| lock);
-        Ok(operation.is_answered_by(&claim.locks, all, self.fitting(&pool)))
+        let parts = operation.parts();
+        if parts.is_empty() {
+            let is_of_several = claim.locks.iter().any(|lock| lock.pool().is_some());
+            let pool = read_pool(&self.remote, snapshot, &self.pool)?;
+            let Some(pool) = pool.filter(|_| !is_of_several) else {
+                return Ok(false);
+            };
+            let all = pool.locks().map(|(lock, _)| lock);
+            return Ok(operation.is_answered_by(&claim.locks, all, self.fitting(&pool)));
+        }
+        let mut answered = 0;
+        for part in parts {
+            let Some(pool) = read_pool(&self.remote, snapshot, &part.pool)? else {
+                return Ok(false);
+            };
+            let there = claim.locks.iter().map(|lock| lock.full(&self.pool));
+            let there = there.filter(|lock| lock.pool().as_ref() == Some(&part.pool));
+            let there: Vec<LockName> = there.map(|lock| lock.bare()).collect();
+            let all = pool.locks().map(|(lock, _)| lock);
+            let wanted = Operation::Acquire(part.want.clone());
+            if !wanted.is_answered_by(&there, all, self.fitting(&pool)) {
+                return Ok(false);
+            }
+            answered += there.len();
+        }
+        Ok(answered == claim.locks.len())
     }
 
-    /// Which locks we hold, and by which claims.
+    /// Which locks we hold, and by which claims; of a claim of several pools all that it holds.
     fn own(&self, history: &History<'_>) -> Result<Vec<(LockName, ClaimId)>, HistoryError> {
         let Some(me) = Me::of(&self.origin) else {
             return Ok(Vec::new());
@@ -91,7 +171,27 @@ impl Attempt<'_> {
         let claims = ledger::claims(history, std::slice::from_ref(&self.pool))?;
         let own = claims.into_values().flatten();
         let own = own.filter(|(lock, held)| me.made(lock, &held.message));
-        Ok(own.map(|(lock, held)| (lock, held.claim)).collect())
+        let mut all: Vec<(LockName, ClaimId)> = Vec::new();
+        for (lock, held) in own {
+            all.push((lock, held.claim));
+            for lock in message::elsewhere(&held.message, &self.pool) {
+                let known = all.iter().any(|(other, _)| *other == lock);
+                if !known && self.stands(history, &lock, held.claim)? {
+                    all.push((lock, held.claim));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn stands(
+        &self,
+        history: &History<'_>,
+        lock: &LockName,
+        claim: ClaimId,
+    ) -> Result<bool, HistoryError> {
+        let fate = ledger::fate(history, &self.pool, lock, claim)?;
+        Ok(matches!(fate, Fate::Stands { .. }))
     }
 
     /// Which of the locks that an operation gives back are held by others, and by whom.
@@ -106,8 +206,14 @@ impl Attempt<'_> {
             _ => return Ok(BTreeMap::new()),
         };
         let me = Me::of(&self.origin);
-        let claims = ledger::claims(history, std::slice::from_ref(&self.pool))?;
-        let others = claims.into_values().flatten().filter(|(lock, held)| {
+        let mut pools: Vec<PoolName> = operation.other_pools().into_iter().collect();
+        pools.push(self.pool.clone());
+        let claims = ledger::claims(history, &pools)?.into_iter();
+        let claims = claims.flat_map(|(pool, claims)| {
+            let claims = claims.into_iter();
+            claims.map(move |(lock, held)| (lock.of(&pool, &self.pool), held))
+        });
+        let others = claims.filter(|(lock, held)| {
             let is_mine = me.as_ref().is_some_and(|me| me.made(lock, &held.message));
             asked.contains(lock) && !is_mine
         });
@@ -140,26 +246,39 @@ impl Attempt<'_> {
     pub(super) fn unreadable(
         &self,
         snapshot: &Snapshot,
-        want: &Want,
+        operation: &Operation,
     ) -> Result<Vec<String>, HistoryError> {
         // More would hide the rest of the log.
         const MOST: usize = 5;
-        let pool = read_pool(&self.remote, snapshot, &self.pool)?;
-        let Some(pool) = pool.filter(|_| !want.conditions.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let notes = pool.locks().filter_map(|(lock, state)| {
-            let (State::Claimed(entry) | State::Unclaimed(entry)) = state else {
-                return None;
+        let mut wanted: Vec<(&PoolName, &Want)> = Vec::new();
+        if let Operation::Acquire(want) = operation {
+            wanted.push((&self.pool, want));
+        }
+        let parts = operation.parts().iter();
+        wanted.extend(parts.map(|part| (&part.pool, &part.want)));
+        let mut notes = Vec::new();
+        for (name, _) in wanted
+            .iter()
+            .filter(|(_, want)| !want.conditions.is_empty())
+        {
+            let Some(pool) = read_pool(&self.remote, snapshot, name)? else {
+                continue;
             };
-            let store = self.remote.store();
-            let content = store.small_file(entry.id, metadata::READABLE).ok()??;
-            let problem = metadata::problem(&content)?;
-            Some(format!(
-                "note: the metadata of `{lock}` {problem}, so that `match` passes it over"
-            ))
-        });
-        Ok(notes.take(MOST).collect())
+            notes.extend(pool.locks().filter_map(|(lock, state)| {
+                let (State::Claimed(entry) | State::Unclaimed(entry)) = state else {
+                    return None;
+                };
+                let store = self.remote.store();
+                let content = store.small_file(entry.id, metadata::READABLE).ok()??;
+                let problem = metadata::problem(&content)?;
+                let lock = lock.of(name, &self.pool);
+                Some(format!(
+                    "note: the metadata of `{lock}` {problem}, so that `match` passes it over"
+                ))
+            }));
+        }
+        notes.truncate(MOST);
+        Ok(notes)
     }
 
     fn no_pool(&self, pool: &PoolName) -> AttemptError {
@@ -214,6 +333,16 @@ impl Attempt<'_> {
             }
         }
     }
+}
+
+/// The locks whose metadata is as an acquire wants it; `None` when any will do.
+fn fitting_ones(
+    pool: &Pool,
+    want: &Want,
+    fits: impl Fn(&Want, &LockName) -> bool,
+) -> Option<BTreeSet<LockName>> {
+    let fitting = pool.locks().filter(|(lock, _)| fits(want, lock));
+    (!want.takes_any()).then(|| fitting.map(|(lock, _)| lock.clone()).collect())
 }
 
 /// Tells whether a lock's metadata is as somebody wants it. Each is read once for each want.

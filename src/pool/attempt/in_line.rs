@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::abort::{GRACE, LEAVE};
 use super::at_branch::leave_branch;
 use super::course::Course;
+use super::lines::Lines;
 use super::queue::{Cleared, Gone, Kept, Queue, REFS, Who};
 use super::{Attempt, AttemptError};
-use crate::line::branch::BranchLine;
 use crate::line::ours::Lacking;
 use git::RemoteError;
 use pace::stopped_for;
@@ -21,15 +22,24 @@ const AT_LEISURE: Duration = Duration::from_secs(15);
 const ALONE: Duration = Duration::from_millis(4500);
 
 impl Attempt<'_> {
-    /// Takes a place in the line, if we have none. Where tickets stay that cannot be taken away, ours would stay as well,
+    /// Takes a place in each line in which we have none. Where tickets stay that cannot be taken away, ours would stay as well,
     /// so that none is taken.
-    pub(super) async fn take_ticket(
+    pub(super) async fn take_ticket(&mut self, lines: &mut Lines) -> Result<(), AttemptError> {
+        let mut is_first = true;
+        for line in lines.iter_mut() {
+            if !line.has_ticket() {
+                self.take_ticket_in(line, is_first).await?;
+            }
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    async fn take_ticket_in(
         &mut self,
-        queue: &mut Option<Queue>,
+        line: &mut Queue,
+        is_first: bool,
     ) -> Result<(), AttemptError> {
-        let Some(line) = queue.as_mut().filter(|line| !line.has_ticket()) else {
-            return Ok(());
-        };
         let stop = self.stop.clone();
         let clears = stop.run_until_cancelled(line.clear_left(&mut self.remote));
         if let Some(Ok(true)) = clears.await {
@@ -40,7 +50,7 @@ impl Attempt<'_> {
             ));
             return Ok(());
         }
-        if let Some(since) = line.takes_over() {
+        if let Some(since) = line.takes_over().filter(|_| is_first) {
             let since = i64::try_from(since).ok().and_then(terminal::time::time);
             let since = since.map_or(String::new(), |since| format!(" since {since}"));
             let line = format_args!(
@@ -48,15 +58,22 @@ impl Attempt<'_> {
             );
             terminal::say(self.log, line);
         }
-        self.keep_ticket(queue).await
+        self.keep_ticket(line).await
+    }
+
+    /// Shows in each line in which it is time for that that we are there.
+    pub(super) async fn keep_tickets(&mut self, lines: &mut Lines) -> Result<(), AttemptError> {
+        let now = Instant::now();
+        for line in lines.iter_mut() {
+            if line.renewal_due().is_some_and(|due| due <= now) {
+                self.keep_ticket(line).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Takes a place in the line, or shows that we are there. Where the server takes no tickets we go on without a line.
-    pub(super) async fn keep_ticket(
-        &mut self,
-        queue: &mut Option<Queue>,
-    ) -> Result<(), AttemptError> {
-        let Some(line) = queue else { return Ok(()) };
+    async fn keep_ticket(&mut self, line: &mut Queue) -> Result<(), AttemptError> {
         let who = Who {
             origin: &self.origin,
             identity: &self.identity,
@@ -88,7 +105,9 @@ impl Attempt<'_> {
         };
         line.go_without();
         self.wait_without_line(&why);
-        self.leave_line(queue, None, false).await;
+        let leaving = line.leave(&mut self.remote);
+        let left = leaving_in_time(LEAVE, &self.stop, leaving).await;
+        self.tell_of_leaving(left);
         Ok(())
     }
 
@@ -100,8 +119,13 @@ impl Attempt<'_> {
     }
 
     /// Takes away the tickets of those who vanished.
-    pub(super) async fn clear_line(&mut self, queue: &mut Option<Queue>) {
-        let Some(line) = queue else { return };
+    pub(super) async fn clear_lines(&mut self, lines: &mut Lines) {
+        for line in lines.iter_mut() {
+            self.clear_line(line).await;
+        }
+    }
+
+    async fn clear_line(&mut self, line: &mut Queue) {
         // What fails is tried again later on; nobody waits for it.
         let Ok(Some(Cleared { gone, .. })) = line.clear(&self.remote).await else {
             return;
@@ -130,33 +154,24 @@ impl Attempt<'_> {
     /// Takes our tickets out of the lines. Only an abort is in a hurry; it has more time when we are `alone` with that, and
     /// there is nothing else to give back.
     pub(super) async fn leave_lines(&mut self, course: &mut Course<'_>, is_alone: bool) {
-        let branch = Some(&mut course.branch);
-        self.leave_line(&mut course.queue, branch, is_alone).await;
+        let hurry = if is_alone { ALONE } else { LEAVE };
+        let Course { lines, branch, .. } = course;
+        let leaving = async {
+            leave_branch(&self.remote, branch).await;
+            let mut worst = Gone::Away;
+            for line in lines.iter_mut() {
+                match line.leave(&mut self.remote).await? {
+                    Gone::Away => {}
+                    gone => worst = gone,
+                }
+            }
+            Ok(worst)
+        };
+        let left = leaving_in_time(hurry, &self.stop, leaving).await;
+        self.tell_of_leaving(left);
     }
 
-    async fn leave_line(
-        &mut self,
-        queue: &mut Option<Queue>,
-        branch: Option<&mut BranchLine>,
-        is_alone: bool,
-    ) {
-        let hurry = if is_alone { ALONE } else { LEAVE };
-        let leaving = timeout(AT_LEISURE, async {
-            if let Some(branch) = branch {
-                leave_branch(&self.remote, branch).await;
-            }
-            match queue {
-                Some(line) => line.leave(&mut self.remote).await,
-                None => Ok(Gone::Away),
-            }
-        });
-        let left: Result<Gone, String> = tokio::select! {
-            left = leaving => match left {
-                Ok(left) => left.map_err(|err: RemoteError| terminal::chain(&err)),
-                Err(_) => Err(no_answer(AT_LEISURE)),
-            },
-            () = stopped_for(hurry, &self.stop) => Err(no_answer(hurry)),
-        };
+    fn tell_of_leaving(&mut self, left: Result<Gone, String>) {
         let remote = self.remote.name();
         let line = match left {
             Ok(Gone::Away) => return,
@@ -171,6 +186,21 @@ impl Attempt<'_> {
             }
         };
         terminal::say(self.log, format_args!("{line}"));
+    }
+}
+
+/// What became of leaving a line, or why nobody knows.
+async fn leaving_in_time(
+    hurry: Duration,
+    stop: &CancellationToken,
+    leaving: impl Future<Output = Result<Gone, RemoteError>>,
+) -> Result<Gone, String> {
+    tokio::select! {
+        left = timeout(AT_LEISURE, leaving) => match left {
+            Ok(left) => left.map_err(|err| terminal::chain(&err)),
+            Err(_) => Err(no_answer(AT_LEISURE)),
+        },
+        () = stopped_for(hurry, stop) => Err(no_answer(hurry)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether we wait in a circle: looked for by those who wait, in what their looks show anyway.
 //!
-//! A server lists all its refs with every look, those of other lines as well. Only who keeps a claim himself can be in a
-//! circle: nobody else reads a ticket more than before. A circle counts when two looks, some time apart, have shown the very
+//! A server lists all its refs with every look, those of other lines as well. Only who keeps a claim himself, or free locks
+//! until he has all that he needs, can be in a circle: nobody else reads a ticket more than before. A circle counts when two looks, some time apart, have shown the very
 //! same one, both with the branch as it then was.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::course::Course;
-use super::queue::{Queue, component, now as moment, seconds_since_1970};
+use super::queue::{Queue, now as moment, seconds_since_1970, start_of};
 use super::{Attempt, AttemptError, read_pool};
 use crate::circles::{Circle, Line, circles, is_waited_for, line_of};
 use crate::ledger::{self, Claims};
@@ -119,11 +119,6 @@ impl Lookout {
     }
 }
 
-/// What the names of a pool's tickets start with, behind the branch.
-fn start_of(pool: &PoolName) -> String {
-    format!("{}/", component(pool.as_str()))
-}
-
 /// The tickets in the lines of other pools.
 fn of_pools(listing: &Listing) -> impl Iterator<Item = (&String, &Oid)> {
     let besides = listing.besides.iter();
@@ -147,7 +142,7 @@ impl Attempt<'_> {
         head: Oid,
         course: &mut Course<'_>,
     ) -> Result<(), Box<AttemptError>> {
-        if course.queue.is_none() {
+        if course.lines.first().is_none() {
             return Ok(());
         }
         let is_kept_by_us = known(self.is_kept_by_us(snapshot, course))?;
@@ -204,24 +199,26 @@ impl Attempt<'_> {
                 .as_ref()
                 .map(|before| (before.at.commit, &before.claims));
             let (claims, older) = ledger::claims_here(&history, &pools, before)?;
-            let us = course.queue.as_ref().map(|queue| queue.me(&self.origin));
+            let us = course.lines.first().map(|queue| queue.me(&self.origin));
             let is_ours = us.is_some_and(|us| {
                 let mut held = claims.values().flatten();
                 held.any(|(lock, held)| us.keeps(lock, held))
             });
+            // A free lock may be kept for us as well.
+            let is_ours = is_ours || course.lines.iter().any(Queue::collects);
             lookout.known = Some(Known {
                 at: *snapshot,
                 pools,
                 claims,
                 some_are_older: older.is_some(),
                 is_ours,
-                later: self.later_build(snapshot, course.queue.as_ref())?,
+                later: self.later_build(snapshot, course.lines.first())?,
             });
         }
         let Some(known) = &lookout.known else {
             return Ok(false);
         };
-        let others = course.queue.as_ref().map_or(0, |queue| queue.census().0);
+        let others = course.lines.first().map_or(0, |queue| queue.census().0);
         let may_be_older = known.some_are_older && snapshot.depth < Depth::FAR;
         if may_be_older && (known.pools.len() > 1 || others > 1) && course.began.elapsed() >= LATER
         {
@@ -271,7 +268,7 @@ impl Attempt<'_> {
         snapshot: &Snapshot,
         course: &Course<'_>,
     ) -> Result<Option<Circle>, HistoryError> {
-        let (Some(queue), Some(known)) = (&course.queue, &course.lookout.known) else {
+        let (Some(queue), Some(known)) = (course.lines.first(), &course.lookout.known) else {
             return Ok(None);
         };
         let mut pools: Vec<Pool> = Vec::new();
@@ -316,7 +313,7 @@ impl Attempt<'_> {
             terminal::say(self.log, line);
             return Ok(());
         };
-        let us = course.queue.as_ref().map(|queue| queue.me(&self.origin).id);
+        let us = course.lines.first().map(|queue| queue.me(&self.origin).id);
         let gives_way = found.gives_way().map(|member| &member.waiter);
         if let Some(waiter) = gives_way
             && Some(&waiter.id) == us.as_ref()

@@ -6,10 +6,10 @@ use super::claim::{OurClaim, Pending};
 use super::course::Course;
 use super::land::{Landed, Parcel};
 use super::landing::{Landing, No};
-use super::{Attempt, AttemptError, Queue, next_number};
+use super::{Attempt, AttemptError, next_number};
 use crate::marker::{Marked, Marker};
 use crate::message;
-use crate::operation::{Operation, Right};
+use crate::operation::{Operation, Part, Right};
 use crate::rules::Change;
 use git::object::Oid;
 use git::{Snapshot, StoreError};
@@ -19,6 +19,20 @@ pub(super) enum Published {
     Landed(Oid),
     /// Somebody else was faster. What the server said to ours, if it said no.
     Overtaken(Option<No>),
+}
+
+/// What was wanted of several pools, where it was not by names; `None` where it all was.
+fn told_of_each(parts: &[Part]) -> Option<String> {
+    let by_name = |part: &Part| !part.want.among.is_empty();
+    let told = parts.iter().map(|part| match by_name(part) {
+        true => message::listed(&part.want.among),
+        false => part.want.told(),
+    });
+    let told = parts.iter().zip(told);
+    let told: Vec<String> = told
+        .map(|(part, told)| format!("{}: {told}", part.pool))
+        .collect();
+    (!parts.iter().all(by_name)).then(|| told.join("; "))
 }
 
 impl Attempt<'_> {
@@ -72,15 +86,12 @@ impl Attempt<'_> {
             course.claim = OurClaim::Unsent(marker);
         }
         // Who has what he waited for is out of the line in the same step, where the server can do that.
-        let also = course.queue.as_ref().and_then(Queue::withdrawal);
+        let withdrawal = course.lines.withdrawal();
         let parcel = Parcel {
             base,
             commit,
             pack,
-            also: also
-                .into_iter()
-                .chain(course.branch.with_our_push())
-                .collect(),
+            also: withdrawal.chain(course.branch.with_our_push()).collect(),
         };
         let sent = Cell::new(false);
         let landed = Box::pin(self.land(&parcel, false, &subject, &sent)).await;
@@ -103,9 +114,7 @@ impl Attempt<'_> {
             Landing::Landed => {
                 if together {
                     course.branch.forget();
-                    if let Some(queue) = &mut course.queue {
-                        queue.forget_ticket();
-                    }
+                    course.lines.forget_tickets();
                 }
                 Ok(Published::Landed(commit))
             }
@@ -147,6 +156,7 @@ impl Attempt<'_> {
         }
         let wanted = match course.operation {
             Operation::Acquire(want) if want.among.is_empty() => Some(want.told()),
+            Operation::AcquireEach(parts) => told_of_each(parts),
             _ => None,
         };
         let waited = course.waiting.since.map(|since| since.elapsed());
@@ -184,6 +194,10 @@ impl Attempt<'_> {
         let claims_for = self.reason.as_ref().filter(|_| change.verb.is_claim());
         let reason = change.reason.as_ref().or(claims_for);
         trailers.extend(reason.map(|reason| (message::REASON, reason.clone())));
+        if change.locks.iter().any(|lock| lock.pool().is_some()) {
+            let names = change.locks.iter().map(|lock| lock.full(&self.pool));
+            trailers.extend(names.map(|name| (message::LOCK, name.as_str().to_owned())));
+        }
         trailers.extend(more);
         if self.ends_with_command && change.verb.is_claim() {
             trailers.push((message::ENDS_WITH, "command".to_owned()));

@@ -14,6 +14,8 @@ mod newest;
 mod pace;
 mod register;
 #[cfg(test)]
+mod several;
+#[cfg(test)]
 mod simulated;
 
 use std::collections::{BTreeMap, HashSet};
@@ -33,7 +35,9 @@ use crate::line::load::Motion;
 use crate::line::ours::Ours;
 use crate::line::removal::Removal;
 use crate::line::sightings::{Life, Said, Sighting, Sightings};
-use crate::line::{self, Need, OnDeadlock, PlaceName, Standing, Ticket, in_order, load, passed};
+use crate::line::{
+    self, Need, OnDeadlock, PlaceName, Standing, Ticket, count, in_order, load, passed,
+};
 use crate::lock::{ClaimId, LockName, PoolName};
 use crate::maker::{Latest, Me, Series};
 use crate::message::Origin;
@@ -71,6 +75,12 @@ pub(super) struct Patience {
 /// The line for one pool, as one waiter sees it.
 pub(super) struct Queue {
     start: String,
+    /// What the names of its tickets start with among those that are listed besides; `None` for the line that is watched.
+    besides: Option<String>,
+    /// The other pools of which we need locks as well, and the id that our tickets have in all of their lines.
+    together: Option<Together>,
+    /// For each other line of the branch, as its names start: the ticket that is the first in it, as far as names tell.
+    firsts: BTreeMap<String, String>,
     need: Need,
     settings: InLine,
     patience: Patience,
@@ -105,6 +115,17 @@ pub(super) struct Queue {
     told_trouble: bool,
 }
 
+/// Locks of several pools, needed at once.
+#[derive(Debug, Clone)]
+pub(super) struct Together {
+    /// The id of our tickets in all lines.
+    pub id: String,
+    /// The other pools.
+    pub others: Vec<PoolName>,
+    /// The pool whose line is watched.
+    pub watched: PoolName,
+}
+
 /// Whose turn to publish comes before ours, though there is a lock for us.
 enum First {
     /// Only theirs.
@@ -133,7 +154,10 @@ impl Queue {
         clock: fn() -> u64,
     ) -> Queue {
         Queue {
-            start: format!("{}{}/", refs_of_branch(branch), component(pool.as_str())),
+            start: format!("{}{}", refs_of_branch(branch), start_of(pool)),
+            besides: None,
+            together: None,
+            firsts: BTreeMap::new(),
             need,
             settings,
             patience,
@@ -157,6 +181,47 @@ impl Queue {
             clear_after: None,
             told_trouble: false,
         }
+    }
+
+    /// The same, for one who needs locks of other pools as well as those of `pool`, whose line it is.
+    #[must_use]
+    pub fn together(mut self, pool: &PoolName, together: Together) -> Queue {
+        self.besides = (together.watched != *pool).then(|| start_of(pool));
+        self.together = Some(together);
+        self
+    }
+
+    /// The tickets of this line in a listing, by their names.
+    fn tickets<'l>(&self, listing: &'l Listing) -> Box<dyn Iterator<Item = (&'l str, Oid)> + 'l> {
+        match self.besides.clone() {
+            None => Box::new(
+                listing
+                    .watched
+                    .iter()
+                    .map(|(name, at)| (name.as_str(), *at)),
+            ),
+            Some(start) => {
+                let listed = listing.besides.iter();
+                Box::new(
+                    listed.filter_map(move |(name, at)| Some((name.strip_prefix(&start)?, *at))),
+                )
+            }
+        }
+    }
+
+    /// Whether free locks are kept for us until we have all that we need.
+    pub fn collects(&self) -> bool {
+        count(&self.need) > 1 || self.together.is_some()
+    }
+
+    /// The highest number in the line.
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
+    /// The highest number in this line and those of the other pools of which we need locks.
+    pub fn is_beside(&mut self, highest: u64) {
+        self.highest = self.highest.max(highest);
     }
 
     /// What the names of all tickets of this line start with.
@@ -192,23 +257,23 @@ impl Queue {
     /// Takes in what a look showed that took so long. `said` tells what the commits of tickets say.
     pub fn observe(&mut self, listing: &Listing, said: &dyn Fn(Oid) -> Said, look: Duration) {
         let now = now();
-        let places = |name: &String| PlaceName::parse(name);
-        let ours: Vec<(PlaceName, Oid)> = listing
-            .watched
+        let listed: Vec<(&str, Oid)> = self.tickets(listing).collect();
+        let places = |name: &str| PlaceName::parse(name);
+        let ours: Vec<(PlaceName, Oid)> = listed
             .iter()
             .filter_map(|(name, commit)| Some((places(name)?, *commit)))
             .filter(|(place, _)| self.is_mine(place))
             .collect();
-        let others = listing
-            .watched
+        let others = listed
             .iter()
             .filter(|(name, _)| places(name).is_some_and(|place| !self.is_mine(&place)))
-            .map(|(name, commit)| (name.as_str(), *commit))
+            .copied()
             .collect::<Vec<_>>();
         self.others.observe(others, said, now, (self.clock)());
         self.note_earlier();
-        let numbers = listing.watched.keys().filter_map(places);
+        let numbers = listed.iter().filter_map(|(name, _)| places(name));
         self.highest = numbers.map(|place| place.number).max().unwrap_or(0);
+        self.note_firsts(listing);
         if let Some(mine) = &mut self.ours {
             mine.see(&ours, now);
         }
@@ -244,7 +309,8 @@ impl Queue {
         if !self.courtesy.left(called, commit, &measure, now).is_zero() {
             return standing;
         }
-        let (line, me) = passed(line, me, &standing.served_before);
+        let kept = self.kept_for();
+        let (line, me) = passed(line, me, &standing.served_before, &kept);
         Standing {
             served_before: Vec::new(),
             ..line::standing(&line, me, pool, &fits)
@@ -276,10 +342,15 @@ impl Queue {
         self.first = First::All;
     }
 
-    /// Those before us who could take what is free.
+    /// Those before us who could take what is free; not those for whom it is kept until they have locks of other pools.
     fn called(&self, standing: &Standing) -> Vec<String> {
         match standing.turn {
-            Turn::Theirs { .. } => self.ids(&standing.served_before),
+            Turn::Theirs { .. } => {
+                let kept = self.kept_for();
+                let served = standing.served_before.iter();
+                let called: Vec<usize> = served.filter(|n| !kept.contains(n)).copied().collect();
+                self.ids(&called)
+            }
             Turn::Open | Turn::Ours(_) => Vec::new(),
         }
     }
@@ -350,17 +421,78 @@ impl Queue {
             .min()
     }
 
+    /// Those whom we may have to wait for, in order, and where we are among them.
     fn live(&self) -> (Vec<Ticket>, usize) {
+        let there = self.waiting().filter_map(|(_, other)| other.place.as_ref());
+        self.with_mine(self.tickets_of(there.filter(|place| !self.lets_pass(place))))
+    }
+
+    /// The tickets that have these places.
+    fn tickets_of<'p>(
+        &self,
+        all: impl Iterator<Item = &'p PlaceName>,
+    ) -> impl Iterator<Item = Ticket> {
         // A server may have kept the old name of a ticket that got a new one.
         let mut places: BTreeMap<&str, &PlaceName> = BTreeMap::new();
-        for (_, other) in self.waiting() {
-            let Some(place) = &other.place else { continue };
+        for place in all {
             let known = places.entry(&place.id).or_insert(place);
             if place.raised > known.raised {
                 *known = place;
             }
         }
-        self.with_mine(places.into_values().map(|place| self.ticket(place)))
+        places.into_values().map(|place| self.ticket(place))
+    }
+
+    /// Notes who is the first in each of the other lines, if somebody here needs locks of other pools as well.
+    fn note_firsts(&mut self, listing: &Listing) {
+        self.firsts.clear();
+        let mut listed = self.others.listed();
+        let is_needed = listed.any(|(_, ticket)| !also(ticket).is_empty());
+        if !is_needed {
+            return;
+        }
+        let mut lines: BTreeMap<String, Vec<Ticket>> = BTreeMap::new();
+        let besides = listing.besides.keys();
+        let besides = besides.filter_map(|name| name.rsplit_once('/'));
+        let besides = besides.map(|(line, place)| (format!("{line}/"), place));
+        // One of the lines is listed apart from the others.
+        let watched = self.together.iter().flat_map(|together| {
+            let start = start_of(&together.watched);
+            let names = listing.watched.keys();
+            names.map(move |place| (start.clone(), place.as_str()))
+        });
+        for (line, place) in besides.chain(watched) {
+            if let Some(place) = PlaceName::parse(place) {
+                let need = Need::Any(Want::default());
+                lines.entry(line).or_default().push(Ticket { place, need });
+            }
+        }
+        for (line, tickets) in lines {
+            if let Some(first) = in_order(tickets).into_iter().next() {
+                self.firsts.insert(line, first.place.id);
+            }
+        }
+    }
+
+    /// Whether the owner of a ticket lets those behind him pass, as he needs locks of other pools as well and is not the first
+    /// there.
+    fn lets_pass(&self, place: &PlaceName) -> bool {
+        let Some(ticket) = self.others.get(&place.name()) else {
+            return false;
+        };
+        let is_first = |pool: &PoolName| self.firsts.get(&start_of(pool)) == Some(&place.id);
+        !also(ticket).iter().all(is_first)
+    }
+
+    /// Those before us, by where they are in the line, for whom locks are kept until they have those of other pools.
+    fn kept_for(&self) -> Vec<usize> {
+        let (line, me) = self.live();
+        let before = line.iter().enumerate().take(me);
+        let kept = before.filter(|(_, ticket)| {
+            let ticket = self.others.get(&ticket.place.name());
+            ticket.is_some_and(|ticket| !also(ticket).is_empty())
+        });
+        kept.map(|(n, _)| n).collect()
     }
 
     fn with_mine(&self, others: impl Iterator<Item = Ticket>) -> (Vec<Ticket>, usize) {
@@ -400,7 +532,8 @@ impl Queue {
     /// Those who wait in the line, in order, as far as their tickets have been read; we are among them.
     pub fn waiters(&self, origin: &Origin) -> Vec<Waiter> {
         let me = self.me(origin);
-        let (line, _) = self.live();
+        let there = self.waiting().filter_map(|(_, other)| other.place.as_ref());
+        let (line, _) = self.with_mine(self.tickets_of(there));
         line.iter()
             .filter_map(|ticket| match ticket.place.id == me.id {
                 true => Some(me.clone()),
@@ -411,15 +544,15 @@ impl Queue {
 
     /// The listed tickets of others that have not been read, and those that would be taken for dead but for what they may say
     /// now.
-    pub fn unread(&self, listing: &Listing) -> impl Iterator<Item = Oid> {
+    pub fn unread<'a>(&'a self, listing: &'a Listing) -> impl Iterator<Item = Oid> + 'a {
         let now = now();
-        let listed = listing.watched.iter().filter(move |(name, _)| {
+        let listed = self.tickets(listing).filter(move |(name, _)| {
             let place = PlaceName::parse(name);
             let is_others = place.is_some_and(|place| !self.is_mine(&place));
             let known = self.others.get(name);
             is_others && known.is_none_or(|one| one.is_unknown() || one.is_doubtful(now))
         });
-        listed.map(|(_, at)| *at)
+        listed.map(|(_, at)| at)
     }
 
     fn ticket(&self, place: &PlaceName) -> Ticket {
@@ -469,6 +602,16 @@ impl Queue {
     fn name(&self, place: &PlaceName) -> String {
         format!("{}{}", self.start, place.name())
     }
+}
+
+/// What the names of a pool's tickets start with, behind the branch.
+pub(super) fn start_of(pool: &PoolName) -> String {
+    format!("{}/", component(pool.as_str()))
+}
+
+/// The other pools of which the owner of a ticket needs locks as well.
+fn also(ticket: &Sighting) -> &[PoolName] {
+    ticket.text().map_or(&[], |text| &text.also)
 }
 
 /// Which build of its job the owner of a ticket is, if the latest one alone is to wait.

@@ -1,5 +1,6 @@
 //! Reading the repository: riding out faults, and as deep into the history as a question needs.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Attempt;
 use crate::ledger::{self, Moves};
-use crate::lock::{Holding, PoolName};
+use crate::lock::{Holding, LockName, PoolName};
 use crate::past;
 use crate::rules::Pool;
 use git::FaultError;
@@ -24,6 +25,25 @@ impl Attempt<'_> {
     ) -> Result<T, FaultError> {
         let (remote, limit) = (&mut self.remote, self.pace.fault_limit);
         read(remote, limit, &self.stop, self.log, &mut self.trouble, work).await
+    }
+
+    /// Reads our pool at a snapshot, with the others beside it that these locks are in; `None` where one is missing.
+    pub(super) fn pools_of(
+        &self,
+        snapshot: &Snapshot,
+        locks: &[LockName],
+    ) -> Result<Option<Pool>, StoreError> {
+        let read = |name: &PoolName| match read_pool(&self.remote, snapshot, name) {
+            Ok(pool) => Ok(pool),
+            Err(HistoryError::Store(err)) => Err(err),
+            Err(HistoryError::Truncated) => Err(StoreError::Hole(snapshot.commit)),
+        };
+        let others: BTreeSet<PoolName> = locks.iter().filter_map(LockName::pool).collect();
+        let others: Option<Vec<Pool>> = others.iter().map(read).collect::<Result<_, _>>()?;
+        let Some((pool, others)) = read(&self.pool)?.zip(others) else {
+            return Ok(None);
+        };
+        Ok(Some(pool.beside(others)))
     }
 
     /// As [`snapshot`].

@@ -70,7 +70,7 @@ impl Attempt<'_> {
         };
         let Look { head, snapshot, .. } = look;
         let look_took = look_began.elapsed();
-        if let Some(by) = course.queue.as_ref().and_then(Queue::superseded_by) {
+        if let Some(by) = course.lines.first().and_then(Queue::superseded_by) {
             self.remote.forget_push().await;
             return Err(AttemptError::Superseded { by }.into());
         }
@@ -97,27 +97,26 @@ impl Attempt<'_> {
                 None => course.not_ours = Some(snapshot.commit),
             }
         }
-        let (decision, standing) = self.decide(&snapshot, operation, course.queue.as_ref())?;
+        let decided = self.decide(&snapshot, operation, &course.lines)?;
         if self.fetch_missed(course).await? {
             return Ok(None);
         }
-        if let Operation::Acquire(want) = operation
-            && !std::mem::replace(&mut course.said_unreadable, true)
-        {
-            for note in self.unreadable(&snapshot, want)? {
+        if !std::mem::replace(&mut course.said_unreadable, true) {
+            for note in self.unreadable(&snapshot, operation)? {
                 terminal::say(self.log, format_args!("{note}"));
             }
         }
-        if let (Some(queue), Some(standing)) = (course.queue.as_mut(), &standing) {
-            queue.note_standing(standing, snapshot.commit);
-        }
-        match decision {
+        course
+            .lines
+            .note_standings(&decided.standings, snapshot.commit);
+        let standing = decided.standing();
+        match &decided.decision {
             Decision::Change(change) => {
                 // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for
                 // all of them to try at once; but whoever does not use his turn is not waited for.
                 let in_pool = standing.map_or(0, |standing| standing.served_before.len());
                 if in_pool > 0 {
-                    self.take_ticket(&mut course.queue).await?;
+                    self.take_ticket(&mut course.lines).await?;
                 } else if course.branch.before() > 0 {
                     self.queue_at_branch(course, head).await?;
                 }
@@ -129,7 +128,7 @@ impl Attempt<'_> {
                 if before > 0 {
                     let pause = course.others_first.pause(before, head, look_took);
                     if let Some(pause) = pause {
-                        self.rest(pause, &mut course.queue).await?;
+                        self.rest(pause, &mut course.lines).await?;
                         return Ok(None);
                     }
                     course.branch.pass();
@@ -139,14 +138,14 @@ impl Attempt<'_> {
                     course.fetch_anyway = true;
                     return Ok(None);
                 }
-                Box::pin(self.change(&snapshot, change, course)).await
+                Box::pin(self.change(&snapshot, change.clone(), course)).await
             }
             Decision::Wait(wait) => {
-                Box::pin(self.bide(&snapshot, head, &wait, standing, course)).await?;
+                Box::pin(self.bide(&snapshot, head, wait, &decided, course)).await?;
                 Ok(None)
             }
             Decision::Done(locks, since) => {
-                let commit = self.since(&snapshot, locks.first(), since)?;
+                let commit = self.since(&snapshot, locks.first(), *since)?;
                 let given_back = match operation.gives_back() {
                     true => self.given_back(&snapshot, commit)?,
                     false => None,
@@ -163,12 +162,12 @@ impl Attempt<'_> {
                 }
                 Ok(Some(Outcome {
                     given_back,
-                    ..Outcome::new(commit, locks)
+                    ..Outcome::new(commit, locks.clone())
                 }))
             }
             Decision::Refuse(refusal) => {
                 self.remote.forget_push().await;
-                Err(refusal.into())
+                Err(refusal.clone().into())
             }
             // Answered by `decide`, so that it does not come up here.
             Decision::Ask(..) => Ok(None),
@@ -179,10 +178,10 @@ impl Attempt<'_> {
     async fn look(&mut self, course: &mut Course<'_>) -> Result<Option<Look>, Setback> {
         let push_follows = course.operation.changes() && course.waiting.since.is_none();
         let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
-        let in_line = course.queue.as_ref().filter(|_| !fetch_anyway);
+        let in_line = course.lines.first().filter(|_| !fetch_anyway);
         let depth = course.depth;
         let (branch, clock) = (&course.branch, seconds_since_1970());
-        let lookout = &course.lookout;
+        let (lines, lookout) = (&course.lines, &course.lookout);
         // What we would push on is out of date once those have pushed who come first.
         let may_go_without = course.last.is_some() && !fetch_anyway && branch.has_ticket();
         let interest = |listing: &Listing| {
@@ -195,8 +194,8 @@ impl Attempt<'_> {
             }
             match in_line {
                 Some(queue) => {
-                    let line = queue.interest(listing, depth);
-                    lookout.interest(line, listing, queue, depth)
+                    let all = lines.interest(listing, depth);
+                    lookout.interest(all, listing, queue, depth)
                 }
                 None => Interest::Head(depth, Vec::new()),
             }
@@ -205,10 +204,10 @@ impl Attempt<'_> {
         let began = Instant::now();
         let looked = self.read(async |remote| remote.look(push_follows, &interest).await);
         let (listing, snapshot) = Box::pin(looked).await?;
-        if let Some(queue) = &mut course.queue {
+        if course.lines.first().is_some() {
             let store = self.remote.store();
             let said = |commit| Said::in_store(store, commit);
-            queue.observe(&listing, &said, began.elapsed());
+            course.lines.observe(&listing, &said, began.elapsed());
             if course.waiting.since.is_some() {
                 course.lookout.observe(&listing, &said);
             }
@@ -292,21 +291,19 @@ impl Attempt<'_> {
                     races => format!("others changed the branch first, {races} times in a row"),
                 };
                 self.meter.lost_race();
-                if let Some(queue) = &mut course.queue {
-                    queue.note_overtaken();
-                }
+                course.lines.note_overtaken();
                 // Where several are at it, an order among them spares them most of the races.
                 let had_place = course.branch.has_ticket();
                 self.queue_at_branch(course, snapshot.commit).await?;
                 let has_place = course.branch.has_ticket();
                 if !has_place {
-                    self.take_ticket(&mut course.queue).await?;
+                    self.take_ticket(&mut course.lines).await?;
                 }
                 // Who has just got a place is told by it when to push. Who loses all the same, to somebody who knows of no
                 // line or by a view that is behind, is not to go on as fast as the server answers.
                 if had_place || !has_place {
                     let pause = course.lost_races.next().unwrap_or_default();
-                    self.rest(pause, &mut course.queue).await?;
+                    self.rest(pause, &mut course.lines).await?;
                 }
                 Ok(None)
             }

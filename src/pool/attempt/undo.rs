@@ -11,13 +11,13 @@ use super::claim::{OurClaim, Pending};
 use super::course::Course;
 use super::land::{Landed, Parcel};
 use super::landing::Landing;
-use super::{Attempt, AttemptError, next_number, read_pool};
+use super::{Attempt, AttemptError, next_number};
 use crate::line::branch::BranchLine;
 use crate::lock::ClaimId;
 use crate::message::listed;
 use crate::rules::Refusal;
 use git::object::Oid;
-use git::{Depth, HistoryError, Snapshot, StoreError};
+use git::{Depth, Snapshot, StoreError};
 use pace::pauses;
 
 impl Attempt<'_> {
@@ -114,10 +114,7 @@ impl Attempt<'_> {
                 commit,
                 depth: Depth::HEAD,
             };
-            let pool = read_pool(&self.remote, &here, &self.pool).map_err(|err| match err {
-                HistoryError::Store(err) => err,
-                HistoryError::Truncated => StoreError::Hole(commit),
-            })?;
+            let pool = self.pools_of(&here, &locks)?;
             let Some(change) = pool.and_then(|pool| end_at_once(&pool, &back)) else {
                 return Ok(None);
             };

@@ -6,10 +6,11 @@ use tokio::time::Instant;
 
 use super::at_branch::leave_branch;
 use super::course::Course;
+use super::facts::Decided;
+use super::lines::Lines;
 use super::news::{Holder, News};
 use super::queue::Queue;
 use super::{Attempt, AttemptError, deeper, read_pool};
-use crate::line::Standing;
 use crate::lock::LockName;
 use crate::maker::Me;
 use crate::rules::{Refusal, Wait};
@@ -43,18 +44,18 @@ impl Waiting {
 }
 
 impl Attempt<'_> {
-    /// Waits until it is worth another look, in the line and saying what for; gives up when it takes too long.
+    /// Waits until it is worth another look (the sooner the nearer our place in line is to the first), in the line and saying what for; gives up when it takes too long.
     pub(super) async fn bide(
         &mut self,
         snapshot: &Snapshot,
         head: Oid,
         wait: &Wait,
-        standing: Option<Standing>,
+        decided: &Decided,
         course: &mut Course<'_>,
     ) -> Result<(), AttemptError> {
-        let queue = &mut course.queue;
+        let (lines, standing) = (&mut course.lines, decided.standing());
         // A push that was begun is good for our ticket, if we are to take one.
-        if queue.as_ref().is_none_or(Queue::has_ticket) {
+        if lines.has_tickets() {
             self.remote.forget_push().await;
         }
         let waited = course.began.elapsed();
@@ -66,8 +67,9 @@ impl Attempt<'_> {
         {
             self.remote.forget_push().await;
             // A lock is free, for somebody who may not be there.
-            if let Some(pause) = queue.as_mut().and_then(Queue::one_more_look) {
-                return self.rest(pause, queue).await;
+            let one_more = lines.iter_mut().find_map(Queue::one_more_look);
+            if let Some(pause) = one_more {
+                return self.rest(pause, lines).await;
             }
             let holders = self.holders(wait.held(), snapshot.depth).await;
             return Err(AttemptError::TimedOut {
@@ -82,13 +84,12 @@ impl Attempt<'_> {
             .run_until_cancelled(leaving)
             .await
             .ok_or(AttemptError::Stopped)?;
-        let queue = &mut course.queue;
-        let waiting = &mut course.waiting;
+        let (lines, waiting) = (&mut course.lines, &mut course.waiting);
         self.check_missing(wait, waiting)?;
-        self.take_ticket(queue).await?;
+        self.take_ticket(lines).await?;
         if waiting.since.is_none() {
             waiting.since = Some(Instant::now());
-            waiting.place_at_arrival = standing.as_ref().map(|standing| standing.place);
+            waiting.place_at_arrival = standing.map(|standing| standing.place);
             if self.in_line.is_some() && snapshot.depth < Depth::RECENT {
                 // Who holds it, and for how long, is in the history. It is worth a fetch once.
                 course.depth = Depth::RECENT;
@@ -96,34 +97,28 @@ impl Attempt<'_> {
             }
         }
         let stop = self.stop.clone();
-        stop.run_until_cancelled(self.clear_line(queue))
+        stop.run_until_cancelled(self.clear_lines(lines))
             .await
             .ok_or(AttemptError::Stopped)?;
         self.look_out(snapshot, head, course).map_err(|err| *err)?;
-        let queue = &mut course.queue;
-        let waiting = &mut course.waiting;
+        let (lines, waiting) = (&mut course.lines, &mut course.waiting);
         let circle = course.lookout.size();
         let history = self.remote.history(snapshot);
         if self.meter.is_on()
             && let Ok(Some(pool)) = read_pool(&self.remote, snapshot, &self.pool)
         {
-            let (queue, standing) = (queue.as_ref(), standing.as_ref());
+            let (queue, standing) = (lines.first(), decided.standings.first());
             self.meter.waits(&history, &pool, queue, standing, circle);
         }
         let news = &mut waiting.news;
-        let place = standing.as_ref().map(|standing| standing.place);
-        news.say(
-            self.log,
-            &self.pool,
-            wait,
-            standing.as_ref(),
-            &history,
-            waited,
-        );
+        news.say(self.log, &self.pool, wait, standing, &history, waited);
         let left = self
             .patience
             .map(|patience| patience.saturating_sub(course.began.elapsed()));
-        self.pause(left, place, queue).await
+        let pause = lines.pause(&decided.standings);
+        let pause = pause.unwrap_or(self.pace.retry_delay);
+        self.rest(pause.min(left.unwrap_or(Duration::MAX)), lines)
+            .await
     }
 
     /// Gives up on a lock that does not come.
@@ -138,37 +133,21 @@ impl Attempt<'_> {
             return Ok(());
         }
         Err(Refusal::NoSuchLock {
-            lock: lock.clone(),
-            pool: self.pool.clone(),
-            like: like.clone(),
+            lock: lock.bare(),
+            pool: lock.pool().unwrap_or_else(|| self.pool.clone()),
+            like: like.iter().map(LockName::bare).collect(),
         })
     }
 
-    /// Pauses until it is time to look again: the sooner the nearer our place in line is to the first, at the latest
-    /// when what is `left` of our patience is over.
-    async fn pause(
-        &mut self,
-        left: Option<Duration>,
-        place: Option<usize>,
-        queue: &mut Option<Queue>,
-    ) -> Result<(), AttemptError> {
-        let pause = match queue {
-            Some(queue) => queue.pause(place),
-            None => self.pace.retry_delay,
-        };
-        self.rest(pause.min(left.unwrap_or(Duration::MAX)), queue)
-            .await
-    }
-
-    /// Pauses, and keeps our ticket alive meanwhile.
+    /// Pauses, and keeps our tickets alive meanwhile.
     pub(super) async fn rest(
         &mut self,
         pause: Duration,
-        queue: &mut Option<Queue>,
+        lines: &mut Lines,
     ) -> Result<(), AttemptError> {
         let end = Instant::now() + pause;
         loop {
-            let due = queue.as_ref().and_then(Queue::renewal_due);
+            let due = lines.iter().filter_map(Queue::renewal_due).min();
             let next = due.filter(|due| *due < end);
             let left = next
                 .unwrap_or(end)
@@ -177,7 +156,7 @@ impl Attempt<'_> {
             if next.is_none() {
                 return Ok(());
             }
-            self.keep_ticket(queue).await?;
+            self.keep_tickets(lines).await?;
         }
     }
 

@@ -272,3 +272,61 @@ fn locks_of_whose_holder_nothing_is_known_come_free_some_day() {
     scene.claims.clear();
     assert_eq!(found(&[scene]), []);
 }
+
+/// One who waits for locks of two pools stands in both lines with the same ticket.
+fn in_two_lines(n: u64, who: &str, needs: [Need; 2]) -> [Waiter; 2] {
+    needs.map(|need| waiter(n, who, need))
+}
+
+#[test]
+fn who_needs_locks_of_two_pools_goes_on_only_with_both() {
+    let [in_aws, in_db] = in_two_lines(1, "ann", [for_lock("a"), for_lock("b")]);
+    // Ann could have the one, and holds what bob waits for, who holds the other.
+    let aws = Scene::new("aws", &[], &["a"], vec![in_aws.clone()]);
+    let db = Scene::new(
+        "db",
+        &[("b", held(1, "bob", &["b"], &[]))],
+        &[],
+        vec![in_db.clone()],
+    );
+    let net = Scene::new(
+        "net",
+        &[("c", held(2, "ann", &["c"], &[]))],
+        &[],
+        vec![waiter(2, "bob", for_lock("c"))],
+    );
+    assert_eq!(who(&found(&[aws, db, net])), [["ann-1", "bob-2"]]);
+
+    // Where both are free for her, or come free, nobody is stuck.
+    let aws = Scene::new("aws", &[], &["a"], vec![in_aws]);
+    let db = Scene::new(
+        "db",
+        &[("b", held(1, "eve", &["b"], &[]))],
+        &[],
+        vec![in_db],
+    );
+    let net = Scene::new(
+        "net",
+        &[("c", held(2, "ann", &["c"], &[]))],
+        &[],
+        vec![waiter(2, "bob", for_lock("c"))],
+    );
+    assert_eq!(found(&[aws, db, net]), []);
+}
+
+#[test]
+fn a_lock_that_is_kept_for_one_who_is_first_elsewhere_is_in_the_way_of_those_behind() {
+    let behind = waiter(2, "bob", for_lock("a"));
+    let scenes = |before: Option<Waiter>| {
+        let [in_aws, in_db] = in_two_lines(1, "ann", [for_lock("a"), for_lock("b")]);
+        let aws = Scene::new("aws", &[], &["a"], vec![in_aws, behind.clone()]);
+        let line = before.into_iter().chain([in_db]).collect();
+        let db = Scene::new("db", &[("b", held(1, "bob", &["b"], &[]))], &[], line);
+        [aws, db]
+    };
+    assert_eq!(who(&found(&scenes(None))), [["ann-1", "bob-2"]]);
+
+    // Behind somebody else there she lets bob pass, who then gives back what she waits for.
+    let before = waiter(0, "eve", any(1));
+    assert_eq!(found(&scenes(Some(before))), []);
+}

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::keys::{Keys, kind};
 use super::{Reap, RequestError, unknown};
-use crate::lock::{ClaimId, Holding, LockName};
+use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::matching;
-use crate::operation::{Operation, Right, Want};
+use crate::operation::{Operation, Part, Right, Want};
 use git::object::{Content, full_id};
 
 /// The most that a file with a name or an id may hold. More means that it is not such a file.
@@ -19,6 +19,15 @@ const SMALL_FILE: u64 = 64 * 1024;
 
 /// The folder in which a get of several locks has one for each of them.
 pub const LOCKS: &str = "locks";
+
+/// The folder in which a get of locks of several pools has one for each lock of another pool.
+pub const POOLS: &str = "pools";
+
+/// The file with the name of the pool, where a folder is about a lock of another one than that of the source.
+pub const POOL: &str = "pool";
+
+/// Nobody has a pool in more folders.
+const DEEPEST: usize = 30;
 
 /// The file by which a get marks a folder that holds no claim. The version that it saw is in it.
 pub const NO_CLAIM: &str = "no-claim";
@@ -39,7 +48,8 @@ const OPERATIONS: [&str; 11] = [
 ];
 
 /// The keys that go with operations.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
+    "also",
     "match",
     "count",
     "timeout",
@@ -49,6 +59,9 @@ const OTHERS: [&str; 8] = [
     "lease",
     "request",
 ];
+
+/// The keys of what is to be claimed in another pool as well.
+const PART: [&str; 5] = ["pool", "claim", "acquire", "match", "count"];
 
 /// What is to be said of params that mean nothing, each on a line.
 pub(super) fn notes(params: &Keys<'_>) -> Vec<String> {
@@ -130,12 +143,28 @@ impl Params {
         }
     }
 
-    /// Reads from the step's inputs in `source_dir` what the operation needs; `None` when it takes more than one.
+    /// Reads from the step's inputs in `source_dir` what the operation needs, which is done to `pool`; `None` when it takes more
+    /// than one.
     ///
     /// # Errors
     /// [`RequestError`], with the path of the file that is missing or does not hold what it should.
-    pub fn operation(&self, source_dir: &Path) -> Result<Option<Operation>, RequestError> {
+    pub fn operation(
+        &self,
+        source_dir: &Path,
+        pool: &PoolName,
+    ) -> Result<Option<Operation>, RequestError> {
         let within = |folder: &Folder| folder.within(self.key(), source_dir);
+        let lock_in = |folder: &Path| {
+            let lock = lock_in(folder, pool)?;
+            match lock.pool() {
+                None => Ok(lock),
+                Some(its) => Err(RequestError::OtherPool {
+                    path: folder.join(POOL),
+                    its,
+                    pool: pool.clone(),
+                }),
+            }
+        };
         let add = |folder: &Folder, holding| {
             let folder = within(folder)?;
             Ok::<_, RequestError>(Operation::Add {
@@ -150,7 +179,7 @@ impl Params {
             Params::Release(folder) => {
                 let folder = within(folder)?;
                 Operation::Release {
-                    locks: locks_in(&folder)?,
+                    locks: locks_in(&folder, pool)?,
                     right: Right::of(claim_in(&folder)?),
                     reason: None,
                 }
@@ -246,6 +275,55 @@ impl Folder {
     }
 }
 
+/// What is to be claimed in other pools in the same step, and of which locks of `pool`; `None` where nothing is.
+///
+/// # Errors
+/// [`RequestError`].
+pub(super) fn also(
+    params: &Keys<'_>,
+    own: &Params,
+    pool: &PoolName,
+) -> Result<Option<Operation>, RequestError> {
+    let others = params.objects("also")?;
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let want_of = |params: &Params| match params {
+        Params::Acquire(want) => Some(want.clone()),
+        Params::Claim(lock) => Some(Want::exactly(vec![lock.clone()])),
+        _ => None,
+    };
+    let Some(first) = want_of(own) else {
+        let expected = "left out: only `acquire` and `claim` can claim in other pools as well";
+        return Err(params.wrong("also", expected, format!("it with `{}`", own.key())));
+    };
+    let mut parts = vec![Part {
+        pool: pool.clone(),
+        want: first,
+    }];
+    for keys in others {
+        let named = keys.text("pool")?;
+        let named = named.ok_or_else(|| keys.wrong("pool", "the path of a pool", "nothing"))?;
+        let other = PoolName::new(named)
+            .map_err(|_| keys.wrong("pool", "the path of a pool", terminal::one_line(named)))?;
+        if parts.iter().any(|part| part.pool == other) {
+            let expected = "a pool that is not named yet; several locks of one are claimed by `acquire` with `count` or `match`";
+            return Err(keys.wrong("pool", expected, format!("`{other}` once more")));
+        }
+        let strange = keys.names().find(|name| !PART.contains(name));
+        if let Some(name) = strange {
+            let expected = "left out: each of `also` has `pool`, and `claim`, or `acquire` with `match` and `count`";
+            return Err(keys.wrong(&terminal::one_line(name), expected, "it"));
+        }
+        let want = want_of(&Params::read(&keys)?);
+        parts.push(Part {
+            pool: other,
+            want: want.ok_or(RequestError::NoOperation)?,
+        });
+    }
+    Ok(Some(Operation::AcquireEach(parts)))
+}
+
 /// What an acquire asks for besides any lock.
 fn want(params: &Keys<'_>) -> Result<Want, RequestError> {
     let expected = "a whole number from 1 to 1000, or `all`";
@@ -279,26 +357,16 @@ fn want(params: &Keys<'_>) -> Result<Want, RequestError> {
     })
 }
 
-/// The lock of a folder, and those of the folders in it that a get of several has made.
-fn locks_in(folder: &Path) -> Result<Vec<LockName>, RequestError> {
-    let mut locks = vec![lock_in(folder)?];
-    let others = folder.join(LOCKS);
-    let unreadable = |reason| RequestError::Unreadable {
-        path: others.clone(),
-        reason,
-    };
-    let entries = match std::fs::read_dir(&others) {
-        Ok(entries) => entries,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(locks),
-        Err(err) => return Err(unreadable(err)),
-    };
-    let mut folders = Vec::new();
-    for entry in entries {
-        folders.push(entry.map_err(unreadable)?.path());
+/// The lock of a folder, and those of the folders in it that a get of several has made, as they are seen from `pool`.
+fn locks_in(folder: &Path, pool: &PoolName) -> Result<Vec<LockName>, RequestError> {
+    let mut locks = vec![lock_in(folder, pool)?];
+    let mut folders = folders_in(&folder.join(LOCKS))?;
+    let others = folder.join(POOLS);
+    if others.is_dir() {
+        collect(&others, DEEPEST, &mut folders)?;
     }
-    folders.sort();
     for folder in folders {
-        let lock = lock_in(&folder)?;
+        let lock = lock_in(&folder, pool)?;
         if !locks.contains(&lock) {
             locks.push(lock);
         }
@@ -306,7 +374,39 @@ fn locks_in(folder: &Path) -> Result<Vec<LockName>, RequestError> {
     Ok(locks)
 }
 
-fn lock_in(folder: &Path) -> Result<LockName, RequestError> {
+/// What is in a folder, in order; nothing where there is none.
+fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, RequestError> {
+    let unreadable = |reason| RequestError::Unreadable {
+        path: folder.to_owned(),
+        reason,
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(err) => return Err(unreadable(err)),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        folders.push(entry.map_err(unreadable)?.path());
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// The folders of locks below one that has a folder for each pool.
+fn collect(folder: &Path, deepest: usize, found: &mut Vec<PathBuf>) -> Result<(), RequestError> {
+    for path in folders_in(folder)? {
+        if path.join("name").exists() || !path.is_dir() || deepest == 0 {
+            found.push(path);
+        } else {
+            collect(&path, deepest - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// The lock that a folder is about, as it is seen from `pool`.
+fn lock_in(folder: &Path, pool: &PoolName) -> Result<LockName, RequestError> {
     let path = folder.join("name");
     let text = small_text(&path)?.ok_or_else(|| RequestError::Unreadable {
         path: path.clone(),
@@ -314,7 +414,15 @@ fn lock_in(folder: &Path) -> Result<LockName, RequestError> {
     })?;
     // Some editors begin a file with a mark that nobody sees.
     let text = text.trim_start_matches('\u{feff}');
-    LockName::new(text.trim()).map_err(|reason| RequestError::LockFile { path, reason })
+    let lock =
+        LockName::new(text.trim()).map_err(|reason| RequestError::LockFile { path, reason })?;
+    let path = folder.join(POOL);
+    let Some(its) = small_text(&path)? else {
+        return Ok(lock);
+    };
+    let its =
+        PoolName::new(its.trim()).map_err(|reason| RequestError::PoolFile { path, reason })?;
+    Ok(lock.of(&its, pool))
 }
 
 fn claim_in(folder: &Path) -> Result<Option<ClaimId>, RequestError> {

@@ -81,6 +81,19 @@ impl Guess for Moves {
             Verb::AddingClaimed => (None, Holding::Claimed),
             _ => (None, Holding::Unclaimed),
         };
+        let whole = message::of_several_pools(message);
+        if !whole.is_empty() {
+            let mut undo = Undo::new();
+            for (pool, lock) in &whole {
+                let now = pool.file(to, lock);
+                let Some(entry) = look(&now) else {
+                    return Vec::new();
+                };
+                undo.push((now, None));
+                undo.extend(from.map(|from| (pool.file(from, lock), Some(entry))));
+            }
+            return vec![undo];
+        }
         let locks = locks(&named);
         let mut guesses = Vec::new();
         for locks in &locks {

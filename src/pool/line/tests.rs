@@ -148,6 +148,9 @@ fn a_ticket_says_who_waits_for_what_and_is_read_back() {
             renewal: Duration::from_secs(20),
             step: origin.url.clone(),
             build: origin.build_id.clone(),
+            also: ["db", "team/net"]
+                .map(|name| PoolName::new(name).unwrap())
+                .into(),
             within: vec![ClaimId(left(Oid::ZERO_SHA1).id())],
             instance_vars: origin.instance_vars.clone(),
             newest: true,

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::{Need, PRIORITY_LIMIT};
-use crate::lock::{ClaimId, LockName};
+use crate::lock::{ClaimId, LockName, PoolName};
 use crate::matching;
 use crate::message::{self, Origin};
 use crate::operation::{Condition, Want, Wanted};
@@ -84,6 +84,8 @@ pub struct TicketText {
     pub renewal: Duration,
     /// Which step waits, if another run of it is to take over its place.
     pub step: Option<String>,
+    /// The other pools of which locks are waited for together with those of this one.
+    pub also: Vec<PoolName>,
     /// The claims that last at least for as long as this wait: those of the commands in which its owner runs.
     pub within: Vec<ClaimId>,
     /// The instance vars of that build's pipeline, as JSON.
@@ -127,6 +129,7 @@ const AMONG: &str = "Pool-Among";
 const SINCE: &str = "Pool-Since";
 const RENEWAL: &str = "Pool-Renewal";
 const STEP: &str = "Pool-Step";
+const ALSO: &str = "Pool-Also";
 const WITHIN: &str = "Pool-Within";
 const ORDER: &str = "Pool-Order";
 const ON_DEADLOCK: &str = "Pool-On-Deadlock";
@@ -136,6 +139,9 @@ const NEWEST: &str = "newest";
 
 /// What a ticket says of an owner who gives way.
 const FAIL: &str = "fail";
+
+/// Nobody waits for locks of more pools at once.
+const MOST_POOLS: usize = 100;
 
 /// Nobody runs in more commands than that.
 const MOST_WITHIN: usize = 100;
@@ -185,6 +191,8 @@ impl TicketText {
         trailers.extend(self.step.iter().map(|step| (STEP, step.clone())));
         let build = origin.build_id.iter();
         trailers.extend(build.map(|id| (message::BUILD, id.clone())));
+        let also = self.also.iter();
+        trailers.extend(also.map(|pool| (ALSO, pool.as_str().to_owned())));
         let within = self.within.iter();
         trailers.extend(within.map(|claim| (WITHIN, claim.to_string())));
         if self.newest {
@@ -235,6 +243,11 @@ impl TicketText {
                 .clamp(*RENEWALS.start(), *RENEWALS.end()),
             step: one(STEP),
             build: one(message::BUILD),
+            also: message::trailers(text, ALSO)
+                .iter()
+                .filter_map(|pool| PoolName::new(pool).ok())
+                .take(MOST_POOLS)
+                .collect(),
             within: message::trailers(text, WITHIN)
                 .iter()
                 .filter_map(|claim| full_id(claim).map(ClaimId))

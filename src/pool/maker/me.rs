@@ -56,6 +56,7 @@ impl Me {
                 [Verb::Claiming, Verb::AddingClaimed].iter().any(|verb| {
                     let locks = line.strip_prefix(&format!("{name} {}: ", verb.as_str()));
                     // Else it is somebody's whose name only begins with ours.
+                    let lock = lock.bare();
                     locks.is_some_and(|locks| locks.split(", ").any(|name| name == lock.as_str()))
                 })
             }

@@ -1,10 +1,10 @@
 //! What an operation may do to a pool.
 
-use super::{Change, Damage, Decision, Facts, Pool, Refusal, Since, State, Turn, Wait};
+use super::{Change, Damage, Decision, Facts, Pool, Refusal, Since, State, Turn, Wait, of};
 use crate::ledger::Fate;
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message::Verb;
-use crate::operation::{Operation, Right, Want};
+use crate::operation::{Operation, Part, Right, Want};
 use git::object::{Content, Edit, Entry};
 
 /// Says what is to be done for `operation` on `pool`.
@@ -35,6 +35,7 @@ pub fn decide(pool: &Pool, operation: &Operation, facts: &Facts, draw: u64) -> D
     }
     match operation {
         Operation::Acquire(want) => acquire(pool, want, facts, draw),
+        Operation::AcquireEach(parts) => together(decide_each(pool, parts, facts, draw)),
         Operation::Claim(lock) => match pool.state(lock) {
             Some(State::Unclaimed(entry)) => when_it_is_our_turn(lock, &facts.turn, || {
                 Decision::Change(pool.move_to(Holding::Claimed, &[(lock, entry)], Right::Trust))
@@ -288,6 +289,74 @@ fn move_to_pool(
     let mut change = pool.change(Verb::AddingUnclaimed, locks, edits, Right::Trust);
     change.reason = Some(format!("moved from the pool {} to {to}", pool.name));
     Decision::Change(change)
+}
+
+/// What is to be done for each of several pools, as if it were alone; with the names of locks as they are seen from `pool`.
+pub fn decide_each(pool: &Pool, parts: &[Part], facts: &Facts, draw: u64) -> Vec<Decision> {
+    let nothing = Facts::default();
+    let decided = parts.iter().enumerate().map(|(n, part)| {
+        let Some(there) = pool.part(&part.pool) else {
+            return Decision::Refuse(Refusal::NeverEnough {
+                pool: part.pool.clone(),
+                wanted: part.want.count.get(),
+                there: 0,
+                conditions: false,
+            });
+        };
+        let facts = facts.each.get(n).unwrap_or(&nothing);
+        let decision = match &part.want.among[..] {
+            [lock] if !part.want.all => decide(there, &Operation::Claim(lock.clone()), facts, draw),
+            _ => acquire(there, &part.want, facts, draw),
+        };
+        match decision {
+            Decision::Change(change) => Decision::Change(Change {
+                locks: of(&change.locks, &part.pool, &pool.name),
+                ..change
+            }),
+            Decision::Wait(wait) => Decision::Wait(wait.seen_from(&part.pool, &pool.name)),
+            Decision::Refuse(Refusal::Damaged { lock, damage }) => {
+                let lock = lock.of(&part.pool, &pool.name);
+                refuse_damaged(&lock, damage)
+            }
+            other => other,
+        }
+    });
+    decided.collect()
+}
+
+/// All of it in one change, or nothing: what may not be done comes before what is waited for.
+fn together(decided: Vec<Decision>) -> Decision {
+    let rank = |decision: &Decision| match decision {
+        Decision::Refuse(_) => 0,
+        Decision::Wait(_) => 1,
+        _ => 2,
+    };
+    let mut whole: Option<Change> = None;
+    let mut hindered: Option<Decision> = None;
+    for decision in decided {
+        match decision {
+            Decision::Change(change) => match &mut whole {
+                None => whole = Some(change),
+                Some(whole) => {
+                    whole.locks.extend(change.locks);
+                    whole.edits.extend(change.edits);
+                }
+            },
+            other
+                if hindered
+                    .as_ref()
+                    .is_none_or(|first| rank(&other) < rank(first)) =>
+            {
+                hindered = Some(other);
+            }
+            _ => {}
+        }
+    }
+    match (hindered, whole) {
+        (Some(decision), _) => decision,
+        (None, Some(change)) => Decision::Change(change),
+        (None, None) => Decision::Done(Vec::new(), Since::LastTouch),
+    }
 }
 
 fn acquire(pool: &Pool, want: &Want, facts: &Facts, draw: u64) -> Decision {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::operation::{Operation, Want};
+use crate::operation::{Operation, Part, Want};
 
 /// The files of a repository, and nothing else: what a decision's edits are carried out on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,8 +23,12 @@ impl Files {
     }
 
     fn pool(&self) -> Pool {
+        self.pool_called("aws")
+    }
+
+    fn pool_called(&self, name: &str) -> Pool {
         let list = |holding: Holding| -> Vec<Named> {
-            let folder = format!("aws/{}/", holding.folder());
+            let folder = format!("{name}/{}/", holding.folder());
             self.0
                 .iter()
                 .filter_map(|(path, (mode, id))| {
@@ -40,7 +44,7 @@ impl Files {
                 .collect()
         };
         Pool::new(
-            PoolName::new("aws").unwrap(),
+            PoolName::new(name).unwrap(),
             &list(Holding::Claimed),
             &list(Holding::Unclaimed),
         )
@@ -670,6 +674,123 @@ fn operations() -> impl Strategy<Value = Operation> {
         6 => Operation::AwaitClaimed(lock),
         _ => Operation::AwaitUnclaimed(lock),
     })
+}
+
+fn part(pool: &str, want: Want) -> Part {
+    Part {
+        pool: PoolName::new(pool).unwrap(),
+        want,
+    }
+}
+
+fn several(pools: &[(&str, Want)]) -> Operation {
+    let parts = pools.iter().map(|(pool, want)| part(pool, want.clone()));
+    Operation::AcquireEach(parts.collect())
+}
+
+#[test]
+fn of_several_pools_what_may_not_be_done_is_told_before_what_is_waited_for() {
+    let files = Files::with(&[
+        ("aws/claimed/a", "a"),
+        ("db/unclaimed/b", "b"),
+        ("net/claimed/c", "c"),
+    ]);
+    let others = ["db", "net"].map(|name| files.pool_called(name));
+    let pool = files.pool().beside(others.into());
+    let named = |name: &str| Want::exactly(vec![lock(name)]);
+    let decide = |operation: &Operation| decide(&pool, operation, &Facts::default(), 0);
+
+    let waits = several(&[("aws", named("a")), ("db", named("b")), ("net", named("c"))]);
+    assert_eq!(decide(&waits), Decision::Wait(Wait::Held(lock("a"))));
+    let waits = several(&[("db", named("b")), ("net", Want::default())]);
+    let Decision::Wait(Wait::NoneFree { claimed, .. }) = decide(&waits) else {
+        panic!("{waits:?}");
+    };
+    assert_eq!(claimed, [LockName::read("net/c").unwrap()]);
+    let two = Want {
+        count: std::num::NonZeroUsize::new(2).unwrap(),
+        ..Want::default()
+    };
+    let refused = several(&[("aws", named("a")), ("db", two)]);
+    assert!(matches!(
+        decide(&refused),
+        Decision::Refuse(Refusal::NeverEnough { .. })
+    ));
+    let unknown = several(&[("aws", named("a")), ("moon", Want::default())]);
+    assert!(matches!(decide(&unknown), Decision::Refuse(_)));
+}
+
+proptest! {
+    #[test]
+    fn of_several_pools_all_is_claimed_that_is_wanted_or_nothing_and_given_back_by_its_full_names(
+        held in prop::collection::vec(any::<bool>(), 9),
+        wants in prop::collection::vec((0..4usize, any::<bool>()), 1..4),
+        draw in any::<u64>(),
+    ) {
+        let names = ["aws", "db", "team/net"];
+        let file = |n: usize| {
+            let folder = if held[n] { "claimed" } else { "unclaimed" };
+            (format!("{}/{folder}/{}", names[n / 3], n % 3), n.to_string())
+        };
+        let all: Vec<(String, String)> = (0..9).map(file).collect();
+        let all: Vec<(&str, &str)> = all.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let files = Files::with(&all);
+        let pool_of = |files: &Files| {
+            let others = names[1..].iter().map(|name| files.pool_called(name));
+            files.pool().beside(others.collect())
+        };
+        // By a name, or so many of any.
+        let want = |(n, by_name): &(usize, bool)| match (by_name, std::num::NonZeroUsize::new(*n)) {
+            (false, Some(count)) => Want { count, ..Want::default() },
+            _ => Want::exactly(vec![lock(&(n % 3).to_string())]),
+        };
+        let parts: Vec<(&str, Want)> = names.iter().copied().zip(wants.iter().map(want)).collect();
+        let operation = several(&parts);
+        let alone = |name: &str, want: &Want| {
+            let decision = decide(&files.pool_called(name), &Operation::Acquire(want.clone()), &Facts::default(), draw);
+            matches!(decision, Decision::Change(_))
+        };
+        // Facts of a name are its own lock.
+        let fitting = parts.iter().map(|(_, want)| Facts {
+            fitting: (!want.takes_any()).then(|| want.among.iter().cloned().collect()),
+            ..Facts::default()
+        });
+        let facts = Facts { each: fitting.collect(), ..Facts::default() };
+        let can = parts.iter().all(|(name, want)| match &want.among[..] {
+            [named] => !held[names.iter().position(|one| one == name).unwrap() * 3 + named.as_str().parse::<usize>().unwrap()],
+            _ => alone(name, want),
+        });
+
+        let decision = decide(&pool_of(&files), &operation, &facts, draw);
+
+        let Decision::Change(change) = decision else {
+            prop_assert!(!can, "{decision:?}");
+            return Ok(());
+        };
+        prop_assert!(can);
+        let mut after = files.clone();
+        after.apply(&change);
+        for (name, want) in &parts {
+            let full: Vec<LockName> = change.locks.iter().map(|lock| lock.full(&PoolName::new("aws").unwrap())).collect();
+            let of_it = full.iter().filter(|lock| lock.pool().unwrap().as_str() == *name);
+            prop_assert_eq!(of_it.count(), want.count.get());
+        }
+        for lock in &change.locks {
+            let (was, is) = (pool_of(&files).state(lock), pool_of(&after).state(lock));
+            match (was, is) {
+                (Some(State::Unclaimed(was)), Some(State::Claimed(is))) => prop_assert_eq!(was, is),
+                other => prop_assert!(false, "{lock}: {other:?}"),
+            }
+        }
+        let back = Operation::Release { locks: change.locks.clone(), right: Right::Trust, reason: None };
+        let Decision::Change(back) = decide(&pool_of(&after), &back, &Facts::default(), 0) else {
+            return Err(TestCaseError::fail("it cannot be given back"));
+        };
+        after.apply(&back);
+        let names: Vec<String> = after.0.keys().filter(|path| !path.ends_with(".gitkeep")).cloned().collect();
+        let before: Vec<String> = files.0.keys().filter(|path| !path.ends_with(".gitkeep")).cloned().collect();
+        prop_assert_eq!(names, before);
+    }
 }
 
 proptest! {

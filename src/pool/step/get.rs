@@ -6,9 +6,9 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings, ask};
-use crate::concourse::{GetRequest, LOCKS, NO_CLAIM, Response};
-use crate::ledger::{self, Moved};
-use crate::lock::{Holding, LockName, PoolName};
+use crate::concourse::{GetRequest, LOCKS, NO_CLAIM, POOL, POOLS, Response};
+use crate::ledger::{self, Fate, Moved};
+use crate::lock::{ClaimId, Holding, LockName, PoolName};
 use crate::message;
 use crate::number;
 use git::object::Oid;
@@ -32,6 +32,8 @@ enum Found {
 struct Version {
     /// What its commit did, to at least one lock.
     locks: Vec<Moved>,
+    /// What it claimed of other pools, and holds.
+    elsewhere: Vec<Moved>,
     /// That commit.
     commit: Commit,
     /// The claim that holds the locks, if they are held.
@@ -76,7 +78,8 @@ impl Version {
 
 /// Writes the lock of a version into `destination`: its `name`, its `metadata`, and the `claim` that holds it with the
 /// `claim_number` that it has, or a mark that there is none.
-/// Of a claim of several locks it is the first, and each of them has a folder of the same kind below [`LOCKS`].
+/// Of a claim of several locks it is the first, and each of them has a folder of the same kind below [`LOCKS`]; those of other
+/// pools below [`POOLS`], by their full names.
 ///
 /// A version that removed its lock writes nothing. Nothing is written either when the step fails.
 ///
@@ -106,6 +109,7 @@ pub async fn get(
         let files: Vec<Oid> = found
             .locks
             .iter()
+            .chain(&found.elsewhere)
             .filter_map(|moved| Some(moved.now?.1.id))
             .collect();
         let (limit, never) = (ready.pace.fault_limit, CancellationToken::new());
@@ -126,7 +130,15 @@ pub async fn get(
             write_lock(&remote, &folder, lock, &found, version)?;
         }
     }
-    let names: Vec<LockName> = found.locks.iter().map(|moved| moved.lock.clone()).collect();
+    for lock in &found.elsewhere {
+        let folder = destination.join(POOLS).join(lock.lock.as_str());
+        write_lock(&remote, &folder, lock, &found, version)?;
+        if let Some(its) = lock.lock.pool() {
+            write(&folder, POOL, format!("{its}\n").as_bytes())?;
+        }
+    }
+    let all = found.locks.iter().chain(&found.elsewhere);
+    let names: Vec<LockName> = all.map(|moved| moved.lock.clone()).collect();
     let mut response = Response::new(version, &names, pool);
     response.metadata.extend(found.story());
     Ok(response)
@@ -155,9 +167,16 @@ async fn find(
             let found = |locks: Vec<Moved>, claim: Option<Oid>| {
                 let made = locks.first().map_or(version, |moved| moved.commit);
                 let claiming = claim.map(|claim| history.commit(claim)).transpose()?;
+                let elsewhere = match (&claiming, claim) {
+                    (Some(commit), Some(claim)) => {
+                        held_elsewhere(history, pool, claim, &commit.message)?
+                    }
+                    _ => Vec::new(),
+                };
                 Ok::<Found, HistoryError>(Found::Locks(Box::new(Version {
                     commit: history.commit(made)?,
                     locks,
+                    elsewhere,
                     claim,
                     number: claiming.and_then(|commit| number::of(&commit.message)),
                 })))
@@ -212,6 +231,30 @@ async fn find(
     }
 }
 
+/// The locks of other pools that a claim holds as well, by what it says.
+fn held_elsewhere(
+    history: &History<'_>,
+    pool: &PoolName,
+    claim: Oid,
+    message: &[u8],
+) -> Result<Vec<Moved>, HistoryError> {
+    let mut held = Vec::new();
+    for lock in message::elsewhere(message, pool) {
+        let fate = ledger::fate(history, pool, &lock, ClaimId(claim))?;
+        let entry = history.entry(claim, &pool.file(Holding::Claimed, &lock))?;
+        if let (Fate::Stands { .. }, Some(entry)) = (fate, entry) {
+            held.push(Moved {
+                commit: claim,
+                lock,
+                now: Some((Holding::Claimed, entry)),
+                before: Some(Holding::Unclaimed),
+                is_claim: true,
+            });
+        }
+    }
+    Ok(held)
+}
+
 fn write_lock(
     remote: &Remote,
     folder: &Path,
@@ -226,7 +269,7 @@ fn write_lock(
     write(
         folder,
         "name",
-        format!("{}\n", moved.lock.as_str()).as_bytes(),
+        format!("{}\n", moved.lock.bare().as_str()).as_bytes(),
     )?;
     write(folder, "metadata", &metadata)?;
     if let Some(number) = found.number {

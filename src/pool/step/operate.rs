@@ -165,6 +165,11 @@ pub async fn operate(
 fn files_for(operation: &Operation) -> Files {
     match operation {
         Operation::Acquire(want) if !want.conditions.is_empty() => Files::Small(READABLE),
+        Operation::AcquireEach(parts)
+            if parts.iter().any(|part| !part.want.conditions.is_empty()) =>
+        {
+            Files::Small(READABLE)
+        }
         _ => Files::None,
     }
 }

@@ -45,7 +45,11 @@ pub async fn put(
             });
         }
     };
-    let Some(operation) = request.params.operation(source_dir)? else {
+    let operation = match &request.with_others {
+        Some(operation) => Some(operation.clone()),
+        None => request.params.operation(source_dir, &source.pool)?,
+    };
+    let Some(operation) = operation else {
         return reap_and_answer(request, around, stop, answer, log).await;
     };
     if let Some(version) = request.params.without_claim(source_dir) {

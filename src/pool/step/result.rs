@@ -22,7 +22,7 @@ pub(super) fn line(operation: &Operation, outcome: &Outcome, pool: &PoolName) ->
         None => String::new(),
     };
     match operation {
-        Operation::Acquire(_) | Operation::Claim(_) => {
+        Operation::Acquire(_) | Operation::AcquireEach(_) | Operation::Claim(_) => {
             let waited = match outcome.waited {
                 Some(waited) => format!(" after {}", in_two_units(waited)),
                 None => String::new(),

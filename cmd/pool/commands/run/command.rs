@@ -59,7 +59,9 @@ pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<
         .context("cannot make a folder for the metadata")?;
     for lock in locks {
         let file = folder.path().join(lock.as_str());
-        std::fs::write(&file, watch.metadata(lock)?)
+        let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let metadata = watch.metadata(lock)?;
+        made.and_then(|()| std::fs::write(&file, metadata))
             .with_context(|| format!("cannot write `{}`", file.display()))?;
     }
     Ok(folder)

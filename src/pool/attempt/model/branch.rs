@@ -1,5 +1,7 @@
 //! A branch with a pool on it, as small as can be: commits with the locks that are claimed after them.
 
+use std::ops::Range;
+
 use crate::ledger::Fate;
 use crate::lock::{ClaimId, LockName, PoolName};
 use crate::rules::{Change, Pool};
@@ -9,8 +11,10 @@ use git::object::{Edit, Entry, Mode, Named, Oid, blob_id};
 pub const NONE: u8 = u8::MAX;
 /// Who is no worker, but an operator who frees locks.
 pub const OPERATOR: u8 = u8::MAX;
-/// What the locks are called.
-const NAMES: [&str; 3] = ["a", "b", "c"];
+/// What the locks are called; the last one is of another pool.
+const NAMES: [&str; 4] = ["a", "b", "c", "q/d"];
+/// The number of the lock of the other pool.
+pub const ELSEWHERE: u8 = 3;
 
 /// A commit, on the branch or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,10 +66,13 @@ impl Branch {
     pub fn make(&mut self, parent: u8, by: u8, change: &Change) -> u8 {
         let mut claimed = self.at(parent).claimed;
         for edit in &change.edits {
-            let mut parts = edit.path().split('/').skip(1);
-            let (folder, lock) = (parts.next(), parts.next());
-            let lock = NAMES.iter().position(|name| lock == Some(name));
-            let (Some("claimed"), Some(lock)) = (folder, lock) else {
+            let parts: Vec<&str> = edit.path().split('/').collect();
+            let name = match parts[..] {
+                ["p", "claimed", lock] => lock.to_owned(),
+                [pool, "claimed", lock] => format!("{pool}/{lock}"),
+                _ => continue,
+            };
+            let Some(lock) = NAMES.iter().position(|known| *known == name) else {
                 continue;
             };
             match edit {
@@ -87,13 +94,19 @@ impl Branch {
         u8::try_from(self.commits.len() - 1).expect("a model is small")
     }
 
-    /// The pool after a commit.
+    /// The pool after a commit, with the other one beside it.
     pub fn pool(&self, commit: u8) -> Pool {
+        let other = self.pool_of("q", commit, ELSEWHERE..ELSEWHERE + 1);
+        self.pool_of("p", commit, 0..self.locks).beside(vec![other])
+    }
+
+    fn pool_of(&self, name: &str, commit: u8, locks: Range<u8>) -> Pool {
         let claimed = self.at(commit).claimed;
         let folder = |is_claimed: bool| -> Vec<Named> {
             let is_here = |lock: &u8| (claimed & (1 << lock) != 0) == is_claimed;
-            let locks = (0..self.locks).filter(is_here);
-            let names = locks.map(|lock| NAMES[usize::from(lock)]);
+            let locks = locks.clone().filter(is_here);
+            let bare = |name: &'static str| name.rsplit('/').next().unwrap_or(name);
+            let names = locks.map(|lock| bare(NAMES[usize::from(lock)]));
             let named = |name: &str| Named {
                 name: name.as_bytes().to_vec(),
                 entry: Entry {
@@ -103,7 +116,7 @@ impl Branch {
             };
             names.chain([".gitkeep"]).map(named).collect()
         };
-        let name = PoolName::new("p").expect("a name");
+        let name = PoolName::new(name).expect("a name");
         Pool::new(name, &folder(true), &folder(false))
     }
 
@@ -166,7 +179,7 @@ pub fn each(locks: u8) -> impl Iterator<Item = u8> {
 
 /// The names of a set.
 pub fn names(locks: u8) -> Vec<LockName> {
-    let name = |lock| LockName::new(NAMES[usize::from(lock)]).expect("a name");
+    let name = |lock| LockName::read(NAMES[usize::from(lock)]).expect("a name");
     each(locks).map(name).collect()
 }
 

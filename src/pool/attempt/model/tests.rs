@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::explore::explore;
 use super::world::{Mishaps, Plan, Step};
-use crate::lock::LockName;
-use crate::operation::{Operation, Want};
+use crate::lock::{LockName, PoolName};
+use crate::operation::{Operation, Part, Want};
 
 /// So much more may go wrong in each world. With 1 it takes very much longer, and more memory.
 const MORE: &str = "POOL_MODEL_MORE";
@@ -134,6 +134,30 @@ fn a_claim_that_is_known_by_its_step_elsewhere_is_told_only_if_it_is_what_is_ask
     assert_holds(named(plan([acquire(2), claim("a")], 2)), mishaps);
     let mishaps = Mishaps { kills: 1, ..FAULT };
     assert_holds(named(plan([acquire(1)], 1)), mishaps);
+}
+
+/// A lock of each of two pools.
+fn both() -> Operation {
+    let part = |pool: &str, lock: &str| Part {
+        pool: PoolName::new(pool).unwrap(),
+        want: Want::exactly(vec![LockName::new(lock).unwrap()]),
+    };
+    Operation::AcquireEach(vec![part("p", "a"), part("q", "d")])
+}
+
+#[test]
+fn locks_of_two_pools_are_held_together_or_not_at_all_whatever_goes_wrong() {
+    let mishaps = Mishaps {
+        faults: 2,
+        aborts: 1,
+        kills: 2,
+        frees: 1,
+    };
+    assert_holds(plan([both()], 1), mishaps);
+    let mishaps = Mishaps { kills: 1, ..FAULT };
+    assert_holds(plan([both(), claim("a")], 1), mishaps);
+    let mishaps = Mishaps { aborts: 1, ..FAULT };
+    assert_holds(plan([both(), both()], 1), mishaps);
 }
 
 fn acquire_all() -> Operation {

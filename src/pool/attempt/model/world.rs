@@ -1,6 +1,6 @@
 //! Everything that there is at one moment: the branch, the workers, what is on its way, and what may still go wrong.
 
-use super::branch::{Branch, Commit, NONE, OPERATOR, each};
+use super::branch::{Branch, Commit, ELSEWHERE, NONE, OPERATOR, each};
 use crate::attempt::landing::{Flight, Next};
 use crate::operation::Operation;
 
@@ -225,6 +225,8 @@ impl World {
             Operation::Acquire(want) if want.all => claim.locks == (1 << self.branch.locks) - 1,
             Operation::Acquire(want) => claim.locks.count_ones() as usize == want.count.get(),
             Operation::Claim(lock) => super::branch::names(claim.locks) == [lock.clone()],
+            // All that is ever asked for of two pools here.
+            Operation::AcquireEach(_) => claim.locks == 1 | (1 << ELSEWHERE),
             _ => false,
         };
         if !answers {

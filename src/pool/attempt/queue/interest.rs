@@ -40,10 +40,9 @@ impl Queue {
 
     fn interest_in_turn(&self, listing: &Listing, depth: Depth) -> Interest {
         let now = now();
-        let places: Vec<(PlaceName, Oid)> = listing
-            .watched
-            .iter()
-            .filter_map(|(name, commit)| Some((PlaceName::parse(name)?, *commit)))
+        let places: Vec<(PlaceName, Oid)> = self
+            .tickets(listing)
+            .filter_map(|(name, commit)| Some((PlaceName::parse(name)?, commit)))
             .filter(|(place, _)| !self.is_mine(place))
             .collect();
         let known = |place: &PlaceName| self.others.get(&place.name());
@@ -59,7 +58,7 @@ impl Queue {
             |place: &PlaceName| known(place).is_some_and(|other| is_superseded(&latest, other));
         let waiting = || {
             let there = places.iter().filter(|(place, at)| !is_gone(place, *at));
-            there.filter(|(place, _)| !superseded(place))
+            there.filter(|(place, _)| !superseded(place) && !self.lets_pass(place))
         };
         // Whoever finds others waiting will probably wait too, and then wants to know for whom.
         let depth = match waiting().next() {

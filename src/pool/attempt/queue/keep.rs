@@ -147,8 +147,9 @@ impl Queue {
         let now = now();
         let period = self.period();
         let mut mine = self.ours.take().unwrap_or_else(|| {
+            let together = self.together.as_ref().map(|together| together.id.clone());
             let place = PlaceName {
-                id: uuid::Uuid::new_v4().to_string(),
+                id: together.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
                 ..self.next_place()
             };
             Ours::new(place, now)
@@ -172,6 +173,10 @@ impl Queue {
             renewal: period,
             step: self.settings.step.clone(),
             build: None,
+            also: match &self.together {
+                Some(together) => together.others.clone(),
+                None => Vec::new(),
+            },
             within: self.settings.within.clone(),
             instance_vars: None,
             newest: self.settings.newest.is_some(),

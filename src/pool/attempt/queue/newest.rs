@@ -54,6 +54,7 @@ fn queue(me: Option<&One>, others: &[One]) -> Queue {
             since: 1_800_000_000,
             renewal: Duration::from_secs(20),
             step: None,
+            also: Vec::new(),
             within: Vec::new(),
             instance_vars: None,
             newest: one.newest,

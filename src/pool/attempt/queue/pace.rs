@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{Queue, now};
 use crate::line::courtesy::Measure;
-use crate::line::{count, load};
+use crate::line::load;
 
 /// Whoever gives up within this time looks once more at a free lock that is for somebody else, and does not wait longer.
 const HASTY: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ impl Queue {
             self.settings.renewal,
             line.len(),
             self.arrived.elapsed(),
-            count(&self.need) > 1,
+            self.collects(),
         )
     }
 

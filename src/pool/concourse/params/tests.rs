@@ -29,7 +29,9 @@ fn inputs(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 }
 
 fn operation(params: Value, files: &[(&str, &[u8])]) -> Result<Operation, RequestError> {
-    let operation = read(params).unwrap().operation(inputs(files).path())?;
+    let operation = read(params)
+        .unwrap()
+        .operation(inputs(files).path(), &PoolName::new("aws").unwrap())?;
     Ok(operation.unwrap())
 }
 

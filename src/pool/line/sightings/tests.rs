@@ -18,6 +18,7 @@ fn text(period: Duration) -> TicketText {
         renewal: period,
         step: None,
         build: None,
+        also: Vec::new(),
         within: Vec::new(),
         instance_vars: None,
         newest: false,
