@@ -67,7 +67,7 @@ pub struct Context {
 pub async fn run(args: Args) -> Result<ExitCode> {
     let place = args.place;
     let usual = || context(&place, &Scope::One, false);
-    let of = |locks: &[String]| context(&spoken_of(&place, locks), &Scope::One, false);
+    let of = |locks: &[String]| context_of(&place, locks);
     match args.command {
         Command::Run(given) => run::run(&of(&given.locks)?, &given).await,
         Command::Acquire(given) => acquire::acquire(&usual()?, &given).await,
@@ -110,25 +110,22 @@ pub async fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-/// The place that is spoken of, where locks are named: if all of them have their full names, and none is of the pool that is
-/// given, that of the first.
-fn spoken_of(place: &PlaceArgs, locks: &[String]) -> PlaceArgs {
+/// What a command works with that names locks: where all of them have their full names, and none is of the pool that is set,
+/// the pool that is spoken of is that of the first.
+fn context_of(place: &PlaceArgs, locks: &[String]) -> Result<Context> {
     let pools = locks.iter().map(|lock| LockName::read(lock).ok()?.pool());
     let pools: Option<Vec<PoolName>> = pools.collect();
-    let given = place
-        .pool
-        .as_ref()
-        .and_then(|pool| PoolName::new(pool).ok());
-    let mut place = place.clone();
-    if let Some(first) = pools.as_ref().and_then(|pools| pools.first())
-        && !pools
-            .iter()
-            .flatten()
-            .any(|pool| Some(pool) == given.as_ref())
-    {
-        place.pool = Some(first.to_string());
+    let Some((pools, first)) =
+        pools.and_then(|pools| Some((pools.clone(), pools.first()?.clone())))
+    else {
+        return context(place, &Scope::One, false);
+    };
+    let mut context = context(place, &Scope::OneOrAll, false)?;
+    if context.which == Which::All || !pools.contains(&context.source.pool) {
+        context.source.pool = first;
+        context.which = Which::One;
     }
-    place
+    Ok(context)
 }
 
 /// Does what only reads, until a signal asks for an end: then it is dropped, and its temporary files go with it.

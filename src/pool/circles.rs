@@ -391,8 +391,11 @@ fn keepers_of_free(
             .collect()
     };
     let elsewhere: Vec<Vec<bool>> = line.waiters.iter().map(|one| elsewhere(&one.id)).collect();
-    // The others let those behind them pass.
-    let there = (0..demands.len()).filter(|n| elsewhere[*n].iter().all(|is_first| *is_first));
+    // Who is not the first in all of them lets those behind him pass.
+    let there = (0..demands.len()).filter(|n| {
+        let elsewhere = &elsewhere[*n];
+        elsewhere.is_empty() || (*n == 0 && elsewhere.iter().all(|is_first| *is_first))
+    });
     let there: Vec<usize> = there.collect();
     let asked: Vec<line::Demand> = there.iter().map(|n| demands[*n].clone()).collect();
     let free = line::free(line.pool);

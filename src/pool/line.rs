@@ -44,10 +44,10 @@
 //!
 //! Who needs locks of several pools stands in the lines of all of them, with the same number and id, and takes what he needs
 //! when it is his turn everywhere. Until then those behind him pass: no lock is left idle for him, as others could use it
-//! longer than he needs to come to his turn. Only once he is the first of the line in each of the other pools is a lock kept
-//! for him here; it then waits for those that are held now, and for nobody who waits. So a stream of waiters for a single
+//! longer than he needs to come to his turn. Only once he is the first in all of these lines is anything kept for him, in any
+//! of them; it then waits for those that are held now, and for nobody who waits. So a stream of waiters for a single
 //! pool cannot starve him. Two who need the same pools are in the same order in each of them, so that neither keeps what the
-//! other waits for. That he is first elsewhere is seen in the names of the tickets, which every look lists anyway.
+//! other waits for. That he is the first is seen in the names of the tickets, which every look lists anyway.
 
 pub mod branch;
 pub mod courtesy;

@@ -11,6 +11,7 @@
 //! What is written is one line for each thing said, whatever the names and values are, so that none can forge another
 //! line. What is read may come from anyone, and is taken for no more than text.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -145,14 +146,16 @@ pub fn compose(
     )
 }
 
-/// The full names of the locks that a commit is about, where they are of several pools (see [`LOCK`]).
+/// The full names of the locks that a commit is about, each of them once, where they are of several pools (see [`LOCK`]).
 pub fn of_several_pools(message: &[u8]) -> Vec<(PoolName, LockName)> {
     let named = trailers(message, LOCK).into_iter();
-    let named = named.take(MOST_LOCKS).filter_map(|name| {
+    let named = named.filter_map(|name| {
         let (pool, lock) = name.rsplit_once('/')?;
         Some((PoolName::new(pool).ok()?, LockName::new(lock).ok()?))
     });
-    named.collect()
+    let mut seen = HashSet::new();
+    let new = named.filter(|(pool, lock)| seen.insert(lock.full(pool)));
+    new.take(MOST_LOCKS).collect()
 }
 
 /// The locks of other pools that a commit is about besides those of `pool`, as they are seen from there; none where it says

@@ -751,3 +751,292 @@ fn whatever_happens_on_the_way_nobody_has_half_a_claim_and_nothing_is_left_behin
     }
     remote.fsck();
 }
+
+#[test]
+fn a_lock_is_given_back_whatever_folders_the_names_of_pools_and_locks_make() {
+    let remote = remote();
+    remote.add_pool("team", &["net"]);
+    remote.add_pool("x", &["name", "pool"]);
+    let step = Step::on(&remote, "aws").in_build();
+    let claim = step
+        .put(json!({"claim": "env-1", "also": [
+            {"pool": "team", "claim": "net"},
+            {"pool": "team/net", "claim": "vpn"},
+            {"pool": "x", "acquire": true, "count": 2},
+        ]}))
+        .version();
+    let (_, folder) = step.get(&claim);
+
+    let released = step.put_folder("release", &folder);
+
+    assert_eq!(released.code, Some(0), "{}", released.stderr);
+    assert_eq!(claimed(&remote), [""; 0], "{}", released.stderr);
+    assert_eq!(remote.list("team/claimed"), [""; 0]);
+    assert_eq!(remote.list("x/claimed"), [""; 0]);
+}
+
+fn without_net(remote: &TestRemote, message: &str) {
+    let files = remote.tree();
+    let gone = files.iter().filter(|file| file.starts_with("team/net/"));
+    let gone: Vec<Hand<'_>> = gone.map(|file| Hand::Delete(file)).collect();
+    remote.commit(message, &gone);
+}
+
+#[test]
+fn what_is_left_is_given_back_though_one_of_the_pools_is_gone() {
+    let remote = remote();
+    let step = Step::on(&remote, "aws").in_build();
+    let claim = step.put(all_three()).version();
+    let (_, folder) = step.get(&claim);
+    without_net(&remote, "no nets any more");
+
+    let released = step.put_folder("release", &folder);
+
+    assert_eq!(claimed(&remote), [""; 0], "{}", released.stderr);
+    released.assert_failed(&["`team/net/vpn`"]);
+
+    remote.add_pool("team/net", &["vpn"]);
+    let claim = step.put(all_three()).version();
+    without_net(&remote, "none at all");
+    let ann = Pool::on(&remote, "aws");
+    ok(&ann, &["release", "--claim", &claim]);
+    assert_eq!(claimed(&remote), [""; 0]);
+}
+
+#[test]
+fn a_claim_is_given_back_by_its_id_as_far_as_it_stands() {
+    let remote = remote();
+    let ann = Pool::at(&remote).called("ann");
+    let json = ok(&ann, &["claim", "aws/env-1", "db/blue", "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let id = json["claim"].as_str().unwrap();
+    let bob = Pool::on(&remote, "db").called("bob");
+    ok(&bob, &["unlock", "blue", "--reason", "needed"]);
+    ok(&bob, &["claim", "blue"]);
+
+    let released = ann.run(&["release", "--pool", "aws", "--claim", id]);
+    assert_eq!(claimed(&remote), ["db/blue"]);
+    assert_eq!(released.code, Some(0), "{}", released.stderr);
+}
+
+#[test]
+fn a_claim_of_several_pools_does_not_stand_once_one_of_its_locks_is_taken_away() {
+    let remote = remote();
+    let ann = Pool::at(&remote).called("ann");
+    let json = ok(&ann, &["claim", "aws/env-1", "db/blue", "--json"]);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let id = json["claim"].as_str().unwrap();
+    ok(&ann, &["verify", "--pool", "aws", "--claim", id]);
+    let bob = Pool::on(&remote, "db").called("bob");
+    ok(&bob, &["unlock", "blue", "--reason", "needed"]);
+
+    let verified = ann.run(&["verify", "--pool", "aws", "--claim", id]);
+    assert_ne!(verified.code, Some(0), "{}", verified.stdout);
+}
+
+#[test]
+fn a_lock_may_be_called_like_another_pool() {
+    let remote = remote();
+    remote.commit("x", &[Hand::Put("aws/unclaimed/db", "100644", b"m")]);
+    let ann = Pool::at(&remote).called("ann");
+    let ran = ann.run(&[
+        "run",
+        "aws/db",
+        "db/blue",
+        "--",
+        "sh",
+        "-c",
+        "cat $POOL_METADATA_FILE $POOL_METADATA_DIR/db/blue",
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(ran.stdout, "mmetadata of blue");
+}
+
+#[test]
+fn the_version_of_what_was_given_back_in_another_pool_hands_out_no_claim() {
+    let remote = remote();
+    let step = build(&remote, "aws", "8");
+    let claim = step.put(env_and_db()).version();
+    let (_, folder) = step.get(&claim);
+    // Somebody else claims in the pool of the source meanwhile.
+    build(&remote, "aws", "7").put(json!({"claim": "env-2"}));
+
+    let released = step.put_folder("release", &folder.join("pools/db/blue"));
+    let (got, inside) = step.get(&released.version());
+
+    assert_eq!(got.lock(), "db/blue");
+    assert_eq!(got.told("action").as_deref(), Some("released"));
+    assert_eq!(got.told("claim").as_deref(), Some("none"));
+    assert!(!inside.join("claim").exists() && inside.join("no-claim").exists());
+    step.put_folder("release", &inside).assert_failed(&["name"]);
+    assert_eq!(claimed(&remote), ["aws/env-1", "aws/env-2"]);
+}
+
+#[test]
+fn nothing_is_kept_for_one_who_lets_others_pass_in_another_pool() {
+    let remote = remote();
+    remote.claim_by_hand("aws", "env-2");
+    remote.claim_by_hand("db", "blue");
+    let first = build(&remote, "aws", "1").start_put(json!({"claim": "env-2"}));
+    wait_for_tickets(&remote, 1);
+    let both = build(&remote, "aws", "2").start_put(env_and_db());
+    wait_for_tickets(&remote, 3);
+    let single = build(&remote, "db", "3").start_put(json!({"claim": "blue"}));
+    wait_for_tickets(&remote, 4);
+
+    // It is not its turn in one of the pools: others pass it in both.
+    let env = build(&remote, "aws", "4").put(json!({"claim": "env-1", "timeout": "20s"}));
+    assert_eq!(env.lock(), "env-1", "{}", env.stderr);
+    remote.release_by_hand("db", "blue");
+    assert_eq!(single.finish().lock(), "blue");
+    drop((first, both));
+}
+
+#[test]
+fn a_claim_of_long_ago_is_taken_over_fetched_and_released_in_all_of_its_pools() {
+    for leaves_out in ["true", "false"] {
+        let remote = remote();
+        remote.git(&["config", "uploadpack.allowFilter", leaves_out]);
+        let server = HttpServer::start(remote.root());
+        let step = Step::on(&remote, "aws").in_build().set("uri", server.uri());
+        let mut params = all_three();
+        params["request"] = "all".into();
+        step.put(params.clone());
+        remote.say_often(700);
+        let step = Step::on(&remote, "aws").in_build().set("uri", server.uri());
+        let again = step.put(params);
+        assert_eq!(
+            again.lock(),
+            "env-1, db/blue, team/net/vpn",
+            "{}",
+            again.stderr
+        );
+        let claim = again.version();
+        remote.say_often(700);
+        let (_, folder) = step.get(&claim);
+        assert!(folder.join("pools/db/blue/name").exists());
+        let released = step.put_folder("release", &folder);
+        assert_eq!(released.code, Some(0), "{}", released.stderr);
+        assert_eq!(claimed(&remote), [""; 0], "{}", released.stderr);
+        step.put(all_three());
+        remote.say_often(700);
+        Step::on(&remote, "db")
+            .in_build()
+            .set("uri", server.uri())
+            .put(json!({"release_mine": true}));
+        assert_eq!(claimed(&remote), [""; 0]);
+    }
+}
+
+#[test]
+fn what_a_commit_says_of_locks_that_it_did_not_claim_shows_and_frees_none_of_them() {
+    let remote = remote();
+    remote.claim_by_hand("db", "green");
+    build(&remote, "db", "7").put(json!({"claim": "blue"}));
+    let mut message = "ops/web/deploy build 12 claiming: env-1\n\nPool-Build: 12345\nPool-Lock: aws/env-1\nPool-Lock: db/../aws/x\nPool-Lock: moon/x\nPool-Lock: aws/claimed/x\n".to_owned();
+    for _ in 0..3000 {
+        message += "Pool-Lock: db/blue\n";
+        message += "Pool-Lock: team/net/vpn\n";
+    }
+    let claim = remote.commit(
+        &message,
+        &[
+            Hand::Move("aws/unclaimed/env-1", "aws/claimed/env-1"),
+            Hand::Move("team/net/unclaimed/vpn", "team/net/claimed/vpn"),
+        ],
+    );
+    remote.say_often(500);
+    let step = Step::on(&remote, "aws");
+
+    let (got, folder) = step.get(&claim);
+    let released = step.put_folder("release", &folder);
+
+    assert_eq!(got.lock(), "env-1, team/net/vpn");
+    assert_eq!(released.lock(), "env-1, team/net/vpn");
+    assert_eq!(claimed(&remote), ["db/blue", "db/green"]);
+}
+
+#[test]
+fn a_command_runs_while_locks_of_several_pools_of_ones_own_are_held() {
+    let pool = Pool::bare().called("ann");
+    let ran = pool.run(&[
+        "run",
+        "a/b",
+        "c/d",
+        "--",
+        "sh",
+        "-c",
+        "echo \"$POOL_LOCK_NAME\"",
+    ]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "b\nc/d\n"),
+        "{}",
+        ran.stderr
+    );
+    let ran = pool.run(&[
+        "run",
+        "b",
+        "c/d",
+        "--",
+        "sh",
+        "-c",
+        "echo \"$POOL_LOCK_NAME\"",
+    ]);
+    assert_eq!(
+        (ran.code, ran.stdout.as_str()),
+        (Some(0), "b\nc/d\n"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_later_build_takes_the_places_of_an_earlier_one_in_all_lines() {
+    let remote = remote();
+    remote.claim_by_hand("db", "blue");
+    let step = |number| build(&remote, "aws", number).set("order", "newest");
+    let first = step("1").start_put(env_and_db());
+    wait_for_tickets(&remote, 2);
+    let single = Pool::on(&remote, "aws")
+        .called("ann")
+        .start(&["claim", "env-1"]);
+    wait_for_tickets(&remote, 3);
+
+    let second = step("2").start_put(env_and_db());
+    first
+        .finish()
+        .assert_failed(&["superseded by ops/web/deploy build 2"]);
+    wait_for_tickets(&remote, 3);
+    remote.release_by_hand("db", "blue");
+
+    assert_eq!(second.finish().lock(), "env-1, db/blue");
+    drop(single);
+}
+
+#[test]
+fn one_who_waits_gives_up_when_one_of_the_pools_is_gone() {
+    let remote = remote();
+    remote.claim_by_hand("db", "blue");
+    let both = Step::on(&remote, "aws").in_build().start_put(all_three());
+    wait_for_tickets(&remote, 3);
+    without_net(&remote, "gone");
+    both.finish()
+        .assert_failed(&["there is no pool `team/net`"]);
+    assert_eq!(tickets(&remote), [""; 0]);
+}
+
+#[test]
+fn what_a_claim_of_several_pools_has_got_is_given_back_by_a_resource_of_any_of_them() {
+    let remote = remote();
+    remote.commit("x", &[Hand::Put("aws/unclaimed/blue", "100644", b"")]);
+    let step = Step::on(&remote, "aws").in_build();
+    let also = json!([{"pool": "db", "claim": "blue"}]);
+    let claim = step.put(json!({"claim": "blue", "also": also})).version();
+    let (_, folder) = step.get(&claim);
+
+    let released = Step::on(&remote, "db").put_folder("release", &folder);
+
+    assert_eq!(released.lock(), "aws/blue, blue");
+    assert_eq!(claimed(&remote), [""; 0]);
+}

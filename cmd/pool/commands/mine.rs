@@ -24,14 +24,7 @@ pub async fn claims(
     if let Some(id) = claim {
         let claim = super::claim_id(id)?;
         if locks.is_empty() {
-            let standing = standing(context, &context.source.pool).await?;
-            let held = standing.into_iter().filter(|(_, held)| held.claim == claim);
-            for (lock, held) in held {
-                let elsewhere = message::elsewhere(&held.message, &context.source.pool);
-                locks.extend([lock].into_iter().chain(elsewhere));
-            }
-            locks.sort();
-            locks.dedup();
+            locks = held_by(context, claim).await?;
         }
         if locks.is_empty() {
             bail!(
@@ -59,6 +52,36 @@ pub async fn claims(
         }
     }
     Ok(by_claim)
+}
+
+/// What a claim holds, in the pool and in others.
+async fn held_by(context: &Context, claim: ClaimId) -> Result<Vec<LockName>> {
+    let own = &context.source.pool;
+    let mut elsewhere: BTreeMap<PoolName, BTreeSet<LockName>> = BTreeMap::new();
+    let mut locks = Vec::new();
+    for (lock, held) in standing(context, own).await? {
+        if held.claim != claim {
+            continue;
+        }
+        locks.push(lock);
+        for lock in message::elsewhere(&held.message, own) {
+            let pool = lock.pool().unwrap_or_else(|| own.clone());
+            elsewhere.entry(pool).or_default().insert(lock);
+        }
+    }
+    // What it says is true only of what it has done, and has not been given back since.
+    for (pool, said) in elsewhere {
+        let there = match standing(context, &pool).await {
+            Err(StepError::NoPool { .. }) => BTreeMap::new(),
+            there => there?,
+        };
+        let holds = |lock: &LockName| {
+            let held = there.get(&lock.bare());
+            held.is_some_and(|held| held.claim == claim)
+        };
+        locks.extend(said.into_iter().filter(holds));
+    }
+    Ok(locks)
 }
 
 /// The claims that stand in a pool.

@@ -230,6 +230,7 @@ async fn work(
         pass_credentials: args.pass_credentials,
         claim: claim.id,
         number: claim.number,
+        pool: &context.source.pool,
         locks: &claim.locks,
         within: &context.within,
     };

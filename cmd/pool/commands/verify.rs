@@ -36,7 +36,7 @@ pub async fn verify(context: &Context, args: &VerifyArgs) -> Result<ExitCode> {
     let claim = claim.filter(|claim| !claim.is_empty());
     let claim = claim.context("whose claim? Show it by `--claim ID` or in POOL_CLAIM")?;
     let claim = super::claim_id(&claim)?;
-    let locks = super::locks(&args.locks)?.into_iter().collect();
+    let locks = context.locks(&args.locks)?.into_iter().collect();
     let stopped = |number| Ok(ExitCode::from(End::Stopped(number).code()));
     let verified = tokio::select! {
         biased;
@@ -112,6 +112,7 @@ async fn run(
         pass_credentials: args.pass_credentials,
         claim,
         number: verified.number,
+        pool: &context.source.pool,
         locks: &locks,
         within: &context.within,
     };

@@ -117,15 +117,14 @@ impl Attempt<'_> {
         })
     }
 
-    /// The pool, with others beside it.
+    /// The pool, with those of the others beside it that are there.
     fn pools(&self, snapshot: &Snapshot, others: &BTreeSet<PoolName>) -> Result<Pool, Setback> {
-        let read = |name: &PoolName| -> Result<Pool, Setback> {
-            let pool = read_pool(&self.remote, snapshot, name)?;
-            Ok(pool.ok_or_else(|| self.no_pool(name))?)
-        };
-        let pool = read(&self.pool)?;
-        let others: Result<Vec<Pool>, Setback> = others.iter().map(read).collect();
-        Ok(pool.beside(others?))
+        let read = |name: &PoolName| read_pool(&self.remote, snapshot, name);
+        let pool = read(&self.pool)?.ok_or_else(|| self.no_pool(&self.pool))?;
+        // Where one is gone, so are its locks; those of the others are given back all the same.
+        let others = others.iter().filter_map(|name| read(name).transpose());
+        let others: Vec<Pool> = others.collect::<Result<_, HistoryError>>()?;
+        Ok(pool.beside(others))
     }
 
     /// Whether an earlier claim of the same step is what is asked for now.

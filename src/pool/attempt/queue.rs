@@ -75,11 +75,13 @@ pub(super) struct Patience {
 /// The line for one pool, as one waiter sees it.
 pub(super) struct Queue {
     start: String,
+    /// The part of that behind the branch.
+    own: String,
     /// What the names of its tickets start with among those that are listed besides; `None` for the line that is watched.
     besides: Option<String>,
     /// The other pools of which we need locks as well, and the id that our tickets have in all of their lines.
     together: Option<Together>,
-    /// For each other line of the branch, as its names start: the ticket that is the first in it, as far as names tell.
+    /// For each line of the branch, as its names start: the ticket that is the first in it, as far as names tell.
     firsts: BTreeMap<String, String>,
     need: Need,
     settings: InLine,
@@ -155,6 +157,7 @@ impl Queue {
     ) -> Queue {
         Queue {
             start: format!("{}{}", refs_of_branch(branch), start_of(pool)),
+            own: start_of(pool),
             besides: None,
             together: None,
             firsts: BTreeMap::new(),
@@ -443,7 +446,7 @@ impl Queue {
         places.into_values().map(|place| self.ticket(place))
     }
 
-    /// Notes who is the first in each of the other lines, if somebody here needs locks of other pools as well.
+    /// Notes who is the first in each of the lines, if somebody here needs locks of other pools as well.
     fn note_firsts(&mut self, listing: &Listing) {
         self.firsts.clear();
         let mut listed = self.others.listed();
@@ -456,11 +459,12 @@ impl Queue {
         let besides = besides.filter_map(|name| name.rsplit_once('/'));
         let besides = besides.map(|(line, place)| (format!("{line}/"), place));
         // One of the lines is listed apart from the others.
-        let watched = self.together.iter().flat_map(|together| {
-            let start = start_of(&together.watched);
-            let names = listing.watched.keys();
-            names.map(move |place| (start.clone(), place.as_str()))
-        });
+        let start = match &self.together {
+            Some(together) => start_of(&together.watched),
+            None => self.own.clone(),
+        };
+        let watched = listing.watched.keys();
+        let watched = watched.map(|place| (start.clone(), place.as_str()));
         for (line, place) in besides.chain(watched) {
             if let Some(place) = PlaceName::parse(place) {
                 let need = Need::Any(Want::default());
@@ -475,13 +479,15 @@ impl Queue {
     }
 
     /// Whether the owner of a ticket lets those behind him pass, as he needs locks of other pools as well and is not the first
-    /// there.
+    /// in all of these lines. In each of them the same is seen: nothing is kept for him in one while others pass in another.
     fn lets_pass(&self, place: &PlaceName) -> bool {
         let Some(ticket) = self.others.get(&place.name()) else {
             return false;
         };
-        let is_first = |pool: &PoolName| self.firsts.get(&start_of(pool)) == Some(&place.id);
-        !also(ticket).iter().all(is_first)
+        let also = also(ticket);
+        let is_first = |line: &String| self.firsts.get(line) == Some(&place.id);
+        !also.is_empty()
+            && !(is_first(&self.own) && also.iter().all(|pool| is_first(&start_of(pool))))
     }
 
     /// Those before us, by where they are in the line, for whom locks are kept until they have those of other pools.

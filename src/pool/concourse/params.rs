@@ -396,10 +396,16 @@ fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, RequestError> {
 /// The folders of locks below one that has a folder for each pool.
 fn collect(folder: &Path, deepest: usize, found: &mut Vec<PathBuf>) -> Result<(), RequestError> {
     for path in folders_in(folder)? {
-        if path.join("name").exists() || !path.is_dir() || deepest == 0 {
-            found.push(path);
-        } else {
-            collect(&path, deepest - 1, found)?;
+        // A pool may be called like a lock of the pool around it: then there are locks in the folder of a lock.
+        let is_lock = path.join("name").is_file();
+        if is_lock || !path.is_dir() || deepest == 0 {
+            found.push(path.clone());
+        }
+        if path.is_dir() && deepest > 0 {
+            let mut inside = Vec::new();
+            collect(&path, deepest - 1, &mut inside)?;
+            // The files of a lock are no locks.
+            found.extend(inside.into_iter().filter(|path| !is_lock || path.is_dir()));
         }
     }
     Ok(())

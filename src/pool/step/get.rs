@@ -9,7 +9,7 @@ use super::{Ready, StepError, Surroundings, ask};
 use crate::concourse::{GetRequest, LOCKS, NO_CLAIM, POOL, POOLS, Response};
 use crate::ledger::{self, Fate, Moved};
 use crate::lock::{ClaimId, Holding, LockName, PoolName};
-use crate::message;
+use crate::message::{self, Verb};
 use crate::number;
 use git::object::Oid;
 use git::{Commit, Files, History, HistoryError, Remote, Store};
@@ -32,7 +32,7 @@ enum Found {
 struct Version {
     /// What its commit did, to at least one lock.
     locks: Vec<Moved>,
-    /// What it claimed of other pools, and holds.
+    /// What it claimed of other pools, and holds; or what it gave back there, if it did nothing here.
     elsewhere: Vec<Moved>,
     /// That commit.
     commit: Commit,
@@ -46,7 +46,8 @@ impl Version {
     /// What people see of it: what the commit did, who made it, when and why, and whether there is a claim to show.
     fn story(&self) -> Vec<(String, String)> {
         let message = &self.commit.message;
-        let did = self.locks.first().map(|moved| match moved {
+        let first = self.locks.first().or(self.elsewhere.first());
+        let did = first.map(|moved| match moved {
             Moved { is_claim: true, .. } => "claimed",
             Moved { now: None, .. } => "removed",
             Moved { before: None, .. } => "added",
@@ -123,19 +124,20 @@ pub async fn get(
     };
     for (n, lock) in found.locks.iter().enumerate() {
         if n == 0 {
-            write_lock(&remote, destination, lock, &found, version)?;
+            write_lock(&remote, destination, lock, &found, (version, pool))?;
         }
         if found.locks.len() > 1 {
             let folder = destination.join(LOCKS).join(lock.lock.as_str());
-            write_lock(&remote, &folder, lock, &found, version)?;
+            write_lock(&remote, &folder, lock, &found, (version, pool))?;
         }
     }
     for lock in &found.elsewhere {
         let folder = destination.join(POOLS).join(lock.lock.as_str());
-        write_lock(&remote, &folder, lock, &found, version)?;
-        if let Some(its) = lock.lock.pool() {
-            write(&folder, POOL, format!("{its}\n").as_bytes())?;
-        }
+        write_lock(&remote, &folder, lock, &found, (version, pool))?;
+    }
+    if found.locks.is_empty() {
+        // There is no lock in it: as such it gives nothing back, whoever holds it.
+        write(destination, NO_CLAIM, format!("{version}\n").as_bytes())?;
     }
     let all = found.locks.iter().chain(&found.elsewhere);
     let names: Vec<LockName> = all.map(|moved| moved.lock.clone()).collect();
@@ -184,6 +186,18 @@ async fn find(
             if history.since(version)?.is_none() {
                 return Ok((version, Found::NoSuchVersion));
             }
+            if let Some(wanted) = wanted
+                && let Some(elsewhere) = only_elsewhere(history, pool, wanted)?
+            {
+                let elsewhere = Version {
+                    commit: history.commit(wanted)?,
+                    locks: Vec::new(),
+                    elsewhere,
+                    claim: None,
+                    number: None,
+                };
+                return Ok((version, Found::Locks(Box::new(elsewhere))));
+            }
             let mut moved = ledger::moved_by(history, pool, version)?;
             let found = match moved.first() {
                 None => Found::NoLock,
@@ -231,6 +245,37 @@ async fn find(
     }
 }
 
+/// What a version did that gave back locks of other pools and touched nothing of this one, as far as it says so. Whatever was
+/// claimed here before is none of its business. `None` for all other versions.
+fn only_elsewhere(
+    history: &History<'_>,
+    pool: &PoolName,
+    version: Oid,
+) -> Result<Option<Vec<Moved>>, HistoryError> {
+    let message = history.commit(version)?.message;
+    let said = message::of_several_pools(&message);
+    let subject = message::read_subject(&message);
+    let gives_back = subject.is_some_and(|subject| subject.verb == Verb::Unclaiming);
+    let is_ours = said.iter().any(|(its, _)| its == pool);
+    if !gives_back || is_ours || history.touches(version, pool.as_str())? {
+        return Ok(None);
+    }
+    let mut moved = Vec::new();
+    for (its, lock) in said {
+        let Some(entry) = history.entry(version, &its.file(Holding::Unclaimed, &lock))? else {
+            continue;
+        };
+        moved.push(Moved {
+            commit: version,
+            lock: lock.of(&its, pool),
+            now: Some((Holding::Unclaimed, entry)),
+            before: Some(Holding::Claimed),
+            is_claim: false,
+        });
+    }
+    Ok(Some(moved))
+}
+
 /// The locks of other pools that a claim holds as well, by what it says.
 fn held_elsewhere(
     history: &History<'_>,
@@ -260,7 +305,7 @@ fn write_lock(
     folder: &Path,
     moved: &Moved,
     found: &Version,
-    version: Oid,
+    (version, pool): (Oid, &PoolName),
 ) -> Result<(), StepError> {
     let Some((_, entry)) = moved.now else {
         return Ok(());
@@ -272,6 +317,11 @@ fn write_lock(
         format!("{}\n", moved.lock.bare().as_str()).as_bytes(),
     )?;
     write(folder, "metadata", &metadata)?;
+    // Whatever pool a resource is of that reads it: of several it is the one that the lock is in.
+    let own = (!found.elsewhere.is_empty()).then(|| pool.clone());
+    if let Some(its) = moved.lock.pool().or(own) {
+        write(folder, POOL, format!("{its}\n").as_bytes())?;
+    }
     if let Some(number) = found.number {
         write(folder, "claim_number", format!("{number}\n").as_bytes())?;
     }

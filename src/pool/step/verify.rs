@@ -11,6 +11,7 @@ use super::{Ready, Seen, StepError, Surroundings, ask};
 use crate::concourse::Source;
 use crate::ledger::{self, Fate};
 use crate::lock::{ClaimId, LockName};
+use crate::message;
 use crate::number;
 use git::{Files, RemoteError, Store};
 use pace::{pauses, ride_out};
@@ -24,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Verified {
     /// Its number, if it has one.
     pub number: Option<u64>,
-    /// What has become of it, for each lock that was asked about, in the order of the names; of none if it is no claim of this
-    /// pool.
+    /// What has become of it, for each lock that was asked about, in the order of the names, those of other pools by their full
+    /// names; of none if it is no claim of this pool.
     pub locks: Vec<(LockName, Seen)>,
 }
 
@@ -93,6 +94,13 @@ pub async fn verify(
                 if taken.is_empty() {
                     return Ok((is_current, verified));
                 }
+                let message = history.commit(claim.0)?.message;
+                for lock in message::elsewhere(&message, pool) {
+                    // What it says is true only of what it has done.
+                    if ledger::fate(history, pool, &lock, claim)? != Fate::NotAClaim {
+                        taken.insert(lock);
+                    }
+                }
                 let asked = if locks.is_empty() { &taken } else { locks };
                 for lock in asked {
                     let seen = match ledger::fate(history, pool, lock, claim)? {
@@ -105,7 +113,7 @@ pub async fn verify(
                     };
                     verified.locks.push((lock.clone(), seen));
                 }
-                verified.number = number::of(&history.commit(claim.0)?.message);
+                verified.number = number::of(&message);
                 Ok((is_current, verified))
             },
         )

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use child::{Environment, Heirs, Recipient, Scratch};
 use git::object::full_id;
-use pool::lock::{ClaimId, LockName};
+use pool::lock::{ClaimId, LockName, PoolName};
 use pool::step::Watch;
 use tokio::process::Child;
 
@@ -30,6 +30,8 @@ pub struct Planned<'a> {
     pub claim: ClaimId,
     /// Its number, if it has one.
     pub number: Option<u64>,
+    /// The pool that is spoken of.
+    pub pool: &'a PoolName,
     /// What is held by it.
     pub locks: &'a [LockName],
     /// The claims of the commands in which we run ourselves.
@@ -58,13 +60,27 @@ pub fn metadata(context: &Context, watch: &Watch, locks: &[LockName]) -> Result<
     let folder = Scratch::new(&context.around.temporary, "pool-metadata-")
         .context("cannot make a folder for the metadata")?;
     for lock in locks {
-        let file = folder.path().join(lock.as_str());
+        let file = folder
+            .path()
+            .join(file_of(&context.source.pool, lock, locks));
         let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
         let metadata = watch.metadata(lock)?;
         made.and_then(|()| std::fs::write(&file, metadata))
             .with_context(|| format!("cannot write `{}`", file.display()))?;
     }
     Ok(folder)
+}
+
+/// Where in that folder the metadata of a lock is: by its name. But those of the pool that is spoken of are by their full names
+/// where one of them is called like the folder of another pool.
+fn file_of(pool: &PoolName, lock: &LockName, locks: &[LockName]) -> PathBuf {
+    let folders = locks.iter().filter(|lock| lock.pool().is_some());
+    let folders = folders.filter_map(|lock| Some(lock.as_str().split_once('/')?.0));
+    let is_folder = |name: &LockName| folders.clone().any(|folder| folder == name.as_str());
+    match locks.iter().any(is_folder) {
+        true => lock.full(pool).as_str().into(),
+        false => lock.as_str().into(),
+    }
 }
 
 /// Starts the command, which finds in its environment what is held, and no credentials unless they are to be passed on. Its
@@ -78,8 +94,10 @@ pub fn start(
         .split_first()
         .ok_or_else(|| io::Error::other("there is no command"))?;
     let names: Vec<&str> = planned.locks.iter().map(LockName::as_str).collect();
-    let first: PathBuf = match names.first() {
-        Some(name) => metadata.path().join(name),
+    let first: PathBuf = match planned.locks.first() {
+        Some(lock) => metadata
+            .path()
+            .join(file_of(planned.pool, lock, planned.locks)),
         None => metadata.path().to_owned(),
     };
     let variables = [
