@@ -57,7 +57,7 @@ pub const INSTANCE_VARS: &str = "Pool-Instance-Vars";
 const LONGEST_LOCK: usize = 255;
 
 /// Nobody claims more locks at once.
-const MOST_LOCKS: usize = 2000;
+const MOST_LOCKS: usize = 10_000;
 
 /// How much is shown of what somebody else's commit says of who made it, in characters.
 const WHO_SHOWN: usize = 200;

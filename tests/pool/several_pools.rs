@@ -309,6 +309,13 @@ fn what_is_claimed_by_hand_is_given_back_by_its_claim_by_its_names_or_all_at_onc
     ok(&pool, &["release", "--pool", "aws", "--all"]);
     assert_eq!(claimed(&remote), [""; 0]);
 
+    // What was released by itself is no hindrance to the rest.
+    let id = claim();
+    ok(&pool, &["release", "db/blue"]);
+    ok(&pool, &["renew", "--pool", "aws", "--claim", &id]);
+    ok(&pool, &["release", "--pool", "aws", "--claim", &id]);
+    assert_eq!(claimed(&remote), [""; 0]);
+
     claim();
     let other = Pool::at(&remote).called("bob");
     let refused = other.run(&["release", "db/blue"]);
@@ -357,6 +364,40 @@ fn only_ones_own_is_given_back_where_that_is_set_in_whichever_pool() {
         .set("release_only_own", true)
         .put_folder("release", &target);
     assert_eq!(released.lock(), "db/blue");
+}
+
+#[test]
+fn a_pool_that_is_gone_keeps_nothing_else_from_being_given_back() {
+    for by in ["folder", "mine", "claim"] {
+        let remote = remote();
+        let step = Step::on(&remote, "aws").in_build();
+        let claim = step.put(all_three()).version();
+        let (_, folder) = step.get(&claim);
+        let gone = [
+            "db/claimed/blue",
+            "db/claimed/.gitkeep",
+            "db/unclaimed/green",
+            "db/unclaimed/.gitkeep",
+        ];
+        remote.commit("gone", &gone.map(Hand::Delete));
+
+        match by {
+            "folder" => step
+                .put_folder("release", &folder)
+                .assert_failed(&["has ended with the commit"]),
+            "mine" => drop(step.put(json!({"release_mine": true})).version()),
+            _ => drop(ok(
+                &Pool::on(&remote, "aws"),
+                &["release", "--claim", &claim],
+            )),
+        }
+
+        assert_eq!(claimed(&remote), [""; 0], "{by}");
+        assert!(
+            !remote.tree().iter().any(|path| path.starts_with("db/")),
+            "{by}"
+        );
+    }
 }
 
 #[test]
