@@ -486,8 +486,9 @@ impl Queue {
         };
         let also = also(ticket);
         let is_first = |line: &String| self.firsts.get(line) == Some(&place.id);
-        !also.is_empty()
-            && !(is_first(&self.own) && also.iter().all(|pool| is_first(&start_of(pool))))
+        let is_first_in_all =
+            || is_first(&self.own) && also.iter().all(|pool| is_first(&start_of(pool)));
+        !also.is_empty() && !is_first_in_all()
     }
 
     /// Those before us, by where they are in the line, for whom locks are kept until they have those of other pools.
