@@ -94,8 +94,68 @@ pub fn surroundings() -> Surroundings {
             all: proxy("ALL_PROXY"),
             no: proxy("NO_PROXY"),
         },
+        git_settings: git_settings(),
         links: git::Links::default(),
     }
+}
+
+/// The files with Git's settings that hold for all repositories, as far as they may be there. `None` where something in the
+/// environment changes what Git's programs do, so that they are to be asked.
+///
+/// Source: `git-config(1)`, "FILES" and "ENVIRONMENT".
+fn git_settings() -> Option<Vec<PathBuf>> {
+    const CHANGES: [&str; 5] = [
+        "GIT_NAMESPACE",
+        "GIT_EXEC_PATH",
+        "GIT_TRACE",
+        "GIT_TEST",
+        "GIT_REF",
+    ];
+    let names = env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut names = names.filter(|name| name.starts_with("GIT_"));
+    if names.any(|name| CHANGES.iter().any(|start| name.starts_with(start))) {
+        return None;
+    }
+    let path = |name: &str| env::var_os(name).map(PathBuf::from);
+    let given = |name: &str| path(name).filter(|path| !path.as_os_str().is_empty());
+    let mut files = Vec::new();
+    let is_left_out = env::var("GIT_CONFIG_NOSYSTEM").is_ok_and(|value| {
+        let value = value.to_lowercase();
+        matches!(&*value, "1" | "true" | "yes" | "on")
+    });
+    if !is_left_out {
+        match path("GIT_CONFIG_SYSTEM") {
+            Some(file) => files.push(file),
+            None => files.extend(of_the_system()?),
+        }
+    }
+    match path("GIT_CONFIG_GLOBAL") {
+        Some(file) => files.push(file),
+        None => {
+            let home = given("HOME");
+            let xdg = given("XDG_CONFIG_HOME");
+            let xdg = xdg.or_else(|| home.as_ref().map(|home| home.join(".config")));
+            files.extend(xdg.map(|folder| folder.join("git/config")));
+            files.extend(home.map(|home| home.join(".gitconfig")));
+        }
+    }
+    Some(files)
+}
+
+/// The system's file with Git's settings: in `etc` beside the folder that the program is in, and in `/etc` for one of the system.
+/// `None` where there is no such program.
+fn of_the_system() -> Option<Vec<PathBuf>> {
+    let folders = env::var_os("PATH")?;
+    let program = env::split_paths(&folders)
+        .map(|folder| folder.join("git"))
+        .find(|program| program.is_file())?;
+    let mut files = vec![PathBuf::from("/etc/gitconfig")];
+    // It may be a link to where it really is.
+    for program in [program.canonicalize().ok()?, program] {
+        let beside = program.parent().and_then(std::path::Path::parent);
+        files.extend(beside.map(|folder| folder.join("etc/gitconfig")));
+    }
+    Some(files)
 }
 
 /// The folder that Concourse gives as the only argument.

@@ -16,6 +16,9 @@ pub struct Access {
     pub headers: Vec<Header>,
     /// For SSH.
     pub ssh: SshAccess,
+    /// For a path: the files with Git's settings that hold for all repositories, each of which may be missing. Where they are
+    /// not known, a repository on a path is read and written by Git's server programs alone.
+    pub settings: Option<Vec<PathBuf>>,
 }
 
 /// Who we are on an SSH server, and which server it may be.

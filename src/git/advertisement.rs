@@ -80,6 +80,14 @@ impl Advertisement {
         }
     }
 
+    /// What is known of refs without a server.
+    pub fn of(refs: BTreeMap<String, Oid>) -> Advertisement {
+        Advertisement {
+            refs,
+            ..Advertisement::default()
+        }
+    }
+
     /// The commit that a ref is at.
     pub fn get(&self, name: &str) -> Option<Oid> {
         self.refs.get(name).copied()

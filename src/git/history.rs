@@ -75,7 +75,7 @@ impl<'a> History<'a> {
 
     fn has(&self, id: Oid) -> bool {
         let in_replay = |replay: &Replay| replay.has(id) || replay.fetched().has(id);
-        self.replay.is_some_and(in_replay) || self.store.has(id)
+        self.replay.is_some_and(in_replay) || self.store.has(id) && !self.store.is_hidden(id)
     }
 
     /// Whether commits before this one may be missing: the server cut the history off there, or was not asked for them.
@@ -165,10 +165,12 @@ impl<'a> History<'a> {
         let Some(parent) = commit.parents.first().copied() else {
             return Ok(None);
         };
-        if let Some(commit) = self.find(parent)? {
+        if self.has(parent)
+            && let Some(commit) = self.find(parent)?
+        {
             return Ok(Some((parent, commit)));
         }
-        if self.store.has(parent) {
+        if self.has(parent) {
             return Err(StoreError::NotACommit(parent).into());
         }
         match self.complete {

@@ -9,6 +9,7 @@
 //! - [`Location`], [`Access`]: where a repository is, and how to get in.
 //! - [`refusal`]: what a server's No means, by its words.
 //! - `link`: the transports (a path, `git://`, HTTP, SSH). `packet`, `advertisement`: the smart protocol's wire.
+//! - `plain`: a repository on a path of this machine that needs no server.
 //!
 //! # Invariants
 //!
@@ -29,6 +30,11 @@
 //! The part of the protocol that is needed here is a few hundred lines of version 0: one request lists the refs, one
 //! fetches. Every server speaks it, and answers the first request with the refs; version 2 needs another round trip
 //! for them.
+//!
+//! **A lock of this machine alone needs no server.** A repository on a path that has nothing unusual about it is read where
+//! it is: its objects are an alternate of our own copy, which shows of them what a fetch would have brought. So all questions
+//! are asked of it as of any other. A push writes the objects and has `git update-ref` move the branch. `plain` says what is
+//! usual, and how the promises of `git receive-pack` are kept.
 //!
 //! **Everything waits on one thread, in tokio.** A transport gives bytes both ways, and a limit can be put around any of
 //! it: no server can hold us longer than we want, and whatever is under way can be dropped.
@@ -53,6 +59,7 @@ mod location;
 mod note;
 pub mod object;
 mod packet;
+mod plain;
 pub mod refusal;
 mod remote;
 mod replay;
@@ -66,7 +73,7 @@ pub use links::Links;
 pub use location::{Location, LocationError};
 pub use note::Note;
 pub use remote::{
-    Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Remote, Removal, Snapshot,
+    Depth, Files, Interest, Listing, Pack, PushAnswer, RefUpdate, Remote, Removal, Snapshot,
 };
 pub use replay::{Change, Guess, Undo};
 pub use sign::Signer;

@@ -9,7 +9,7 @@ mod aside;
 mod fuzz;
 mod http;
 mod known_hosts;
-mod local;
+pub(crate) mod local;
 mod pem;
 pub(crate) mod private_key;
 mod ssh;
@@ -28,6 +28,7 @@ use super::RemoteError;
 use super::access::Access;
 use super::location::Location;
 use super::packet::{PacketError, PacketReader};
+use super::plain::Plain;
 use super::refusal::{self, Kind};
 use aside::Aside;
 
@@ -55,8 +56,13 @@ pub(super) struct Link {
     access: Access,
     notices: Notices,
     clock: Clock,
+    /// What was found of a repository on a path, and when.
+    plain: Mutex<Option<(Instant, Option<Plain>)>>,
     way: Way,
 }
+
+/// For so long it is believed that a repository on a path still is what it was: for the length of a look.
+const STILL: Duration = Duration::from_millis(20);
 
 enum Way {
     Local(PathBuf),
@@ -142,6 +148,7 @@ impl Link {
             access: access.clone(),
             notices: Notices::default(),
             clock: Clock::default(),
+            plain: Mutex::default(),
             way,
         }))
     }
@@ -176,6 +183,29 @@ impl Link {
         match self.way {
             Way::Http(_) => true,
             Way::Local(_) | Way::Tcp { .. } | Way::Ssh(_) => false,
+        }
+    }
+
+    /// The repository, if it is one on a path that needs no server, by what is there now.
+    pub fn plain(&self) -> Option<Plain> {
+        match (&self.way, &self.access.settings) {
+            (Way::Local(path), Some(files)) => Plain::at(path, files),
+            _ => None,
+        }
+    }
+
+    /// The same, by what was there a moment ago.
+    pub fn plain_of_late(&self) -> Option<Plain> {
+        let Ok(mut found) = self.plain.lock() else {
+            return self.plain();
+        };
+        match &*found {
+            Some((at, plain)) if at.elapsed() < STILL => plain.clone(),
+            _ => {
+                let plain = self.plain();
+                *found = Some((Instant::now(), plain.clone()));
+                plain
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Source: `gitprotocol-pack(5)`, `gitprotocol-capabilities(5)`.
 
 mod fetch;
+mod here;
 mod newest;
 mod push;
 mod reach;
@@ -33,7 +34,7 @@ use newest::Newest;
 use pace::Fault;
 pub use removal::Removal;
 use terminal::harmless::SHOWN;
-pub use values::{Depth, Files, Interest, Listing, PushAnswer, RefUpdate, Snapshot};
+pub use values::{Depth, Files, Interest, Listing, Pack, PushAnswer, RefUpdate, Snapshot};
 
 /// How we introduce ourselves to servers.
 const AGENT: &str = concat!("agent=pool-resource/", env!("CARGO_PKG_VERSION"));
@@ -63,6 +64,8 @@ pub struct Remote {
     prepared: Mutex<Option<Prepared>>,
     /// Whether each push looks first where the branch is, though it is known how to push.
     is_wary: Cell<bool>,
+    /// Whether the server takes folders that are told as a change of those that it has, as far as is known.
+    takes_thin: Cell<bool>,
     /// Whether the server changes several refs as one, and takes some away with it, as far as is known.
     pushes_together: Cell<bool>,
     /// Where we know the branch to have been.
@@ -139,6 +142,7 @@ impl Remote {
             is_read: watch::Sender::new(false),
             prepared: Mutex::new(None),
             is_wary: Cell::new(false),
+            takes_thin: Cell::new(true),
             pushes_together: Cell::new(true),
             newest: RefCell::default(),
             replay: None,
@@ -327,20 +331,13 @@ impl Remote {
         interest: &dyn Fn(&Listing) -> Interest,
         anew: bool,
     ) -> Result<Seen, RemoteError> {
+        if let Some(seen) = self.look_here(interest)? {
+            return Ok(seen);
+        }
         self.within_limit(async {
             let (mut talk, advertisement) = self.open(Service::UploadPack).await?;
             self.is_read.send_replace(true);
-            let listing = Listing {
-                head: self.head_in(&advertisement)?,
-                watched: match &self.watched {
-                    Some(start) => advertisement.below(start),
-                    None => BTreeMap::new(),
-                },
-                besides: match &self.besides {
-                    Some(start) => self.besides(start, &advertisement),
-                    None => BTreeMap::new(),
-                },
-            };
+            let listing = self.listing(&advertisement)?;
             let (depth, mut also) = match interest(&listing) {
                 Interest::Head(depth, also) => (depth, also),
                 Interest::Nothing => {
@@ -440,6 +437,20 @@ impl Remote {
         // What is listed besides often includes what is watched.
         let starts = [self.watched.clone(), self.besides.clone()];
         open(link, service, reference, starts)
+    }
+
+    fn listing(&self, advertisement: &Advertisement) -> Result<Listing, RemoteError> {
+        Ok(Listing {
+            head: self.head_in(advertisement)?,
+            watched: match &self.watched {
+                Some(start) => advertisement.below(start),
+                None => BTreeMap::new(),
+            },
+            besides: match &self.besides {
+                Some(start) => self.besides(start, advertisement),
+                None => BTreeMap::new(),
+            },
+        })
     }
 
     fn besides(&self, start: &str, advertisement: &Advertisement) -> BTreeMap<String, Oid> {

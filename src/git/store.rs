@@ -9,8 +9,11 @@ mod error;
 mod folder;
 #[cfg(test)]
 mod fuzz;
+mod lent;
 mod make;
+mod needed;
 mod state;
+mod thin;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,6 +23,7 @@ use std::path::PathBuf;
 use child::Scratch;
 pub use error::StoreError;
 use git2::{ObjectType, Odb, Repository, Tree, TreeEntry};
+use lent::Lent;
 pub use make::{Identity, make_repository};
 pub(crate) use make::{in_header, raw};
 use state::State;
@@ -52,6 +56,8 @@ pub struct Store {
     made: RefCell<VecDeque<Oid>>,
     /// Files that were to be read and are not here.
     missed: RefCell<BTreeSet<Oid>>,
+    /// What is known of a repository whose objects are here without having been fetched.
+    lent: RefCell<Option<Lent>>,
 }
 
 /// What a commit says.
@@ -147,6 +153,9 @@ impl Store {
         depth: u32,
         cuts: impl IntoIterator<Item = Oid>,
     ) -> Result<(), StoreError> {
+        if self.is_lent() {
+            return self.note_lent(head, depth);
+        }
         let mut boundary = std::mem::take(&mut self.state.boundary);
         boundary.extend(cuts);
         // A cut below which everything has arrived meanwhile is none.

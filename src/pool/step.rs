@@ -79,6 +79,9 @@ pub struct Surroundings {
     pub paint: Paint,
     /// Which HTTP proxies to use: `$HTTP_PROXY` and its like.
     pub proxies: Proxies,
+    /// The files with Git's settings that hold for all repositories of this machine and its user, if they are known: see
+    /// [`git::Access::settings`].
+    pub git_settings: Option<Vec<PathBuf>>,
     /// The way to the repository that was gone last: several steps of one program share it.
     pub links: Links,
 }

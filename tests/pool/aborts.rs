@@ -373,7 +373,7 @@ fn a_step_that_was_started_with_nohup_outlives_its_session() {
 
 /// An acquire whose temporary files take long to remove, told to stop as soon as its answer is there; gives how it ended.
 fn stopped_while_it_tidies_up(files: u32) -> (Answer, TestRemote) {
-    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let remote = TestRemote::with_pool("aws", &["env-1"]).served();
     remote.claim_by_hand("aws", "env-1");
     let step = Step::on(&remote, "aws");
     let heard = tempfile::NamedTempFile::new().unwrap();

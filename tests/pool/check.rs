@@ -604,7 +604,7 @@ const DAMAGES: &[Damage] = &[
 fn check_after_damage(commits: usize, back: usize, change: fn(&TestRemote)) {
     let mut wrong = Vec::new();
     for (what, damage) in DAMAGES {
-        let remote = TestRemote::with_history(commits);
+        let remote = TestRemote::with_history(commits).served();
         let known = remote.back(back);
         let step = Step::on(&remote, "aws");
         // Twice, with a commit in between, so that there is more than one pack.

@@ -21,6 +21,7 @@ fn around(folder: &std::path::Path) -> Surroundings {
         paint: terminal::Paint::Plain,
         proxies: net::Proxies::default(),
         links: git::Links::default(),
+        git_settings: None,
     }
 }
 

@@ -40,6 +40,7 @@ async fn carry_out(
         paint: Default::default(),
         proxies: Proxies::default(),
         links: git::Links::default(),
+        git_settings: None,
     };
     let order = Order {
         operation,

@@ -58,6 +58,8 @@ mod left_out;
 mod line;
 /// `pool log`: who held what, from when to when, and how it ended.
 mod log;
+/// Pools with very many locks.
+mod many_locks;
 /// What commits say of the build that made them.
 mod messages;
 /// What the steps tell a Pushgateway.
@@ -78,6 +80,8 @@ mod past;
 mod patience;
 /// The pipelines in ci/: only keys that Concourse knows.
 mod pipelines;
+/// Repositories on a path of this machine, with Git's own programs and without.
+mod plain;
 /// HTTP proxies, for SSH and HTTP.
 mod proxies;
 /// What each operation of a put does to the repository, and what it answers.

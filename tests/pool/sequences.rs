@@ -171,6 +171,7 @@ fn carry_out(remote: &TestRemote, ask: &Ask, folder: &Path) -> Option<(String, S
         paint: Default::default(),
         proxies: Proxies::default(),
         links: git::Links::default(),
+        git_settings: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -73,6 +73,12 @@ impl TestRemote {
         }
     }
 
+    /// Has it served by Git's own programs by its path too, as it then has a setting that nobody knows.
+    pub fn served(self) -> TestRemote {
+        self.git(&["config", "later.setting", "true"]);
+        self
+    }
+
     /// Adds a pool with free locks.
     pub fn add_pool(&self, pool: &str, locks: &[&str]) {
         let keeps = ["claimed", "unclaimed"].map(|folder| format!("{pool}/{folder}/.gitkeep"));

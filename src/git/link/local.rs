@@ -1,7 +1,7 @@
 //! Repositories on a path of this machine: Git's own server programs, on a pipe.
 //!
 //! libgit2 could read and write the folder itself, but its push to a path is not a compare-and-swap, and it runs no
-//! hooks.
+//! hooks. Where that does not matter, [`crate::plain`] goes without them.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -36,13 +36,17 @@ const OTHER_REPOSITORY: [&str; 16] = [
     "GIT_WORK_TREE",
 ];
 
-pub(super) fn open(link: &Arc<Link>, path: &Path, service: Service) -> Result<Talk, RemoteError> {
-    let service = OsStr::new(service.name().trim_start_matches("git-"));
-    let environment = Environment {
-        // Its last words are matched, in the parent module.
+/// What Git's own programs find around them.
+pub(crate) fn environment() -> Environment<'static> {
+    Environment {
+        // Their last words are matched, in the parent module.
         set: &[("LC_ALL", "C")],
         removed: &OTHER_REPOSITORY,
-    };
+    }
+}
+
+pub(super) fn open(link: &Arc<Link>, path: &Path, service: Service) -> Result<Talk, RemoteError> {
+    let service = OsStr::new(service.name().trim_start_matches("git-"));
     // Killed in the middle of a push it could leave a lock file behind that blocks everybody.
     let Piped {
         mut child,
@@ -52,7 +56,7 @@ pub(super) fn open(link: &Arc<Link>, path: &Path, service: Service) -> Result<Ta
     } = child::piped(
         "git",
         &[service, OsStr::new("--"), path.as_os_str()],
-        environment,
+        environment(),
     )
     .map_err(RemoteError::NoGit)?;
     let aside = Aside::default();

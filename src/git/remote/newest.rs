@@ -179,6 +179,10 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`], also when we may only read.
     pub async fn head_for_pushes(&self) -> Result<Option<Oid>, RemoteError> {
+        if let Some(head) = self.head_here() {
+            self.note_head_for_pushes(head);
+            return Ok(Some(head));
+        }
         self.within_limit(async {
             let (talk, advertisement) = self.open(Service::ReceivePack).await?;
             // The answer is there; a goodbye that gets lost changes nothing.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{AGENT, Prepared, PushAnswer, RefUpdate, Remote, hear};
+use super::{AGENT, Pack, Prepared, PushAnswer, RefUpdate, Remote, hear};
 use crate::RemoteError;
 use crate::advertisement::Capabilities;
 use crate::link::{GOODBYE, Service, Talk};
@@ -20,6 +20,9 @@ use terminal::harmless;
 /// The most that a server and its hooks may say to a push, in bytes.
 const MOST_REPORT: u64 = 64 * MIB;
 
+/// Why a ref did not move whose objects are not there.
+const NOT_UNPACKED: &str = "it could not unpack our objects";
+
 /// How long the beginning of a push is waited for where it can be made once more on another connection.
 const LONG_FOR_A_BEGINNING: Duration = Duration::from_millis(200);
 
@@ -28,7 +31,7 @@ impl Remote {
     /// pushed to. Not where each conversation is a connection of its own, of which a server may take only one at a time.
     pub(super) fn prepare_push(&self) {
         let mut prepared = self.prepared();
-        if prepared.is_some() || !self.link.takes_several() {
+        if prepared.is_some() || !self.link.takes_several() || self.pushes_here() {
             return;
         }
         let mut is_read = self.is_read.subscribe();
@@ -139,6 +142,28 @@ impl Remote {
         Ok(Some((talk, known)))
     }
 
+    /// Packs what a push of `commit` needs, and tells whether the pack is a thin one.
+    fn packed(
+        &self,
+        known: &Capabilities,
+        expected: Oid,
+        commit: Oid,
+        pack: &Pack,
+    ) -> Result<(Vec<u8>, bool), RemoteError> {
+        let objects = match pack {
+            Pack::Made(pack) => return Ok((pack.clone(), false)),
+            Pack::Of(objects) => objects,
+        };
+        let thin = match self.takes_thin.get() && !known.can("no-thin") {
+            true => self.store.thin_pack(commit, expected),
+            false => None,
+        };
+        match thin {
+            Some(thin) => Ok((thin, true)),
+            None => Ok((self.store.pack(objects)?, false)),
+        }
+    }
+
     /// Moves the branch from `expected` to `commit`, whose new objects are in `pack`, if it is still there; and where the
     /// server can do it in one step, the refs in `also`. Sets `sent` before the server gets to see any of it: whoever
     /// drops the push later does not know what became of it. Where the server says by its HTTP status that it has done
@@ -150,26 +175,45 @@ impl Remote {
         &self,
         expected: Oid,
         commit: Oid,
-        pack: &[u8],
+        pack: &Pack,
         also: &[RefUpdate],
         sent: &Cell<bool>,
     ) -> Result<PushAnswer, RemoteError> {
         self.within_limit(async {
-            let Some((mut talk, known)) = self.begin_push(Some(expected)).await? else {
-                return Ok(PushAnswer::Moved);
-            };
             let mut updates = vec![RefUpdate {
                 name: self.reference(),
                 old: Some(expected),
                 new: Some(commit),
             }];
+            if let Some(head) = self.head_here() {
+                if head != expected {
+                    self.note_head_for_pushes(head);
+                    return Ok(PushAnswer::Moved);
+                }
+                let all = [&updates[..], also].concat();
+                if let Some(became) = self.push_here(&all, sent).await? {
+                    self.pushes_together.set(true);
+                    let together = !also.is_empty();
+                    return Ok(match became {
+                        Ok(()) => {
+                            self.note_pushed(commit);
+                            PushAnswer::Accepted { together }
+                        }
+                        Err((reason, words)) => PushAnswer::Rejected { reason, words },
+                    });
+                }
+            }
+            let Some((mut talk, known)) = self.begin_push(Some(expected)).await? else {
+                return Ok(PushAnswer::Moved);
+            };
             let can = known.can("atomic") && known.can("delete-refs");
             self.pushes_together.set(can);
             let together = !also.is_empty() && can;
             if together {
                 updates.extend_from_slice(also);
             }
-            let request = self.commands(&known, &updates, true, pack)?;
+            let (pack, is_thin) = self.packed(&known, expected, commit, pack)?;
+            let request = self.commands(&known, &updates, true, &pack)?;
             let was_sent = sent.replace(true);
             if let Err(err) = talk.send(request).await {
                 if self.link.is_stateless() && is_refusal(&err) {
@@ -183,10 +227,15 @@ impl Remote {
                     self.note_pushed(commit);
                     Ok(PushAnswer::Accepted { together })
                 }
-                Some(Some(reason)) => Ok(PushAnswer::Rejected {
-                    reason,
-                    words: report.words,
-                }),
+                Some(Some(reason)) => {
+                    // What does not say so may not take it all the same.
+                    let is_thin = is_thin && reason.starts_with(NOT_UNPACKED);
+                    self.takes_thin.set(self.takes_thin.get() && !is_thin);
+                    Ok(PushAnswer::Rejected {
+                        reason,
+                        words: report.words,
+                    })
+                }
                 None => Err(self.report_lacks("the branch")),
             }
         })
@@ -220,6 +269,13 @@ impl Remote {
     ) -> Result<Vec<Option<String>>, RemoteError> {
         self.within_limit(async {
             let refuse = |why: &str| Ok(vec![Some(why.to_owned()); updates.len()]);
+            if together || updates.len() == 1 {
+                match self.push_here(updates, &Cell::new(false)).await? {
+                    Some(Ok(())) => return Ok(vec![None; updates.len()]),
+                    Some(Err((reason, _))) => return refuse(&reason),
+                    None => {}
+                }
+            }
             let Some((mut talk, known)) = self.begin_push(None).await? else {
                 return refuse("there is no way to the server");
             };
@@ -342,7 +398,7 @@ impl Remote {
                 .filter(|result| *result != "ok")
             {
                 not_unpacked = Some(format!(
-                    "it could not unpack our objects: {}",
+                    "{NOT_UNPACKED}: {}",
                     harmless::words(problem.as_bytes())
                 ));
             }

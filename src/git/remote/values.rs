@@ -6,7 +6,7 @@ use crate::object::Oid;
 
 /// How many commits of a history are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Depth(pub(super) u32);
+pub struct Depth(pub(crate) u32);
 
 impl Depth {
     /// The head alone: what is there now.
@@ -20,7 +20,7 @@ impl Depth {
     /// The last five thousand: enough to find nearly every claim, at a cost that is felt.
     pub const LONG: Depth = Depth(5000);
     /// Everything. The number is Git's own for it.
-    pub(super) const ALL: Depth = Depth(0x7fff_ffff);
+    pub(crate) const ALL: Depth = Depth(0x7fff_ffff);
 
     /// Whether it is everything.
     pub(super) fn is_all(self) -> bool {
@@ -95,6 +95,15 @@ pub struct RefUpdate {
     pub old: Option<Oid>,
     /// Where it is to be; `None` to take it away.
     pub new: Option<Oid>,
+}
+
+/// The objects that a server needs for a push.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pack {
+    /// Packed already.
+    Made(Vec<u8>),
+    /// These of the store, each new to the server: packed as it is best for the server.
+    Of(Vec<Oid>),
 }
 
 /// What a server answered to a push. Nothing but [`PushAnswer::Accepted`] is to be believed without looking at the

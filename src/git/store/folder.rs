@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use child::Scratch;
-use git2::Repository;
+use git2::{ConfigLevel, Repository};
 
 use super::state::State;
 use super::{Store, StoreError, objects};
@@ -50,6 +50,7 @@ impl Store {
             bytes: Cell::default(),
             made: RefCell::default(),
             missed: RefCell::default(),
+            lent: RefCell::default(),
         }
     }
 
@@ -120,7 +121,8 @@ impl Store {
     }
 
     pub(super) fn save(&self) -> Result<(), StoreError> {
-        if self.temporary.is_some() {
+        // What is lent is not here for those who come later.
+        if self.temporary.is_some() || self.is_lent() {
             return Ok(());
         }
         let write = || {
@@ -144,6 +146,17 @@ fn set_up() {
     ONCE.call_once(|| {
         // A folder can be changed without the files in it.
         git2::opts::strict_object_creation(false);
+        // SAFETY: no other thread uses libgit2 before the first store is there.
+        #[allow(unsafe_code, reason = "the one way to say so")]
+        for level in [
+            ConfigLevel::System,
+            ConfigLevel::XDG,
+            ConfigLevel::Global,
+            ConfigLevel::ProgramData,
+        ] {
+            // What a store does is nobody's to set; if this failed, the files would be read each time in vain.
+            drop(unsafe { git2::opts::set_search_path(level, "") });
+        }
         // SAFETY: a word that libgit2 looks at whenever it opens a pack, set before there is any.
         #[allow(unsafe_code, reason = "the one way to say so")]
         let set = unsafe { git2::opts::set_mwindow_file_limit(MOST_OPEN) };

@@ -16,7 +16,7 @@ use crate::marker::{Marked, Marker};
 use crate::message::listed;
 use crate::rules::claim_anew;
 use git::object::Oid;
-use git::{Depth, Snapshot};
+use git::{Depth, Pack, Snapshot};
 use pace::stopped_for;
 
 impl Attempt<'_> {
@@ -143,7 +143,7 @@ impl Attempt<'_> {
         let parcel = Parcel {
             base,
             commit,
-            pack: pack.to_vec(),
+            pack: Pack::Made(pack.to_vec()),
             also: Vec::new(),
         };
         let subject = format!("{commit}, of an earlier run of this step");

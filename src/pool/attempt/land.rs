@@ -11,7 +11,7 @@ use super::reading::retried;
 use super::{Attempt, AttemptError, deeper};
 use git::FaultError;
 use git::object::Oid;
-use git::{Depth, PushAnswer, RefUpdate, Remote, RemoteError};
+use git::{Depth, Pack, PushAnswer, RefUpdate, Remote, RemoteError};
 use net::NetError;
 use pace::{Fault, Faults, pause_unless_stopped, pauses};
 use tokio::time::sleep;
@@ -24,7 +24,7 @@ pub(super) struct Parcel {
     /// Ours.
     pub commit: Oid,
     /// What a server needs to have it.
-    pub pack: Vec<u8>,
+    pub pack: Pack,
     /// Other refs to be changed in the same push, where the server can do that.
     pub also: Vec<RefUpdate>,
 }

@@ -12,7 +12,7 @@ use crate::message;
 use crate::operation::{Operation, Part, Right};
 use crate::rules::Change;
 use git::object::Oid;
-use git::{Snapshot, StoreError};
+use git::{Pack, Snapshot, StoreError};
 
 /// What became of one commit of ours.
 pub(super) enum Published {
@@ -64,8 +64,8 @@ impl Attempt<'_> {
         let (commit, more) = self.make_commit(below, change, number, more)?;
         course.number = Some((commit, number));
         objects.extend(more);
-        let pack = self.remote.store().pack(&objects)?;
         let is_claim = change.verb.is_claim();
+        let pack = Pack::Of(objects.clone());
         let subject = format!(
             "{}: {}",
             change.verb.as_str(),
@@ -74,15 +74,20 @@ impl Attempt<'_> {
         if is_claim {
             // What was pushed before this did not land, and cannot any more.
             course.claim.is_over();
-            let marker = self.mark(&Marked {
-                locks: change.locks.clone(),
-                verb: change.verb,
-                base,
-                commit,
-                ending: false,
-                objects: objects.clone(),
-                pack: pack.clone(),
-            });
+            let mut marker = None;
+            if self.markers.is_some() {
+                // What another run may have to push has to be whole.
+                let made = self.remote.store().pack(&objects)?;
+                marker = self.mark(&Marked {
+                    locks: change.locks.clone(),
+                    verb: change.verb,
+                    base,
+                    commit,
+                    ending: false,
+                    objects: objects.clone(),
+                    pack: made,
+                });
+            }
             course.claim = OurClaim::Unsent(marker);
         }
         // Who has what he waited for is out of the line in the same step, where the server can do that.

@@ -17,7 +17,7 @@ use crate::lock::ClaimId;
 use crate::message::listed;
 use crate::rules::Refusal;
 use git::object::Oid;
-use git::{Depth, Snapshot, StoreError};
+use git::{Depth, Pack, Snapshot, StoreError};
 use pace::pauses;
 
 impl Attempt<'_> {
@@ -120,7 +120,7 @@ impl Attempt<'_> {
             };
             let number = next_number(&self.remote, commit)?;
             let (end, more) = self.make_commit(commit, &change, number, Vec::new())?;
-            let pack = self.remote.store().pack(&[&objects[..], &more].concat())?;
+            let pack = Pack::Of([&objects[..], &more].concat());
             let parcel = Parcel {
                 base,
                 commit: end,

@@ -16,8 +16,8 @@ use crate::rules::{Pool, Refusal};
 use git::FaultError;
 use git::object::{Content, Edit, Oid};
 use git::{
-    Depth, HistoryError, Identity, PushAnswer, RefUpdate, Remote, RemoteError, Snapshot, Store,
-    StoreError, make_repository,
+    Depth, HistoryError, Identity, Pack, PushAnswer, RefUpdate, Remote, RemoteError, Snapshot,
+    Store, StoreError, make_repository,
 };
 use pace::{Faults, pause_unless_stopped, pauses_after_lost_races};
 use terminal::trying_again;
@@ -161,14 +161,19 @@ async fn push(
         return Ok(refused.map(|reason| (reason, String::new())));
     };
     let sent = Cell::new(false);
-    Ok(match remote.push(base, commit, pack, &[], &sent).await? {
-        PushAnswer::Accepted { .. } => None,
-        PushAnswer::Moved => Some((
-            "somebody else changes it all the time".to_owned(),
-            String::new(),
-        )),
-        PushAnswer::Rejected { reason, words } => Some((reason, words)),
-    })
+    Ok(
+        match remote
+            .push(base, commit, &Pack::Made(pack.to_vec()), &[], &sent)
+            .await?
+        {
+            PushAnswer::Accepted { .. } => None,
+            PushAnswer::Moved => Some((
+                "somebody else changes it all the time".to_owned(),
+                String::new(),
+            )),
+            PushAnswer::Rejected { reason, words } => Some((reason, words)),
+        },
+    )
 }
 
 /// What is not there yet.

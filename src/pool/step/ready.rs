@@ -140,6 +140,7 @@ impl Ready {
                 host_keys: host_keys(source, around),
             },
             headers: settings.headers.clone(),
+            settings: around.git_settings.clone(),
         };
         let gateway = match &source.prometheus_push_gateway {
             Some(url) => {

@@ -136,7 +136,11 @@ impl Watch {
     ) -> Result<Vec<(LockName, Seen)>, StepError> {
         let never = CancellationToken::new();
         let limit = self.ready.pace.fault_limit;
-        let mut depth = Depth::RECENT;
+        // It was made a moment ago, or was there at the last look.
+        let mut depth = match self.seen {
+            None => Depth::FEW,
+            Some(_) => Depth::RECENT,
+        };
         loop {
             let seen = self.seen;
             let interest = |listing: &Listing| match Some(listing.head) == seen {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use git::object::{Content, Edit, Mode, Oid, is_branch};
 use git::{
-    Access, Depth, Files, HistoryError, Identity, Interest, Location, PushAnswer, RefUpdate,
+    Access, Depth, Files, HistoryError, Identity, Interest, Location, Pack, PushAnswer, RefUpdate,
     Remote, RemoteError, Snapshot, Store, refusal,
 };
 use pace::Fault;
@@ -235,9 +235,9 @@ impl GitStore {
             };
             return self.remote.update_refs(&[new], pack).await;
         };
-        let sent = Cell::new(false);
+        let (sent, pack) = (Cell::new(false), Pack::Made(pack.to_vec()));
         Ok(
-            match self.remote.push(base, commit, pack, &[], &sent).await? {
+            match self.remote.push(base, commit, &pack, &[], &sent).await? {
                 PushAnswer::Accepted { .. } => None,
                 PushAnswer::Moved => Some("fetch first".to_owned()),
                 PushAnswer::Rejected { reason, words } => {

@@ -10,7 +10,7 @@ use crate::attempt::{component, next_number, refs_of_branch};
 use crate::concourse::Source;
 use crate::message;
 use git::object::Oid;
-use git::{Identity, Interest, Note, PushAnswer, RefUpdate, Remote, RemoteError, Snapshot};
+use git::{Identity, Interest, Note, Pack, PushAnswer, RefUpdate, Remote, RemoteError, Snapshot};
 use terminal::chain;
 
 /// Tries it; `None` where nothing further can be looked at.
@@ -208,9 +208,8 @@ async fn commit(
     let text = message::text(&settings.origin, "tries whether it may push", &trailers);
     let store = remote.store();
     let (commit, made) = store.make_commit(snapshot.commit, &[], &text, identity)?;
-    let pack = store.pack(&made)?;
     let sent = Cell::new(false);
     remote
-        .push(snapshot.commit, commit, &pack, &[], &sent)
+        .push(snapshot.commit, commit, &Pack::Of(made), &[], &sent)
         .await
 }

@@ -20,6 +20,7 @@ fn surroundings() -> Surroundings {
         paint: terminal::Paint::Plain,
         proxies: Proxies::default(),
         links: Links::default(),
+        git_settings: None,
     }
 }
 
