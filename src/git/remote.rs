@@ -331,7 +331,7 @@ impl Remote {
         interest: &dyn Fn(&Listing) -> Interest,
         anew: bool,
     ) -> Result<Seen, RemoteError> {
-        if let Some(seen) = self.look_here(interest)? {
+        if let Some(seen) = self.look_here(interest, anew)? {
             return Ok(seen);
         }
         self.within_limit(async {

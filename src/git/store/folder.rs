@@ -56,7 +56,7 @@ impl Store {
 
     /// Whether so much was fetched that it is better to begin anew.
     pub(crate) fn is_full(&self) -> bool {
-        self.packs.get() >= MOST_PACKS
+        self.packs.get() >= MOST_PACKS || self.moves() >= MOST_PACKS
     }
 
     /// Whether it is so much that to remove it takes more than a moment.

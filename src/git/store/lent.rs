@@ -19,6 +19,8 @@ pub(super) struct Lent {
     hidden: HashSet<Oid>,
     /// Whether all are shown.
     whole: bool,
+    /// How often the branch had moved on: libgit2 keeps something of what it reads each time.
+    moves: u32,
 }
 
 impl Store {
@@ -43,6 +45,11 @@ impl Store {
         Ok(())
     }
 
+    /// How often the branch had moved on since this store was made.
+    pub(super) fn moves(&self) -> u32 {
+        self.lent.borrow().as_ref().map_or(0, |lent| lent.moves)
+    }
+
     /// Whether a commit is here and not shown.
     pub(crate) fn is_hidden(&self, commit: Oid) -> bool {
         let lent = self.lent.borrow();
@@ -60,6 +67,7 @@ impl Store {
     /// Shows `depth` commits of the history of `head`, besides what was shown before.
     pub(super) fn note_lent(&mut self, head: Oid, depth: u32) -> Result<(), StoreError> {
         let mut lent = self.lent.take().unwrap_or_default();
+        lent.moves += u32::from(self.state.head != Some(head));
         let boundary = self.show(&mut lent, head, depth);
         *self.lent.get_mut() = Some(lent);
         self.state = State {
@@ -75,6 +83,7 @@ impl Store {
         if lent.whole || depth >= Depth::ALL.0 {
             *lent = Lent {
                 whole: true,
+                moves: lent.moves,
                 ..Lent::default()
             };
             return Ok(BTreeSet::new());
