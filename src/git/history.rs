@@ -327,7 +327,9 @@ impl<'a> History<'a> {
         if old == self.head {
             return Ok(made_on);
         }
-        if let Some(commit) = self.store.commit(old)? {
+        if !self.store.is_hidden(old)
+            && let Some(commit) = self.store.commit(old)?
+        {
             queue.push((commit.time, old));
         }
         while let Some((_, commit)) = queue.pop() {

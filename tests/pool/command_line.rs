@@ -43,7 +43,9 @@ fn what_cannot_be_had_now_is_exit_code_1_and_what_is_wrong_is_2() {
         .assert_code(1, &["is held since", "anna"]);
     pool.run(&["acquire", "--timeout", "100ms"])
         .assert_code(1, &["gave up after"]);
-    pool.run(&["claim", "a/b"]).assert_code(2, &["a/b"]);
+    pool.run(&["claim", "a/.b"]).assert_code(2, &["a/.b"]);
+    pool.run(&["claim", "a/b"])
+        .assert_code(2, &["there is no pool `a`"]);
     pool.run(&["acquire", "--match", "x"])
         .assert_code(2, &["KEY=VALUE"]);
     pool.run(&["acquire", "--count", "2"]).assert_code(2, &[]);

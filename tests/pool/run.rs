@@ -796,8 +796,8 @@ fn a_lock_that_is_not_to_be_had_gives_the_exit_code_of_ones_choice_and_an_error_
     for flag in [["-E", "75"], ["--conflict-exit-code", "75"]] {
         let args = [&["run", "--try"], &flag[..], &["env-1", "--", "true"]].concat();
         scene.pool.run(&args).assert_code(75, &["gave up at once"]);
-        let args = [&["run", "--try"], &flag[..], &["no/lock", "--", "true"]].concat();
-        scene.pool.run(&args).assert_code(2, &["no/lock"]);
+        let args = [&["run", "--try"], &flag[..], &["no/.lock", "--", "true"]].concat();
+        scene.pool.run(&args).assert_code(2, &["no/.lock"]);
     }
 }
 

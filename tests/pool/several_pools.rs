@@ -676,17 +676,30 @@ fn take_turns(who: usize, port: u16, seed: u64, turns: usize, holders: &Holders)
     for turn in 0..turns {
         let (own, other) = [("aws", "db"), ("db", "aws")][dice.random_range(0..2)];
         let mut params = json!({"acquire": true, "timeout": "20s"});
-        if dice.random_bool(0.7) {
+        let several = dice.random_bool(0.7);
+        let all = dice.random_bool(0.2);
+        if several {
             params["also"] = json!([{"pool": other, "acquire": true}]);
         }
+        if all {
+            params["count"] = "all".into();
+        }
+        let order = if dice.random_bool(0.3) {
+            "newest"
+        } else {
+            "arrival"
+        };
+        let build = (1000 * (who + 1) + turn).to_string();
         let source = json!({
             "uri": format!("http://127.0.0.1:{port}/git/locks.git"), "branch": "main", "pool": own,
             "retry_delay": "300ms", "connect_timeout": "2s", "silence_timeout": "2s",
             "attempt_timeout": "8s", "fault_timeout": "30s", "ticket_renewal": "3s",
+            "order": order,
         });
         let step = Step::with_source(source)
             .in_build()
-            .env("BUILD_ID", (1000 * (who + 1) + turn).to_string());
+            .env("BUILD_ID", &build)
+            .env("BUILD_NAME", &build);
         let folder = step.folder();
         let mut answer;
         loop {
@@ -717,9 +730,9 @@ fn take_turns(who: usize, port: u16, seed: u64, turns: usize, holders: &Holders)
             }
             _ => Vec::new(),
         };
-        let several = params["also"].is_array();
+        let whole = 1 + usize::from(several) + usize::from(all);
         assert!(
-            [0, 1 + usize::from(several)].contains(&is_mine.len()),
+            [0, whole].contains(&is_mine.len()),
             "half a claim: {is_mine:?}"
         );
         for lock in &is_mine {
@@ -787,8 +800,11 @@ fn whatever_happens_on_the_way_nobody_has_half_a_claim_and_nothing_is_left_behin
             .filter(|path| path.contains("/claimed/"))
             .count();
         let message = remote.message(commit);
-        let named = message.matches("Pool-Lock: ").count().max(1);
+        let subject = message.lines().next().unwrap();
+        let named = subject.rsplit(": ").next().unwrap().split(", ").count();
         assert_eq!(moved, named, "{commit}: {message}{changed}");
+        let full = message.matches("Pool-Lock: ").count();
+        assert!([0, named].contains(&full), "{commit}: {message}");
     }
     remote.fsck();
 }

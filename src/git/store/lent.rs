@@ -15,8 +15,8 @@ use crate::object::Oid;
 pub(super) struct Lent {
     /// The commits that are shown.
     shown: HashSet<Oid>,
-    /// Those that would be next.
-    hidden: HashSet<Oid>,
+    /// Those that were made here.
+    made: HashSet<Oid>,
     /// Whether all are shown.
     whole: bool,
     /// How often the branch had moved on: libgit2 keeps something of what it reads each time.
@@ -50,11 +50,20 @@ impl Store {
         self.lent.borrow().as_ref().map_or(0, |lent| lent.moves)
     }
 
-    /// Whether a commit is here and not shown.
+    /// Whether a commit is one that would not be here if it had to be fetched.
     pub(crate) fn is_hidden(&self, commit: Oid) -> bool {
         let lent = self.lent.borrow();
-        lent.as_ref()
-            .is_some_and(|lent| lent.hidden.contains(&commit))
+        let is_hidden = |lent: &Lent| {
+            !lent.whole && !lent.shown.contains(&commit) && !lent.made.contains(&commit)
+        };
+        lent.as_ref().is_some_and(is_hidden)
+    }
+
+    /// Notes a commit that was made here.
+    pub(super) fn note_commit_made(&self, commit: Oid) {
+        if let Some(lent) = self.lent.borrow_mut().as_mut() {
+            lent.made.insert(commit);
+        }
     }
 
     /// Whether a commit is shown, and so is reached from where the branch was.
@@ -102,17 +111,12 @@ impl Store {
                 level.extend(parents.filter(|parent| seen.insert(*parent)));
             }
         }
-        lent.hidden.clear();
         let mut all = BTreeSet::new();
         for cut in cuts {
-            let parents = self.parents_of(cut)?.into_iter();
-            let hidden: Vec<Oid> = parents
-                .filter(|parent| !lent.shown.contains(parent))
-                .collect();
-            if !hidden.is_empty() {
+            let parents = self.parents_of(cut)?;
+            if parents.iter().any(|parent| !lent.shown.contains(parent)) {
                 all.insert(cut);
             }
-            lent.hidden.extend(hidden);
         }
         Ok(all)
     }
@@ -189,6 +193,43 @@ mod tests {
         ));
         ours.note_fetched(line[9], Depth::ALL.0, []).unwrap();
         assert_eq!(walk(&ours, line[9], true), (10, true));
+    }
+
+    #[test]
+    fn a_commit_further_back_than_what_is_shown_is_not_here_whatever_it_lies_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let (theirs, mut ours) = (
+            Store::temporary(folder.path()).unwrap(),
+            Store::temporary(folder.path()).unwrap(),
+        );
+        let who = Identity::default();
+        let line = line(&theirs, 3);
+        let [base, old, ended] = line[..] else {
+            panic!("{line:?}");
+        };
+        // Two sides, of which the one with the old commit is as long as the other one.
+        let side = theirs.make_commit(base, &[], "side", &who).unwrap().0;
+        let repository = git2::Repository::open_bare(&theirs.folder).unwrap();
+        let find = |id| repository.find_commit(id).unwrap();
+        let by = git2::Signature::new("x", "x", &git2::Time::new(0, 0)).unwrap();
+        let tree = find(ended).tree().unwrap();
+        let head = repository.commit(None, &by, &by, "merge", &tree, &[&find(side), &find(ended)]);
+        let head = head.unwrap();
+
+        ours.lend(&theirs.folder.join("objects")).unwrap();
+        for (depth, expected) in [
+            (1, None),
+            (2, None),
+            (3, Some(Some(vec![old, ended, head]))),
+        ] {
+            ours.note_fetched(head, depth, []).unwrap();
+            let history = History::new(&ours, head, false);
+            let found = match history.since(old) {
+                Err(HistoryError::Truncated) => None,
+                found => Some(found.unwrap()),
+            };
+            assert_eq!(found, expected, "at the depth {depth}");
+        }
     }
 
     #[test]

@@ -120,6 +120,7 @@ impl Store {
             }
         };
         self.note_made(&made);
+        self.note_commit_made(commit);
 
         Ok((commit, made))
     }
