@@ -26,7 +26,9 @@ fn main() {
     println!("| | work | ours, ms | git, ms | ours / git | ours, KB | memory, MB |");
     println!("|---|---|---|---|---|---|---|");
     let remote = with_metadata(20, 10_000_000);
+    // As the forges have it.
     remote.git(&["config", "uploadpack.allowFilter", "true"]);
+    remote.git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
     rows(
         "20 locks of 10 MB, server with filters",
         &remote,
