@@ -22,7 +22,7 @@
 //! - *Tidying up.* Where `git gc --auto` would find something to do, the push is `receive-pack`'s, which starts it.
 //!
 //! Other processes may repack and prune at the same time: libgit2 looks again for packs when an object is not where it was,
-//! and what is reached from a branch is pruned by nobody. A file system of the network may let nobody go on for as long as it
+//! and what is reached from a branch is pruned by nobody who leaves what is new alone, as `git gc` does. A file system of the network may let nobody go on for as long as it
 //! hangs; there it is better to wait for another process, and no file system counts as one of this machine that is not known.
 
 mod refs;
@@ -58,7 +58,15 @@ const HOOKS: [&str; 7] = [
 ];
 
 /// What a repository may have in it that makes it an unusual one.
-const UNUSUAL: [&str; 4] = [".git", "commondir", "shallow", "info/grafts"];
+const UNUSUAL: [&str; 6] = [
+    ".git",
+    "commondir",
+    "shallow",
+    "info/grafts",
+    // libgit2 does not find all that Git finds by these.
+    "objects/info/alternates",
+    "objects/info/http-alternates",
+];
 
 /// What a repository may have in it that matters to a push.
 const UNUSUAL_FOR_PUSHES: [&str; 3] = ["logs", "worktrees", "config.worktree"];
@@ -84,7 +92,8 @@ pub(crate) enum Became {
 impl Plain {
     /// The repository in `folder`, if it is a plain one. `files` have the settings that hold for all repositories.
     pub fn at(folder: &Path, files: &[PathBuf]) -> Option<Plain> {
-        if !is_of_this_machine(folder) || !is_ours(folder) {
+        let parts = ["", "objects", "refs"].map(|part| folder.join(part));
+        if !parts.iter().all(|part| is_of_this_machine(part)) || !is_ours(folder) {
             return None;
         }
         if UNUSUAL.iter().any(|name| is_there(&folder.join(name))) {
@@ -154,6 +163,11 @@ impl Plain {
         for id in needed {
             let object = from.read(id).ok()?;
             to.write(object.kind(), object.data()).ok()?;
+            // One that was there before is not written again, and may be a broken one: Git's programs find the words for that.
+            let there = to.read(id).ok()?;
+            if there.data() != object.data() {
+                return None;
+            }
         }
         Some(())
     }

@@ -105,7 +105,7 @@ fn what_is_packed_is_read_and_what_moves_is_written_beside_it() {
 }
 
 #[test]
-fn objects_of_another_repository_are_read_where_they_are() {
+fn a_repository_that_borrows_objects_of_another_one_is_for_gits_programs() {
     let remote = repository();
     git(
         remote.root(),
@@ -123,7 +123,7 @@ fn objects_of_another_repository_are_read_where_they_are() {
 
     let claimed = watched.acquire().version();
 
-    assert_eq!(watched.started(), ["update-ref"]);
+    assert_eq!(watched.started(), ["upload-pack", "receive-pack"]);
     assert_eq!(git(&shared, &["rev-parse", "main"]), claimed);
     git(&shared, &["fsck", "--strict"]);
     assert_eq!(remote.subjects(), ["pool aws"]);

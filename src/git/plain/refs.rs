@@ -40,6 +40,10 @@ pub(super) fn read(folder: &Path, name: &str, starts: &[&str]) -> Option<BTreeMa
 
 fn read_one(folder: &Path, name: &str, refs: &mut BTreeMap<String, Oid>) -> Option<()> {
     let path = folder.join(name);
+    // The old way to point to another ref.
+    if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
+        return None;
+    }
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(err) if err.kind() == ErrorKind::NotFound => return Some(()),
@@ -139,6 +143,11 @@ mod tests {
 
         put(folder, "refs/heads/main", "");
         assert_eq!(read(folder, "refs/heads/main", &[]), None);
+
+        fs::remove_file(folder.join("refs/heads/main")).unwrap();
+        std::os::unix::fs::symlink("refs/heads/other", folder.join("refs/heads/main")).unwrap();
+        assert_eq!(read(folder, "refs/heads/main", &[]), None);
+        fs::remove_file(folder.join("refs/heads/main")).unwrap();
 
         assert_eq!(read(folder, "refs/heads/none", &[]), Some(BTreeMap::new()));
     }

@@ -116,8 +116,9 @@ impl Said {
     /// Takes in what a file says, if there is one; `None` when there is something that is not known to be harmless.
     pub fn take(&mut self, file: &Path, is_own: bool) -> Option<()> {
         match fs::metadata(file) {
-            Ok(found) if found.is_dir() => return None,
-            // As `/dev/null`.
+            Ok(_) if file == Path::new("/dev/null") => return Some(()),
+            // A pipe is read once, and by one.
+            Ok(found) if !found.is_file() => return None,
             Ok(found) if found.len() == 0 => return Some(()),
             Ok(_) => {}
             Err(err) if err.kind() == ErrorKind::NotFound && !is_own => return Some(()),

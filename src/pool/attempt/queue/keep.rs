@@ -182,7 +182,8 @@ impl Queue {
             newest: self.settings.newest.is_some(),
             gives_way: self.settings.on_deadlock == OnDeadlock::Fail,
         };
-        let message = text.compose(who.origin);
+        // Two tickets of the same second are not one commit: where one goes away, the other one's would go with it.
+        let message = format!("{}Pool-Ticket: {}\n", text.compose(who.origin), place.id);
         let note = Note {
             after: mine.at(),
             message: &message,
