@@ -1,7 +1,7 @@
 //! What Concourse and a resource say to each other: the JSON of the three steps, the build's environment, and the API.
 //!
 //! The only place with wire types. Requests are validated here, once and completely, and everything behind gets values
-//! that cannot be wrong. What a request asks of a pool is an [`Operation`](crate::operation::Operation); carrying it
+//! that cannot be wrong. What a request asks of a pool is an [`Operation`]; carrying it
 //! out is left to others.
 //!
 //! Source: Concourse, "Implementing a resource type".

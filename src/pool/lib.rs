@@ -120,7 +120,7 @@
 //! than one of several locks: a lock of another pool has its full name ([`lock::LockName`]), the pools are read beside each
 //! other ([`rules::Pool::beside`]), and all that gives back, takes over or tells of a claim is the same. The commit names
 //! all of its locks, so that each pool's history leads to the others; what it says is believed only of locks that this very
-//! commit has moved. Its waiter stands in all lines ([`line`]). Locking the pools one after the other would need an order that
+//! commit has moved. Its waiter stands in all lines ([`mod@line`]). Locking the pools one after the other would need an order that
 //! all users keep, and somebody to undo the first part.
 //!
 //! **Who waits for whom is read from what a look lists anyway.** A server lists the tickets of all lines with every look, and
