@@ -65,9 +65,22 @@ fn changes() -> Vec<Change> {
     ]
 }
 
+/// Opens a journal that nobody has open any more. A process that another test is about to start may have its lock for a
+/// moment longer.
+fn opened(folder: &Path) -> Opened {
+    let began = std::time::Instant::now();
+    loop {
+        match Journal::open(folder) {
+            Err(JournalError::InUse { .. }) if began.elapsed().as_secs() < 30 => {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 fn jobs(folder: &Path) -> Vec<Job> {
-    Journal::open(folder)
-        .unwrap()
+    opened(folder)
         .jobs
         .iter()
         .map(|job| Job::clone(job))
@@ -77,7 +90,7 @@ fn jobs(folder: &Path) -> Vec<Job> {
 #[test]
 fn what_was_written_is_read_and_written_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let mut opened = Journal::open(folder.path()).unwrap();
+    let mut opened = opened(folder.path());
     opened.journal.add(&changes(), true).unwrap();
     drop(opened);
 
@@ -91,7 +104,7 @@ fn what_was_written_is_read_and_written_anew() {
 #[test]
 fn secrets_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
-    let mut opened = Journal::open(folder.path()).unwrap();
+    let mut opened = opened(folder.path());
     let mut secret = job(1);
     Arc::make_mut(&mut secret.variables)
         .insert("token".into(), crate::value::Value::Text("MARKER".into()));
@@ -108,7 +121,7 @@ fn secrets_are_not_written() {
 #[test]
 fn a_folder_has_one_server() {
     let folder = tempfile::tempdir().unwrap();
-    let first = Journal::open(folder.path()).unwrap();
+    let first = opened(folder.path());
 
     let err = Journal::open(folder.path()).unwrap_err().to_string();
 
@@ -117,13 +130,13 @@ fn a_folder_has_one_server() {
         "{err}"
     );
     drop(first);
-    Journal::open(folder.path()).unwrap();
+    opened(folder.path());
 }
 
 #[test]
 fn a_damaged_line_in_the_midst_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let mut opened = Journal::open(folder.path()).unwrap();
+    let mut opened = opened(folder.path());
     opened.journal.add(&changes(), true).unwrap();
     drop(opened);
     let path = folder.path().join(FILE);
@@ -151,7 +164,7 @@ fn the_file_of_the_original_is_taken_over_once() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("data.json"), STORE).unwrap();
 
-    let opened = Journal::open(folder.path()).unwrap();
+    let opened = opened(folder.path());
 
     assert_eq!(opened.jobs.len(), 2);
     let job = opened.jobs.iter().find(|job| job.pipeline == "p").unwrap();
@@ -200,7 +213,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE);
         let mut ends = vec![(0, Vec::new())];
-        let mut opened = Journal::open(folder.path()).unwrap();
+        let mut opened = opened(folder.path());
         let begin = fs::read(&path).unwrap().len();
         ends[0].0 = begin;
         for change in changes() {
