@@ -283,7 +283,7 @@ impl Attempt<'_> {
                         others: others.filter(|other| *other != part.pool).collect(),
                         watched: self.pool.clone(),
                     };
-                    queue(&part.pool, Need::of_part(part)).together(&part.pool, together)
+                    queue(&part.pool, Need::of_part(part)).together(together)
                 };
                 parts.iter().map(line).collect()
             }

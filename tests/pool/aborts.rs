@@ -123,18 +123,8 @@ fn aborted_in_the_hook(hook: &str, over_http: bool, then: &str) -> TestRemote {
     abort(running, "TERM");
 
     // The push that was held up goes on, and must not land any more.
-    std::fs::write(remote.path().join("go-on"), "").unwrap();
-    wait_until("the held push has ended", || {
-        std::fs::read_dir(remote.path().join("objects"))
-            .unwrap()
-            .all(|entry| {
-                !entry
-                    .unwrap()
-                    .file_name()
-                    .to_string_lossy()
-                    .starts_with("tmp_objdir")
-            })
-    });
+    remote.let_push_go_on();
+    remote.wait_until_no_push_is_held();
     assert_eq!(
         remote.list("aws/claimed"),
         [""; 0],

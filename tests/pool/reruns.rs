@@ -12,19 +12,13 @@ use support::server::http::HttpServer;
 use support::server::unsteady::{Harm, Unsteady};
 use support::{Step, TestRemote, wait_until};
 
-/// Holds up the first push of a repository until the test lets it go on, or the repository is gone.
-const HOLD: &str =
-    "mkdir held 2>/dev/null || exit 0\nwhile [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done";
-
 /// A repository on which a step was killed outright while its push was in this hook, and the container of that step.
 fn killed_in(hook: &str, params: &serde_json::Value) -> (TestRemote, Step) {
     let remote = TestRemote::with_pool("aws", &["env-1", "env-2", "env-3"]);
-    remote.hook(hook, HOLD);
+    remote.hold_first_push(hook);
     let step = Step::on(&remote, "aws").in_build();
     let running = step.start_put_with(params.clone(), &[("x/name", b"new"), ("x/metadata", b"m")]);
-    wait_until("the push is in the hook", || {
-        remote.path().join("held").exists()
-    });
+    remote.wait_for_held_push();
 
     running.kill();
 
@@ -37,19 +31,6 @@ fn markers(step: &Step) -> usize {
     std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
-fn let_go_on(remote: &TestRemote) {
-    std::fs::write(remote.path().join("go-on"), "").unwrap();
-}
-
-fn wait_until_no_push_is_held(remote: &TestRemote) {
-    wait_until("the held push has ended", || {
-        let objects = std::fs::read_dir(remote.path().join("objects")).unwrap();
-        objects
-            .map(|entry| entry.unwrap().file_name())
-            .all(|name| !name.to_string_lossy().starts_with("tmp_objdir"))
-    });
-}
-
 #[test]
 fn a_claim_that_landed_and_was_not_told_is_taken_over() {
     for params in [
@@ -59,7 +40,7 @@ fn a_claim_that_landed_and_was_not_told_is_taken_over() {
     ] {
         let (remote, step) = killed_in("post-receive", &params);
         let claim = remote.head();
-        let_go_on(&remote);
+        remote.let_push_go_on();
 
         let again = step.put_with(params.clone(), &[("x/name", b"new"), ("x/metadata", b"m")]);
 
@@ -84,8 +65,8 @@ fn a_push_that_is_still_on_its_way_is_finished_and_not_doubled() {
     let before = remote.head();
 
     let again = step.put(json!({"acquire": true}));
-    let_go_on(&remote);
-    wait_until_no_push_is_held(&remote);
+    remote.let_push_go_on();
+    remote.wait_until_no_push_is_held();
 
     assert_eq!(remote.back(1), before);
     assert_eq!(again.version(), remote.head());
@@ -111,9 +92,7 @@ fn a_push_that_lands_while_ours_is_refused_is_taken_over() {
     let server = HttpServer::start(remote.root());
     let step = Step::on(&remote, "aws").set("uri", server.uri()).in_build();
     let first = step.start_put(json!({"acquire": true}));
-    wait_until("the push is in the hook", || {
-        remote.path().join("held").exists()
-    });
+    remote.wait_for_held_push();
     first.kill();
 
     let again = step.put(json!({"acquire": true}));
@@ -141,7 +120,7 @@ fn a_no_to_a_push_is_none_to_the_same_push_that_got_no_answer_before() {
 
     let first = step.put(json!({"acquire": true}));
     first.assert_failed(&["not today", "may still be claimed"]);
-    let_go_on(&remote);
+    remote.let_push_go_on();
     wait_until("the first push has landed", || {
         remote.list("aws/claimed").len() == 1
     });
@@ -178,8 +157,8 @@ fn a_run_that_is_aborted_while_it_finishes_the_push_of_another_gives_that_back_i
 
     assert!(told.elapsed() < Duration::from_secs(8));
     again.assert_stopped();
-    let_go_on(&remote);
-    wait_until_no_push_is_held(&remote);
+    remote.let_push_go_on();
+    remote.wait_until_no_push_is_held();
     assert_eq!(remote.list("aws/claimed"), [""; 0], "{}", again.stderr);
     assert_eq!(
         remote.subjects()[..2],
@@ -198,7 +177,7 @@ fn a_run_that_is_aborted_before_it_knows_what_another_has_left_gives_that_back()
         for hook in ["post-receive", "pre-receive"] {
             let files: [(&str, &[u8]); 2] = [("x/name", b"new"), ("x/metadata", b"m")];
             let remote = TestRemote::with_pool("aws", &["env-1"]);
-            remote.hook(hook, HOLD);
+            remote.hold_first_push(hook);
             let server = HttpServer::start(remote.root());
             let silent = Arc::new(AtomicBool::new(false));
             let is_silent = silent.clone();
@@ -224,7 +203,7 @@ fn a_run_that_is_aborted_before_it_knows_what_another_has_left_gives_that_back()
             silent.store(false, Ordering::SeqCst);
             again.signal("TERM");
             let again = again.finish();
-            let_go_on(&remote);
+            remote.let_push_go_on();
 
             again.assert_stopped();
             assert_eq!(remote.list("aws/claimed"), [""; 0], "{params} {hook}");
@@ -237,7 +216,7 @@ fn a_run_that_is_aborted_before_it_knows_what_another_has_left_gives_that_back()
 #[test]
 fn a_run_that_is_aborted_before_it_gives_back_what_another_was_giving_back_does_so() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
-    remote.hook("post-receive", HOLD);
+    remote.hold_first_push("post-receive");
     let server = HttpServer::start(remote.root());
     let silent = Arc::new(AtomicBool::new(false));
     let is_silent = silent.clone();
@@ -272,7 +251,7 @@ fn a_run_that_is_aborted_before_it_gives_back_what_another_was_giving_back_does_
     silent.store(false, Ordering::SeqCst);
     again.signal("TERM");
     let again = again.finish();
-    let_go_on(&remote);
+    remote.let_push_go_on();
 
     again.assert_stopped();
     assert_eq!(remote.list("aws/claimed"), [""; 0], "{}", again.stderr);
@@ -283,7 +262,7 @@ fn a_run_that_is_aborted_before_it_gives_back_what_another_was_giving_back_does_
 fn another_build_in_the_same_container_takes_nothing_over() {
     let (remote, step) = killed_in("post-receive", &json!({"acquire": true}));
     let claim = remote.head();
-    let_go_on(&remote);
+    remote.let_push_go_on();
 
     let other = step.env("BUILD_ID", "4712").put(json!({"acquire": true}));
 
@@ -295,7 +274,7 @@ fn another_build_in_the_same_container_takes_nothing_over() {
 fn a_claim_that_was_released_meanwhile_is_not_taken_over() {
     let (remote, step) = killed_in("post-receive", &json!({"claim": "env-1"}));
     let claim = remote.head();
-    let_go_on(&remote);
+    remote.let_push_go_on();
     remote.release_by_hand("aws", "env-1");
 
     let again = step.put(json!({"claim": "env-1"}));
@@ -308,7 +287,7 @@ fn a_claim_that_was_released_meanwhile_is_not_taken_over() {
 fn a_taken_over_claim_that_is_aborted_is_given_back() {
     let (remote, step) = killed_in("post-receive", &json!({"claim": "env-1"}));
     let claim = remote.head();
-    let_go_on(&remote);
+    remote.let_push_go_on();
     let folder = step.folder();
     let request = json!({"source": step.source(), "params": {"claim": "env-1"}}).to_string();
     let script = format!(
@@ -334,21 +313,21 @@ fn a_taken_over_claim_that_is_aborted_is_given_back() {
 fn a_claim_that_was_being_given_back_is_not_taken_over() {
     let remote = TestRemote::with_pool("aws", &["env-1"]);
     // The first two pushes are held: the reply to the claim, and the release before it is seen.
-    remote.hook("post-receive", HOLD);
+    remote.hold_first_push("post-receive");
     let step = Step::on(&remote, "aws").in_build();
     let running = step.start_put(json!({"claim": "env-1"}));
     wait_until("the claim has landed", || {
         remote.path().join("held").exists()
     });
-    remote.hook("pre-receive", &HOLD.replace("held", "held-too"));
+    remote.hold_push("pre-receive", "held-too");
     let claim = remote.head();
     running.signal("TERM");
     wait_until("it gives back", || remote.path().join("held-too").exists());
     running.kill();
 
     let again = step.put(json!({"claim": "env-1"}));
-    let_go_on(&remote);
-    wait_until_no_push_is_held(&remote);
+    remote.let_push_go_on();
+    remote.wait_until_no_push_is_held();
 
     assert_ne!(again.version(), claim);
     assert_eq!(remote.head(), again.version());
@@ -557,7 +536,7 @@ fn a_claim_of_several_that_was_not_told_and_is_not_whole_any_more_is_given_back_
     let params = json!({"acquire": true, "count": 2});
     let (remote, step) = killed_in("post-receive", &params);
     let claimed = remote.list("aws/claimed");
-    let_go_on(&remote);
+    remote.let_push_go_on();
     assert_eq!(claimed.len(), 2);
     // An operator frees one of the two, and another build claims it.
     remote.release_by_hand("aws", &claimed[0]);

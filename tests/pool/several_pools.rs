@@ -415,27 +415,17 @@ fn other_steps_take_no_folder_of_a_lock_of_another_pool() {
     assert_eq!(remote.head(), head);
 }
 
-const HOLD: &str =
-    "mkdir held 2>/dev/null || exit 0\nwhile [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done";
-
 fn held_in(remote: &TestRemote, hook: &str) -> (Step, Running) {
-    remote.hook(hook, HOLD);
+    remote.hold_first_push(hook);
     let step = Step::on(remote, "aws").in_build();
     let running = step.start_put(all_three());
-    wait_until("the push is in the hook", || {
-        remote.path().join("held").exists()
-    });
+    remote.wait_for_held_push();
     (step, running)
 }
 
 fn let_go_on(remote: &TestRemote) {
-    std::fs::write(remote.path().join("go-on"), "").unwrap();
-    wait_until("the held push has ended", || {
-        let objects = std::fs::read_dir(remote.path().join("objects")).unwrap();
-        objects
-            .map(|entry| entry.unwrap().file_name())
-            .all(|name| !name.to_string_lossy().starts_with("tmp_objdir"))
-    });
+    remote.let_push_go_on();
+    remote.wait_until_no_push_is_held();
 }
 
 #[test]
@@ -1016,36 +1006,16 @@ fn what_a_commit_says_of_locks_that_it_did_not_claim_shows_and_frees_none_of_the
 #[test]
 fn a_command_runs_while_locks_of_several_pools_of_ones_own_are_held() {
     let pool = Pool::bare().called("ann");
-    let ran = pool.run(&[
-        "run",
-        "a/b",
-        "c/d",
-        "--",
-        "sh",
-        "-c",
-        "echo \"$POOL_LOCK_NAME\"",
-    ]);
-    assert_eq!(
-        (ran.code, ran.stdout.as_str()),
-        (Some(0), "b\nc/d\n"),
-        "{}",
-        ran.stderr
-    );
-    let ran = pool.run(&[
-        "run",
-        "b",
-        "c/d",
-        "--",
-        "sh",
-        "-c",
-        "echo \"$POOL_LOCK_NAME\"",
-    ]);
-    assert_eq!(
-        (ran.code, ran.stdout.as_str()),
-        (Some(0), "b\nc/d\n"),
-        "{}",
-        ran.stderr
-    );
+    for first in ["a/b", "b"] {
+        let script = "echo \"$POOL_LOCK_NAME\"";
+        let ran = pool.run(&["run", first, "c/d", "--", "sh", "-c", script]);
+        assert_eq!(
+            (ran.code, ran.stdout.as_str()),
+            (Some(0), "b\nc/d\n"),
+            "{}",
+            ran.stderr
+        );
+    }
 }
 
 #[test]

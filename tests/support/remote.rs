@@ -367,6 +367,41 @@ impl TestRemote {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    /// Has a hook hold up the first push until the test lets it go on, or the repository is gone; later ones go through.
+    pub fn hold_first_push(&self, hook: &str) {
+        self.hold_push(hook, "held");
+    }
+
+    /// The same, with the name of the folder by which the hook says that a push is in it.
+    pub fn hold_push(&self, hook: &str, mark: &str) {
+        let script = format!(
+            "mkdir {mark} 2>/dev/null || exit 0\nwhile [ -e HEAD ] && [ ! -e go-on ]; do sleep 0.05; done"
+        );
+        self.hook(hook, &script);
+    }
+
+    /// Waits until the push is in the hook that holds it.
+    pub fn wait_for_held_push(&self) {
+        crate::wait_until("the push is in the hook", || {
+            self.path.join("held").exists()
+        });
+    }
+
+    /// Lets the push go on that is held.
+    pub fn let_push_go_on(&self) {
+        std::fs::write(self.path.join("go-on"), "").unwrap();
+    }
+
+    /// Waits until the push that was held has ended.
+    pub fn wait_until_no_push_is_held(&self) {
+        crate::wait_until("the held push has ended", || {
+            let objects = std::fs::read_dir(self.path.join("objects")).unwrap();
+            objects
+                .map(|entry| entry.unwrap().file_name())
+                .all(|name| !name.to_string_lossy().starts_with("tmp_objdir"))
+        });
+    }
+
     /// Asks plain git whether every object is whole and well-formed.
     pub fn fsck(&self) {
         self.git(&["fsck", "--strict", "--no-dangling"]);

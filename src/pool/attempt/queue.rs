@@ -77,8 +77,6 @@ pub(super) struct Queue {
     start: String,
     /// The part of that behind the branch.
     own: String,
-    /// What the names of its tickets start with among those that are listed besides; `None` for the line that is watched.
-    besides: Option<String>,
     /// The other pools of which we need locks as well, and the id that our tickets have in all of their lines.
     together: Option<Together>,
     /// For each line of the branch, as its names start: the ticket that is the first in it, as far as names tell.
@@ -158,7 +156,6 @@ impl Queue {
         Queue {
             start: format!("{}{}", refs_of_branch(branch), start_of(pool)),
             own: start_of(pool),
-            besides: None,
             together: None,
             firsts: BTreeMap::new(),
             need,
@@ -186,30 +183,29 @@ impl Queue {
         }
     }
 
-    /// The same, for one who needs locks of other pools as well as those of `pool`, whose line it is.
+    /// The same, for one who needs locks of other pools as well.
     #[must_use]
-    pub fn together(mut self, pool: &PoolName, together: Together) -> Queue {
-        self.besides = (together.watched != *pool).then(|| start_of(pool));
+    pub fn together(mut self, together: Together) -> Queue {
         self.together = Some(together);
         self
     }
 
-    /// The tickets of this line in a listing, by their names.
-    fn tickets<'l>(&self, listing: &'l Listing) -> Box<dyn Iterator<Item = (&'l str, Oid)> + 'l> {
-        match self.besides.clone() {
-            None => Box::new(
-                listing
-                    .watched
-                    .iter()
-                    .map(|(name, at)| (name.as_str(), *at)),
-            ),
-            Some(start) => {
-                let listed = listing.besides.iter();
-                Box::new(
-                    listed.filter_map(move |(name, at)| Some((name.strip_prefix(&start)?, *at))),
-                )
-            }
+    /// The part of what the tickets' names start with, behind the branch, of the line that is listed apart from the others.
+    fn watched(&self) -> String {
+        match &self.together {
+            Some(together) => start_of(&together.watched),
+            None => self.own.clone(),
         }
+    }
+
+    /// The tickets of this line in a listing, by their names.
+    fn tickets<'l>(&self, listing: &'l Listing) -> impl Iterator<Item = (&'l str, Oid)> + use<'l> {
+        let (listed, start) = match self.watched() == self.own {
+            true => (&listing.watched, String::new()),
+            false => (&listing.besides, self.own.clone()),
+        };
+        let listed = listed.iter();
+        listed.filter_map(move |(name, at)| Some((name.strip_prefix(&start)?, *at)))
     }
 
     /// Whether free locks are kept for us until we have all that we need.
@@ -459,10 +455,7 @@ impl Queue {
         let besides = besides.filter_map(|name| name.rsplit_once('/'));
         let besides = besides.map(|(line, place)| (format!("{line}/"), place));
         // One of the lines is listed apart from the others.
-        let start = match &self.together {
-            Some(together) => start_of(&together.watched),
-            None => self.own.clone(),
-        };
+        let start = self.watched();
         let watched = listing.watched.keys();
         let watched = watched.map(|place| (start.clone(), place.as_str()));
         for (line, place) in besides.chain(watched) {

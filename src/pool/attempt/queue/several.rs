@@ -14,6 +14,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use super::keep::{Gone, Who};
 use super::register::Register;
+use super::simulated::{BEGAN, Notes, REQUEST, SECOND, clock, head};
 use super::*;
 use crate::attempt::lines::Lines;
 use crate::line::sightings::Said;
@@ -21,26 +22,11 @@ use crate::message::Origin;
 use git::object::{Entry, Mode, Named};
 use git::{Depth, Identity, Interest, Note, RemoteError, StoreError};
 
-const SECOND: Duration = Duration::from_secs(1);
 const POOLS: [&str; 3] = ["aws", "db", "net"];
 const CASES: u32 = 12;
-const REQUEST: Duration = Duration::from_millis(20);
 
 /// How long a lock may be free that somebody wants: whoever looks most seldom has looked by then.
 const IDLE: Duration = Duration::from_secs(14);
-
-thread_local! {
-    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-fn clock() -> u64 {
-    let began = BEGAN.get().unwrap_or_else(Instant::now);
-    1_800_000_000 + began.elapsed().as_secs()
-}
-
-fn head(moves: u64) -> Oid {
-    Oid::from_str(&format!("{:040x}", moves + 1)).unwrap()
-}
 
 /// One who waits for a lock of each of these pools.
 #[derive(Debug, Clone)]
@@ -57,10 +43,6 @@ struct Server {
     said: HashMap<Oid, Said>,
     moves: u64,
     holders: [Option<usize>; 3],
-    /// Since when each lock is free.
-    free: [Instant; 3],
-    /// Who was granted, in order, and when.
-    grants: Vec<(usize, Instant)>,
     /// Those who wait, by pool, in the order in which they came.
     waiting: Vec<(usize, Vec<usize>)>,
 }
@@ -70,7 +52,7 @@ struct Client {
     server: Rc<RefCell<Server>>,
     who: usize,
     watched: usize,
-    here: Rc<RefCell<HashMap<Oid, Said>>>,
+    here: Notes,
 }
 
 impl Server {
@@ -117,19 +99,16 @@ impl Register for Client {
     ) -> Result<Vec<Option<String>>, RemoteError> {
         sleep(REQUEST).await;
         let mut server = self.server.borrow_mut();
-        server.said.extend(self.here.borrow().clone());
+        self.here.are_sent(&mut server.said);
         Ok(updates.iter().map(|update| server.change(update)).collect())
     }
 
     fn make(&self, note: &Note<'_>) -> Result<(Oid, Vec<Oid>), StoreError> {
-        let said = Said::by(note.message.as_bytes(), i64::try_from(note.time).unwrap());
-        self.here.borrow_mut().insert(note.id(), said);
-        Ok((note.id(), Vec::new()))
+        Ok(self.here.make(note))
     }
 
     fn said(&self, commit: Oid) -> Said {
-        let here = self.here.borrow();
-        here.get(&commit).cloned().unwrap_or(Said::NotHere)
+        self.here.said(commit)
     }
 }
 
@@ -171,7 +150,7 @@ fn lines(waiter: &Waiter) -> Lines {
             others: others.map(|other| name_of(*other)).collect(),
             watched: name_of(waiter.pools[0]),
         };
-        queue.together(&pool, together)
+        queue.together(together)
     };
     Lines::new(waiter.pools.iter().map(line).collect())
 }
@@ -183,9 +162,7 @@ impl Client {
         if let Interest::Head(_, unread) = lines.interest(&listing, Depth::HEAD) {
             sleep(REQUEST).await;
             let server = self.server.borrow();
-            let mut here = self.here.borrow_mut();
-            let read = unread.iter();
-            here.extend(read.filter_map(|id| Some((*id, server.said.get(id)?.clone()))));
+            self.here.are_read(&unread, &server.said);
             *last = Some((server.moves, server.holders.map(|holder| holder.is_none())));
         }
         lines.observe(&listing, &|commit| self.said(commit), REQUEST);
@@ -259,7 +236,6 @@ impl Client {
             server.holders[*n] = Some(self.who);
         }
         server.moves += 1;
-        server.grants.push((self.who, Instant::now()));
         server.waiting.retain(|(who, _)| *who != self.who);
         true
     }
@@ -291,7 +267,6 @@ impl Client {
         let mut server = self.server.borrow_mut();
         for n in &waiter.pools {
             server.holders[*n] = None;
-            server.free[*n] = Instant::now();
         }
         server.moves += 1;
         Some(took)
@@ -313,8 +288,6 @@ fn play(waiters: &[Waiter]) -> (Rc<RefCell<Server>>, Vec<Option<Duration>>, Dura
             said: HashMap::new(),
             moves: 0,
             holders: [None; 3],
-            free: [Instant::now(); 3],
-            grants: Vec::new(),
             waiting: Vec::new(),
         }));
         let tasks: Vec<_> = waiters
@@ -325,7 +298,7 @@ fn play(waiters: &[Waiter]) -> (Rc<RefCell<Server>>, Vec<Option<Duration>>, Dura
                     server: server.clone(),
                     who,
                     watched: waiter.pools[0],
-                    here: Rc::default(),
+                    here: Notes::default(),
                 };
                 tokio::task::spawn_local(client.live(waiter.clone()))
             })

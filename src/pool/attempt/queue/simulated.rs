@@ -19,13 +19,13 @@ use crate::message::Origin;
 use git::object::{Entry, Mode, Named};
 use git::{Depth, Identity, Interest, Note, RemoteError, StoreError};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 /// How many lines of each kind are played.
 const CASES: u32 = 24;
 
 /// What a request takes, there and back.
-const REQUEST: Duration = Duration::from_millis(20);
+pub(super) const REQUEST: Duration = Duration::from_millis(20);
 
 /// What a server allows to do with tickets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,20 +63,51 @@ struct Server {
 struct Client {
     server: Rc<RefCell<Server>>,
     who: usize,
-    /// The notes that have been made or fetched.
-    here: Rc<RefCell<HashMap<Oid, Said>>>,
+    here: Notes,
+}
+
+/// The notes that a client has made or fetched.
+#[derive(Clone, Default)]
+pub(super) struct Notes(Rc<RefCell<HashMap<Oid, Said>>>);
+
+impl Notes {
+    pub fn make(&self, note: &Note<'_>) -> (Oid, Vec<Oid>) {
+        let said = Said::by(note.message.as_bytes(), i64::try_from(note.time).unwrap());
+        self.0.borrow_mut().insert(note.id(), said);
+        (note.id(), Vec::new())
+    }
+
+    pub fn said(&self, commit: Oid) -> Said {
+        self.0
+            .borrow()
+            .get(&commit)
+            .cloned()
+            .unwrap_or(Said::NotHere)
+    }
+
+    /// All of them get to a server.
+    pub fn are_sent(&self, server: &mut HashMap<Oid, Said>) {
+        server.extend(self.0.borrow().clone());
+    }
+
+    /// Those that are wanted come from a server, as far as it has them.
+    pub fn are_read(&self, wanted: &[Oid], server: &HashMap<Oid, Said>) {
+        let there = wanted.iter();
+        let there = there.filter_map(|id| Some((*id, server.get(id)?.clone())));
+        self.0.borrow_mut().extend(there);
+    }
 }
 
 thread_local! {
-    static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
+    pub(super) static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-fn clock() -> u64 {
+pub(super) fn clock() -> u64 {
     let began = BEGAN.get().unwrap_or_else(Instant::now);
     1_800_000_000 + began.elapsed().as_secs()
 }
 
-fn head(moves: u64) -> Oid {
+pub(super) fn head(moves: u64) -> Oid {
     Oid::from_str(&format!("{:040x}", moves + 1)).unwrap()
 }
 
@@ -150,7 +181,7 @@ impl Register for Client {
         sleep(REQUEST).await;
         let mut server = self.server.borrow_mut();
         server.pushes.push((self.who, Instant::now()));
-        server.said.extend(self.here.borrow().clone());
+        self.here.are_sent(&mut server.said);
         let as_one = together && server.rights.atomic;
         if as_one
             && updates
@@ -166,14 +197,11 @@ impl Register for Client {
     }
 
     fn make(&self, note: &Note<'_>) -> Result<(Oid, Vec<Oid>), StoreError> {
-        let said = Said::by(note.message.as_bytes(), i64::try_from(note.time).unwrap());
-        self.here.borrow_mut().insert(note.id(), said);
-        Ok((note.id(), Vec::new()))
+        Ok(self.here.make(note))
     }
 
     fn said(&self, commit: Oid) -> Said {
-        let here = self.here.borrow();
-        here.get(&commit).cloned().unwrap_or(Said::NotHere)
+        self.here.said(commit)
     }
 }
 
@@ -229,7 +257,7 @@ impl Client {
         Client {
             server: server.clone(),
             who,
-            here: Rc::default(),
+            here: Notes::default(),
         }
     }
 
@@ -244,12 +272,7 @@ impl Client {
         if let Interest::Head(_, unread) = queue.interest(&listing, Depth::HEAD) {
             sleep(REQUEST).await;
             let server = self.server.borrow();
-            let mut here = self.here.borrow_mut();
-            here.extend(
-                unread
-                    .iter()
-                    .filter_map(|id| Some((*id, server.said.get(id)?.clone()))),
-            );
+            self.here.are_read(&unread, &server.said);
             *last = Some((server.moves, server.holder.is_none()));
         }
         queue.observe(&listing, &|commit| self.said(commit), REQUEST);
