@@ -55,6 +55,7 @@ impl Attempt<'_> {
                 .collect();
         }
         let pool = self.pools(snapshot, &others)?;
+        let pool = pool.ok_or_else(|| self.no_pool(&self.pool))?;
         let fits = self.fitting(&pool);
         if let Operation::Acquire(want) = operation {
             facts.fitting = fitting_ones(&pool, want, &fits);
@@ -115,16 +116,6 @@ impl Attempt<'_> {
             standings,
             at: at.unwrap_or_default(),
         })
-    }
-
-    /// The pool, with those of the others beside it that are there.
-    fn pools(&self, snapshot: &Snapshot, others: &BTreeSet<PoolName>) -> Result<Pool, Setback> {
-        let read = |name: &PoolName| read_pool(&self.remote, snapshot, name);
-        let pool = read(&self.pool)?.ok_or_else(|| self.no_pool(&self.pool))?;
-        // Where one is gone, so are its locks; those of the others are given back all the same.
-        let others = others.iter().filter_map(|name| read(name).transpose());
-        let others: Vec<Pool> = others.collect::<Result<_, HistoryError>>()?;
-        Ok(pool.beside(others))
     }
 
     /// Whether an earlier claim of the same step is what is asked for now.

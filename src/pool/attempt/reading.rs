@@ -27,23 +27,33 @@ impl Attempt<'_> {
         read(remote, limit, &self.stop, self.log, &mut self.trouble, work).await
     }
 
-    /// Reads our pool at a snapshot, with the others beside it that these locks are in; `None` where one is missing.
+    /// Reads our pool at a snapshot, with those of the others beside it that are there; `None` where there is none of ours.
+    pub(super) fn pools(
+        &self,
+        snapshot: &Snapshot,
+        others: &BTreeSet<PoolName>,
+    ) -> Result<Option<Pool>, HistoryError> {
+        let read = |name: &PoolName| read_pool(&self.remote, snapshot, name);
+        let Some(pool) = read(&self.pool)? else {
+            return Ok(None);
+        };
+        // Where one is gone, so are its locks; those of the others are given back all the same.
+        let others = others.iter().filter_map(|name| read(name).transpose());
+        let others: Vec<Pool> = others.collect::<Result<_, HistoryError>>()?;
+        Ok(Some(pool.beside(others)))
+    }
+
+    /// The same, with the others that these locks are in, at a commit that is here.
     pub(super) fn pools_of(
         &self,
         snapshot: &Snapshot,
         locks: &[LockName],
     ) -> Result<Option<Pool>, StoreError> {
-        let read = |name: &PoolName| match read_pool(&self.remote, snapshot, name) {
-            Ok(pool) => Ok(pool),
-            Err(HistoryError::Store(err)) => Err(err),
-            Err(HistoryError::Truncated) => Err(StoreError::Hole(snapshot.commit)),
-        };
-        let others: BTreeSet<PoolName> = locks.iter().filter_map(LockName::pool).collect();
-        let others: Option<Vec<Pool>> = others.iter().map(read).collect::<Result<_, _>>()?;
-        let Some((pool, others)) = read(&self.pool)?.zip(others) else {
-            return Ok(None);
-        };
-        Ok(Some(pool.beside(others)))
+        let others = locks.iter().filter_map(LockName::pool).collect();
+        self.pools(snapshot, &others).map_err(|err| match err {
+            HistoryError::Store(err) => err,
+            HistoryError::Truncated => StoreError::Hole(snapshot.commit),
+        })
     }
 
     /// As [`snapshot`].
