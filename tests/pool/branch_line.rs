@@ -57,6 +57,11 @@ fn place_by_hand(remote: &TestRemote, id: &str, age: u64) -> String {
     name
 }
 
+/// The id of the claim that was got.
+fn claimed_id(folder: &std::path::Path) -> Vec<u8> {
+    std::fs::read(folder.join("claim")).unwrap()
+}
+
 /// Claims the lock, and gives it back.
 fn claim_and_release(step: &Step) -> [Answer; 2] {
     let claimed = step.put(json!({"claim": "env-1"}));
@@ -181,6 +186,47 @@ fn a_step_that_is_told_to_stop_at_the_branch_leaves_no_place_and_no_claim() {
     assert_eq!(answer.code, Some(1), "{}", answer.stderr);
     assert_eq!(tickets(&remote), [""; 0], "{}", answer.stderr);
     assert_eq!(remote.list("aws/claimed"), [""; 0]);
+}
+
+#[test]
+fn what_others_have_pushed_before_a_release_is_fetched_at_once() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    remote.add_pool("db", &["env-1"]);
+    let step = steps(&remote, &remote.uri());
+    let claimed = step.put(json!({"claim": "env-1"}));
+    let (_, folder) = step.get(&claimed.version());
+    let before = remote.head();
+    for _ in 0..4 {
+        remote.claim_by_hand("db", "env-1");
+        remote.release_by_hand("db", "env-1");
+    }
+    let theirs = remote.head();
+    remote.move_branch(&before);
+    let others: Vec<String> = (0..8)
+        .map(|n| place_by_hand(&remote, &format!("other{n}"), 1))
+        .collect();
+    let server = HttpServer::start(remote.root());
+    let files: &[(&str, &[u8])] = &[
+        ("lock/name", b"env-1"),
+        ("lock/claim", &claimed_id(&folder)),
+    ];
+
+    let release = steps(&remote, &server.uri()).start_put_with(json!({"release": "lock"}), files);
+    support::wait_until("it has a place", || tickets(&remote).len() > others.len());
+    remote.move_branch(&theirs);
+    for place in &others {
+        remote.git(&["update-ref", "-d", place]);
+    }
+    let released = release.finish();
+
+    assert_eq!(released.code, Some(0), "{}", released.stderr);
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
+    assert_eq!(tickets(&remote), [""; 0]);
+    let log = server.log();
+    let fetches = log
+        .lines()
+        .filter(|line| line.contains("/git-upload-pack HTTP"));
+    assert_eq!(fetches.count(), 2, "{log}");
 }
 
 #[test]

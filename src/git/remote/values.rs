@@ -27,6 +27,11 @@ impl Depth {
         self == Depth::ALL
     }
 
+    /// This many commits more.
+    pub fn and(self, more: u32) -> Depth {
+        Depth(self.0.saturating_add(more).min(Depth::ALL.0))
+    }
+
     /// The next depth to try when this one was not enough; `None` after everything.
     pub fn deeper(self) -> Option<Depth> {
         match self {

@@ -5,8 +5,8 @@ use super::course::Course;
 use super::queue::seconds_since_1970;
 use super::{Attempt, AttemptError};
 use crate::line::branch::BranchLine;
-use git::Remote;
 use git::object::Oid;
+use git::{Depth, Remote};
 use pace::{Fault, stopped_for};
 
 impl Attempt<'_> {
@@ -29,6 +29,11 @@ impl Attempt<'_> {
                 Some(_) => Ok(()),
                 None => Err(AttemptError::Stopped),
             };
+        }
+        // When it is our turn, as many changes have been made as there are others before us.
+        if course.depth > Depth::HEAD {
+            let before = u32::try_from(branch.before()).unwrap_or(u32::MAX);
+            course.depth = course.depth.max(Depth::FEW.and(before));
         }
         let pack = self.remote.store().pack(&[])?;
         let made = [branch.take(at, random(), seconds_since_1970())];

@@ -12,16 +12,22 @@ use git::object::Oid;
 pub(super) struct OthersFirst {
     /// How many there were, where the branch was, and when that had just changed.
     seen: Option<(usize, Oid, Instant)>,
+    /// How long a look takes, but for when all come at once; known after the first.
+    look: Option<Duration>,
 }
 
 impl OthersFirst {
-    /// How many requests it takes to look, fetch and push. Each takes about as long as our own look took: what is seen of
-    /// the others has the time in it for which nobody did anything, and whoever went by that would make it longer and longer.
-    const REQUESTS: u32 = 4;
+    /// How many looks of ours it takes to look, fetch and push. What is seen of the others has the time in it for which nobody
+    /// did anything, and whoever went by that would make it longer and longer.
+    const LOOKS: u32 = 7;
     /// What it takes on the fastest of servers.
     const LEAST: Duration = Duration::from_millis(40);
     /// The longest pause: a mistake must not leave the branch alone for long.
     const LONGEST: Duration = Duration::from_millis(500);
+    /// The longest pause of one with many before him, who are there: not while all of them have just come.
+    const LONGEST_BEHIND: Duration = Duration::from_secs(3);
+    /// How many may be before us at most to be near.
+    const NEAR: usize = 8;
     /// For how long one is waited for who does nothing.
     const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -37,10 +43,73 @@ impl OthersFirst {
             }
             _ => self.seen = Some((before, head, now)),
         }
-        let each = (look * OthersFirst::REQUESTS).max(OthersFirst::LEAST);
-        let all = each.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX));
-        // A little early: to look once more costs less than to leave the branch alone.
-        let pause = all.min(OthersFirst::LONGEST);
-        Some(pause.mul_f64(rand::rng().random_range(0.8..=1.0)))
+        let longest = match self.look {
+            Some(_) if before > OthersFirst::NEAR => OthersFirst::LONGEST_BEHIND,
+            _ => OthersFirst::LONGEST,
+        };
+        let look = self.look.map_or(look, |known| look.min(known * 3 / 2));
+        self.look = Some(look);
+        let each = (look * OthersFirst::LOOKS).max(OthersFirst::LEAST);
+        let pause = match u32::try_from(before).unwrap_or(u32::MAX) {
+            // He is at it. Each moment for which the branch is left alone after him is lost to all.
+            0 | 1 => each / 3,
+            // To look once more while the last of them is at it costs less than to come late.
+            count => each.saturating_mul(count - 1).min(longest),
+        };
+        Some(pause.mul_f64(rand::rng().random_range(0.7..=1.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn head() -> Oid {
+        git::object::blob_id(b"head")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_next_looks_several_times_while_one_pushes() {
+        let mut others = OthersFirst::default();
+        for _ in 0..20 {
+            let pause = others.pause(1, head(), 6 * MS).unwrap();
+            assert!(pause >= 9 * MS && pause <= 14 * MS, "{pause:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_takes_a_long_pause_when_all_have_just_come() {
+        let mut others = OthersFirst::default();
+        // A crowd makes the server slow.
+        let first = others.pause(40, head(), 300 * MS).unwrap();
+        assert!(first <= 500 * MS, "{first:?}");
+        // It is over, and what was slow is forgotten.
+        let second = others.pause(9, head(), 6 * MS).unwrap();
+        assert!(second >= 200 * MS && second <= 350 * MS, "{second:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_with_many_before_him_looks_seldom_and_one_with_few_often() {
+        let mut others = OthersFirst::default();
+        let _ = others.pause(40, head(), 10 * MS);
+        let far = others.pause(30, head(), 10 * MS).unwrap();
+        assert!(far >= 1_400 * MS && far <= 3_000 * MS, "{far:?}");
+        let near = others.pause(3, head(), 1_000 * MS).unwrap();
+        assert!(near <= 500 * MS, "{near:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_do_nothing_for_a_second_are_waited_for_no_longer() {
+        let mut others = OthersFirst::default();
+        let began = Instant::now();
+        while let Some(pause) = others.pause(2, head(), 6 * MS) {
+            tokio::time::sleep(pause).await;
+        }
+        let waited = began.elapsed();
+        assert!(waited >= 1_000 * MS && waited <= 1_100 * MS, "{waited:?}");
     }
 }
