@@ -12,6 +12,7 @@ mod fuzz;
 mod lent;
 mod make;
 mod needed;
+mod pack;
 mod state;
 mod thin;
 
@@ -334,16 +335,10 @@ impl Store {
         self.small_blob(id, limit)
     }
 
-    /// Makes an empty store that keeps what is written to it in memory; packs go to the disk.
+    /// An empty store of a test's own.
     #[cfg(test)]
     pub(crate) fn in_memory() -> Store {
-        let store = Store::temporary(&std::env::temp_dir()).expect("tests have a folder");
-        let odb = store.odb().expect("it is new");
-        // Before all others.
-        odb.add_new_mempack_backend(1000)
-            .expect("there is none yet");
-        drop(odb);
-        store
+        Store::temporary(&std::env::temp_dir()).expect("tests have a folder")
     }
 
     fn tree(&self, id: Oid) -> Result<Tree<'_>, StoreError> {

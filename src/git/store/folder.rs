@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use child::Scratch;
-use git2::{ConfigLevel, Repository};
+use git2::{ConfigLevel, ObjectType, Repository};
 
 use super::state::State;
 use super::{Store, StoreError, objects};
@@ -17,6 +17,14 @@ const MOST_PACKS: u32 = 64;
 
 /// More bytes of packs than this are much.
 const MUCH: u64 = 4 * 1024 * 1024;
+
+/// The place of the memory among the places for objects: libgit2's own for files have 1 and 2.
+const BEFORE_FILES: i32 = 1000;
+
+/// How many bytes a folder may have at most that is kept in the memory once it was read, and how many all of them: an acquire
+/// reads the folder of a pool half a dozen times.
+const KEPT_FOLDER: usize = 1024 * 1024;
+const KEPT: isize = 8 * 1024 * 1024;
 
 impl Store {
     /// Makes an empty store that goes away with the value; `parent` is the folder for temporary files.
@@ -31,6 +39,11 @@ impl Store {
                 source,
             })?;
         let repository = init(folder.path())?;
+        // What is made here nobody reads from the folder.
+        let odb = repository.odb().map_err(objects("open the objects"))?;
+        odb.add_new_mempack_backend(BEFORE_FILES)
+            .map_err(objects("keep objects in the memory"))?;
+        drop(odb);
         let path = folder.path().to_owned();
         Ok(Store::of(repository, path, Some(folder), State::default()))
     }
@@ -162,6 +175,13 @@ fn set_up() {
         let set = unsafe { git2::opts::set_mwindow_file_limit(MOST_OPEN) };
         // It does not fail; if it did, there would be as many open as ever.
         drop(set);
+        // SAFETY: as above.
+        #[allow(unsafe_code, reason = "the one way to say so")]
+        let kept = unsafe {
+            git2::opts::set_cache_object_limit(ObjectType::Tree, KEPT_FOLDER)
+                .and(git2::opts::set_cache_max_size(KEPT))
+        };
+        drop(kept);
     });
 }
 

@@ -168,7 +168,7 @@ mod tests {
     fn no_more_is_shown_than_a_fetch_would_have_brought() {
         let folder = tempfile::tempdir().unwrap();
         let (theirs, mut ours) = (
-            Store::temporary(folder.path()).unwrap(),
+            Store::kept(&folder.path().join("theirs")).unwrap(),
             Store::temporary(folder.path()).unwrap(),
         );
         let line = line(&theirs, 10);
@@ -199,7 +199,7 @@ mod tests {
     fn a_commit_further_back_than_what_is_shown_is_not_here_whatever_it_lies_beside() {
         let folder = tempfile::tempdir().unwrap();
         let (theirs, mut ours) = (
-            Store::temporary(folder.path()).unwrap(),
+            Store::kept(&folder.path().join("theirs")).unwrap(),
             Store::temporary(folder.path()).unwrap(),
         );
         let who = Identity::default();
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_lent_is_not_noted_for_those_who_come_later() {
         let folder = tempfile::tempdir().unwrap();
-        let theirs = Store::temporary(folder.path()).unwrap();
+        let theirs = Store::kept(&folder.path().join("theirs")).unwrap();
         let head = line(&theirs, 2)[1];
         let kept = folder.path().join("kept");
         let mut ours = Store::kept(&kept).unwrap();

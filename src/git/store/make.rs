@@ -125,28 +125,6 @@ impl Store {
         Ok((commit, made))
     }
 
-    /// Packs objects for a server.
-    ///
-    /// # Errors
-    /// [`StoreError`] when one of them is missing.
-    pub fn pack(&self, ids: &[Oid]) -> Result<Vec<u8>, StoreError> {
-        let mut builder = self
-            .repository
-            .packbuilder()
-            .map_err(objects("make a pack"))?;
-        builder.set_threads(1);
-        for id in ids {
-            builder
-                .insert_object(*id, None)
-                .map_err(objects("make a pack"))?;
-        }
-        let mut pack = git2::Buf::new();
-        builder
-            .write_buf(&mut pack)
-            .map_err(objects("make a pack"))?;
-        Ok(pack.to_vec())
-    }
-
     /// Applies edits whose paths are relative to `tree`; `None` when nothing is left of it.
     fn edit_tree(
         &self,

@@ -4,22 +4,13 @@
 //!
 //! Source: `gitformat-pack(5)`, `gitprotocol-capabilities(5)`.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::ZlibEncoder;
-use git2::ObjectType;
-use sha1::{Digest, Sha1};
-
 use super::Store;
 use super::needed::Needed;
+use super::pack::Packer;
 use crate::object::Oid;
 
 /// With no folder that has more bytes than this, a thin pack spares nothing that would be noticed.
 const SMALL: usize = 8 * 1024;
-
-/// The kind of an object that is told as a change of one that is named.
-const CHANGE: u8 = 7;
 
 impl Store {
     /// Packs what a server that has `base` lacks of `commit`; `None` where that would be no smaller than a whole pack.
@@ -40,17 +31,9 @@ impl Store {
         if !objects.iter().any(|id| is_large(id) && kept(id).is_some()) {
             return None;
         }
-        let mut pack = Vec::new();
-        pack.extend_from_slice(b"PACK\0\0\0\x02");
-        pack.extend_from_slice(&u32::try_from(objects.len()).ok()?.to_be_bytes());
+        let mut packer = Packer::new(objects.len())?;
         for id in &objects {
             let object = odb.read(*id).ok()?;
-            let kind = match object.kind() {
-                ObjectType::Commit => 1,
-                ObjectType::Tree => 2,
-                ObjectType::Blob => 3,
-                _ => return None,
-            };
             let old = kept(id).filter(|_| object.len() > SMALL);
             let change = match old {
                 Some(old) => {
@@ -61,38 +44,12 @@ impl Store {
                 None => None,
             };
             match change {
-                Some((old, change)) => {
-                    header(&mut pack, CHANGE, change.len());
-                    pack.extend_from_slice(old.as_bytes());
-                    deflate(&mut pack, &change)?;
-                }
-                None => {
-                    header(&mut pack, kind, object.len());
-                    deflate(&mut pack, object.data())?;
-                }
+                Some((old, change)) => packer.change(old, &change)?,
+                None => packer.object(object.kind(), object.data())?,
             }
         }
-        let hash = Sha1::digest(&pack);
-        pack.extend_from_slice(&hash);
-        Some(pack)
+        Some(packer.end())
     }
-}
-
-fn header(pack: &mut Vec<u8>, kind: u8, size: usize) {
-    let mut byte = (kind << 4) | (size & 0x0f) as u8;
-    let mut rest = size >> 4;
-    while rest > 0 {
-        pack.push(byte | 0x80);
-        byte = (rest & 0x7f) as u8;
-        rest >>= 7;
-    }
-    pack.push(byte);
-}
-
-fn deflate(pack: &mut Vec<u8>, data: &[u8]) -> Option<()> {
-    let mut encoder = ZlibEncoder::new(pack, Compression::default());
-    encoder.write_all(data).ok()?;
-    encoder.finish().ok().map(|_| ())
 }
 
 /// How `new` is made of `old`: of what both begin and end with, and of what is between in `new`. A folder has its names in order,
