@@ -24,8 +24,10 @@ impl OthersFirst {
     const LEAST: Duration = Duration::from_millis(40);
     /// The longest pause: a mistake must not leave the branch alone for long.
     const LONGEST: Duration = Duration::from_millis(500);
-    /// The longest pause of one with many before him, who are there: not while all of them have just come.
+    /// The same for one with many before him, who are there: not while all of them have just come. He reckons with fast ones,
+    /// as a look may be slow for as long as all of them look at once.
     const LONGEST_BEHIND: Duration = Duration::from_secs(3);
+    const FAST: Duration = Duration::from_millis(60);
     /// How many may be before us at most to be near.
     const NEAR: usize = 8;
     /// For how long one is waited for who does nothing.
@@ -43,13 +45,14 @@ impl OthersFirst {
             }
             _ => self.seen = Some((before, head, now)),
         }
-        let longest = match self.look {
-            Some(_) if before > OthersFirst::NEAR => OthersFirst::LONGEST_BEHIND,
-            _ => OthersFirst::LONGEST,
-        };
+        let has_just_come = self.look.is_none();
         let look = self.look.map_or(look, |known| look.min(known * 3 / 2));
         self.look = Some(look);
         let each = (look * OthersFirst::LOOKS).max(OthersFirst::LEAST);
+        let (each, longest) = match before > OthersFirst::NEAR && !has_just_come {
+            true => (each.min(OthersFirst::FAST), OthersFirst::LONGEST_BEHIND),
+            false => (each, OthersFirst::LONGEST),
+        };
         let pause = match u32::try_from(before).unwrap_or(u32::MAX) {
             // He is at it. Each moment for which the branch is left alone after him is lost to all.
             0 | 1 => each / 3,
@@ -97,7 +100,9 @@ mod tests {
         let mut others = OthersFirst::default();
         let _ = others.pause(40, head(), 10 * MS);
         let far = others.pause(30, head(), 10 * MS).unwrap();
-        assert!(far >= 1_400 * MS && far <= 3_000 * MS, "{far:?}");
+        assert!(far >= 1_200 * MS && far <= 1_800 * MS, "{far:?}");
+        let farther = others.pause(1_000, head(), 10 * MS).unwrap();
+        assert!(farther <= 3_000 * MS, "{farther:?}");
         let near = others.pause(3, head(), 1_000 * MS).unwrap();
         assert!(near <= 500 * MS, "{near:?}");
     }
