@@ -42,6 +42,13 @@ const MOST_OBJECTS: u32 = 10_000_000;
 /// How many of the objects that were made here go over into a new copy: those of the last commits.
 const MOST_MADE: usize = 1000;
 
+/// How many bytes they may have, but for the last [`LEAST_MADE`]; and with twice as many it is better to begin anew: they are in
+/// the memory.
+const MOST_MADE_BYTES: usize = 32 * 1024 * 1024;
+
+/// How many of them go over in any case, whatever they weigh: those of the last commits.
+const LEAST_MADE: usize = 16;
+
 /// Objects, and what we know of the history that they are part of.
 pub struct Store {
     repository: Repository,
@@ -55,6 +62,8 @@ pub struct Store {
     bytes: Cell<u64>,
     /// What was made here, the last at the end.
     made: RefCell<VecDeque<Oid>>,
+    /// How many bytes all of it had.
+    made_bytes: Cell<usize>,
     /// Files that were to be read and are not here.
     missed: RefCell<BTreeSet<Oid>>,
     /// What is known of a repository whose objects are here without having been fetched.
@@ -98,6 +107,12 @@ impl Store {
     /// Whether the history is cut off after this commit.
     pub fn is_cut(&self, commit: Oid) -> bool {
         self.state.boundary.contains(&commit)
+    }
+
+    /// How many bytes an object has; none for one that is not here.
+    fn size_of(&self, id: Oid) -> usize {
+        let header = self.odb().ok().and_then(|odb| odb.read_header(id).ok());
+        header.map_or(0, |(size, _)| size)
     }
 
     /// Whether an object is here.

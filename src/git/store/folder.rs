@@ -10,7 +10,7 @@ use child::Scratch;
 use git2::{ConfigLevel, ObjectType, Repository};
 
 use super::state::State;
-use super::{Store, StoreError, objects};
+use super::{LEAST_MADE, MOST_MADE_BYTES, Store, StoreError, objects};
 
 /// More packs than this have piled up in a long wait: each is one more file to look into for every object.
 const MOST_PACKS: u32 = 64;
@@ -62,6 +62,7 @@ impl Store {
             packs: Cell::default(),
             bytes: Cell::default(),
             made: RefCell::default(),
+            made_bytes: Cell::default(),
             missed: RefCell::default(),
             lent: RefCell::default(),
         }
@@ -69,7 +70,8 @@ impl Store {
 
     /// Whether so much was fetched that it is better to begin anew.
     pub(crate) fn is_full(&self) -> bool {
-        self.packs.get() >= MOST_PACKS || self.moves() >= MOST_PACKS
+        let is_heavy = self.made_bytes.get() > 2 * MOST_MADE_BYTES;
+        is_heavy || self.packs.get() >= MOST_PACKS || self.moves() >= MOST_PACKS
     }
 
     /// Whether it is so much that to remove it takes more than a moment.
@@ -85,13 +87,23 @@ impl Store {
             return Ok(None);
         };
         let next = Store::temporary(parent)?;
-        for id in self.made.borrow().iter() {
+        let mut bytes = 0;
+        let mut kept = Vec::new();
+        for id in self.made.borrow().iter().rev() {
+            bytes += self.size_of(*id);
+            if kept.len() >= LEAST_MADE && bytes > MOST_MADE_BYTES {
+                break;
+            }
+            kept.push(*id);
+        }
+        kept.reverse();
+        for id in &kept {
             let doing = || objects(format!("copy the object {id}"));
             let odb = self.odb()?;
             let object = odb.read(*id).map_err(doing())?;
             next.write(object.kind(), object.data(), &mut Vec::new())?;
         }
-        next.made.replace(self.made.borrow().clone());
+        next.note_made(&kept);
         Ok(Some(next))
     }
 
@@ -203,4 +215,40 @@ fn init(folder: &Path) -> Result<Repository, StoreError> {
         "make a repository in `{}`",
         folder.display()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::Identity;
+    use crate::object::{Content, Edit, Mode};
+
+    #[test]
+    fn what_was_made_long_ago_and_weighs_much_does_not_go_over_into_a_new_store() {
+        let store = Store::in_memory();
+        let make = |n: u8| {
+            let large = Edit::Write {
+                path: format!("large-{n}"),
+                mode: Mode::File,
+                content: Content::new(vec![n; 6 * 1024 * 1024]),
+            };
+            let who = Identity::default();
+            store.make_first_commit(&[large], "large", &who).unwrap().0
+        };
+        let commits: Vec<_> = (0..12).map(make).collect();
+        assert!(store.is_full());
+
+        let next = store.successor().unwrap().unwrap();
+
+        assert!(!next.is_full());
+        assert!(!next.has(commits[0]));
+        // A commit, its folder and its file: the last five of these.
+        for commit in &commits[8..] {
+            let tree = next.commit(*commit).unwrap().unwrap().tree;
+            let files = next.files_below(tree, "").unwrap();
+            assert!(files.values().all(|file| next.has(file.id)));
+        }
+    }
 }

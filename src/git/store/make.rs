@@ -33,11 +33,13 @@ impl Default for Identity {
 }
 
 impl Store {
-    fn note_made(&self, made: &[Oid]) {
+    pub(super) fn note_made(&self, made: &[Oid]) {
         let mut kept = self.made.borrow_mut();
         kept.extend(made);
         let old = kept.len().saturating_sub(MOST_MADE);
         kept.drain(..old);
+        let sizes = made.iter().map(|id| self.size_of(*id));
+        self.made_bytes.update(|bytes| bytes + sizes.sum::<usize>());
     }
 
     /// Makes a commit on top of `parent` that carries out `edits`, and gives the objects that a server needs to have it.

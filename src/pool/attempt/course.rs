@@ -77,7 +77,7 @@ impl<'o> Course<'o> {
             is_current: false,
             waiting: Waiting::new(attempt.paint, Me::of(&attempt.origin)),
             lookout: Lookout::default(),
-            others_first: OthersFirst::default(),
+            others_first: OthersFirst::new(operation.gives_back()),
             lost_races: Box::new(pauses_after_lost_races()),
             lease_end: None,
             number: None,
