@@ -782,9 +782,6 @@ impl<'a> Worker<'a> {
     }
 
     fn ending(&mut self, asked: &Asked, answer: &Answer) -> Ending {
-        if *asked == Asked::Reap && answer.code == Some(0) {
-            return Ending::Done;
-        }
         let told = serde_json::from_str::<Value>(&answer.stdout).ok();
         let told = told.and_then(|told| {
             let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -794,6 +791,7 @@ impl<'a> Worker<'a> {
             ))
         });
         match (answer.code, told) {
+            (Some(0), _) | (None, Some(_)) if *asked == Asked::Reap => return Ending::Done,
             // Whoever is killed after the last word has said it.
             (Some(0) | None, Some(told)) => return told,
             (None, None) => return Ending::Vanished,
