@@ -316,9 +316,7 @@ fn a_claim_that_was_being_given_back_is_not_taken_over() {
     remote.hold_first_push("post-receive");
     let step = Step::on(&remote, "aws").in_build();
     let running = step.start_put(json!({"claim": "env-1"}));
-    wait_until("the claim has landed", || {
-        remote.path().join("held").exists()
-    });
+    remote.wait_for_held_push();
     remote.hold_push("pre-receive", "held-too");
     let claim = remote.head();
     running.signal("TERM");

@@ -20,7 +20,7 @@ impl Store {
             objects,
             instead_of,
         } = self.needed_for(commit, Some(base))?;
-        let is_large = |id: &Oid| odb.read_header(*id).is_ok_and(|(size, _)| size > SMALL);
+        let is_large = |id: &Oid| self.size_of(*id) > SMALL;
         // What was there before is in the pack itself where several commits changed the same folder.
         let kept = |id: &Oid| {
             instead_of
