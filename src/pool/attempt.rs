@@ -109,6 +109,8 @@ pub struct Attempt<'a> {
     pub markers: Option<Markers>,
     /// Cancelled when we are told to stop; while an operation runs, also when its time is over.
     pub stop: CancellationToken,
+    /// Cancelled when there are but seconds left to give something back, too few to stand in line at the branch.
+    pub hurry: CancellationToken,
     /// Where people read what is going on.
     pub log: &'a mut dyn Write,
     /// What kept us from being done, when it was looked last.

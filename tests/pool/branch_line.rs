@@ -1,6 +1,7 @@
 //! Pools that share a branch: who loses a race for it pushes when it is his turn, and nobody is in anybody's way for long.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
@@ -186,6 +187,90 @@ fn a_step_that_is_told_to_stop_at_the_branch_leaves_no_place_and_no_claim() {
     assert_eq!(answer.code, Some(1), "{}", answer.stderr);
     assert_eq!(tickets(&remote), [""; 0], "{}", answer.stderr);
     assert_eq!(remote.list("aws/claimed"), [""; 0]);
+}
+
+/// Has others stand at the branch for as long as `meanwhile` takes, more than can push in that time: each changes the branch
+/// when it is his turn.
+fn behind_a_crowd(remote: &TestRemote, meanwhile: impl FnOnce() -> Answer) -> Answer {
+    let mut crowd: Vec<String> = (0..60)
+        .map(|n| place_by_hand(remote, &format!("other{n:02}"), 1))
+        .collect();
+    crowd.reverse();
+    let branch = format!("refs/heads/{}", remote.branch());
+    let try_git = |args: &[&str]| drop(support::git::run(remote.path(), args, b"", &[]));
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut pushed = 0;
+            while let Some(place) = crowd.pop() {
+                if !is_over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(150));
+                    pushed += 1;
+                    let head = remote.head();
+                    let commit =
+                        remote.commit_on(&[&head], &format!("of another pool: {pushed}"), &[]);
+                    // Somebody may have been faster.
+                    try_git(&["update-ref", &branch, &commit, &head]);
+                }
+                try_git(&["update-ref", "-d", &place]);
+            }
+        });
+        let answer = meanwhile();
+        is_over.store(true, Ordering::Relaxed);
+        answer
+    })
+}
+
+#[test]
+fn what_is_given_back_at_an_abort_does_not_stand_in_line() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    // The claim lands, and its answer is held up.
+    remote.hold_first_push("post-receive");
+    let running = steps(&remote, &server.uri()).start_put(json!({"claim": "env-1"}));
+    remote.wait_for_held_push();
+
+    let answer = behind_a_crowd(&remote, || {
+        running.signal("TERM");
+        running.finish()
+    });
+
+    remote.let_push_go_on();
+    assert_eq!(answer.code, Some(1), "{}", answer.stderr);
+    assert!(
+        answer.stderr.contains("gave `env-1` back with the commit"),
+        "{}",
+        answer.stderr
+    );
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
+    assert_eq!(tickets(&remote), [""; 0]);
+}
+
+#[test]
+fn a_release_that_is_told_to_stop_does_not_stand_in_line_any_longer() {
+    let remote = TestRemote::with_pool("aws", &["env-1"]);
+    let server = HttpServer::start(remote.root());
+    let step = steps(&remote, &server.uri());
+    let (_, folder) = step.get(&step.put(json!({"claim": "env-1"})).version());
+    let files: &[(&str, &[u8])] = &[
+        ("lock/name", b"env-1"),
+        ("lock/claim", &claimed_id(&folder)),
+    ];
+
+    let answer = behind_a_crowd(&remote, || {
+        let running = step.start_put_with(json!({"release": "lock"}), files);
+        support::wait_until("it has a place", || {
+            tickets(&remote)
+                .iter()
+                .any(|name| name.starts_with(PLACES) && !name.contains(".other"))
+        });
+        running.signal("TERM");
+        running.finish()
+    });
+
+    assert_eq!(answer.code, Some(0), "{}", answer.stderr);
+    assert_eq!(remote.list("aws/claimed"), [""; 0]);
+    assert_eq!(tickets(&remote), [""; 0]);
 }
 
 #[test]

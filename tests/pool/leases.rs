@@ -51,6 +51,7 @@ async fn carry_out(
         lease,
         reason: None,
         ends_with_command: false,
+        goes_on: false,
         within: Vec::new(),
         in_order: None,
         on_deadlock: Default::default(),

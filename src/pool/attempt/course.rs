@@ -16,7 +16,11 @@ use crate::maker::Me;
 use crate::operation::Operation;
 use git::object::Oid;
 use git::{Depth, HistoryError, Snapshot};
-use pace::pauses_after_lost_races;
+use pace::{pauses, pauses_after_lost_races};
+
+/// The pauses after lost races of one who has but seconds: some dozen tries.
+const FIRST_IN_A_HURRY: Duration = Duration::from_millis(20);
+const LONGEST_IN_A_HURRY: Duration = Duration::from_millis(160);
 
 /// How far an operation has come that is being carried out.
 pub(super) struct Course<'o> {
@@ -86,6 +90,14 @@ impl<'o> Course<'o> {
             claim: OurClaim::None,
             lines: Lines::default(),
             branch: BranchLine::new(&refs_of_branch(attempt.remote.branch())),
+        }
+    }
+
+    /// Has us push before all who stand in line at the branch, and try again soon after a lost race.
+    pub fn hurry(&mut self) {
+        if !self.branch.goes_first() {
+            self.branch.go_first();
+            self.lost_races = Box::new(pauses(FIRST_IN_A_HURRY, LONGEST_IN_A_HURRY));
         }
     }
 

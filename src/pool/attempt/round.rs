@@ -64,6 +64,9 @@ impl Attempt<'_> {
     /// Looks once at the pool, and does what there is to do; `None` when it is to be looked at again.
     async fn go_round(&mut self, course: &mut Course<'_>) -> Result<Option<Outcome>, Setback> {
         let operation = course.operation;
+        if self.hurry.is_cancelled() {
+            course.hurry();
+        }
         let look_began = Instant::now();
         let Some(look) = self.look(course).await? else {
             return Ok(None);

@@ -37,6 +37,7 @@ impl Attempt<'_> {
         // What is to be undone must not be stopped by the signal that makes it necessary.
         let stop = std::mem::take(&mut self.stop);
         self.patience = None;
+        self.hurry.cancel();
         self.only_own = false;
         claim.is_given_back();
         let (names, commit) = (listed(&pending.locks), pending.commit);

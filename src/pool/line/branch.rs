@@ -8,7 +8,8 @@
 //!
 //! It is a courtesy, as every place in line: the branch alone decides what lands. Who does not use his turn is passed
 //! over, after a pause that the loop makes (`attempt::others_first`), and whoever passes him takes his ticket along. One
-//! that is older than [`LIFE`] is nobody's. Where tickets cannot be taken away, nobody takes one.
+//! that is older than [`LIFE`] is nobody's. Where tickets cannot be taken away, nobody takes one. Who has but seconds left, as he
+//! was told to stop and has something to give back, goes before all.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -77,6 +78,8 @@ pub struct BranchLine {
     taken: u32,
     /// Whether no ticket is worth taking: it would stay, or says nothing to anybody.
     is_useless: bool,
+    /// Whether we let nobody go before us.
+    goes_first: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +102,7 @@ impl BranchLine {
             highest: 0,
             taken: 0,
             is_useless: false,
+            goes_first: false,
         }
     }
 
@@ -143,6 +147,7 @@ impl BranchLine {
     /// How many are to push before us; everybody who is there, as long as we have no ticket.
     pub fn before(&self) -> usize {
         match &self.ours {
+            _ if self.goes_first => 0,
             Some(ours) => self.alive.range(..&ours.ticket).count(),
             None => self.alive.len(),
         }
@@ -155,7 +160,17 @@ impl BranchLine {
 
     /// Whether a ticket is of no use here.
     pub fn is_useless(&self) -> bool {
-        self.is_useless
+        self.is_useless || self.goes_first
+    }
+
+    /// Lets nobody go before us from now on: for those who have no time to stand in line.
+    pub fn go_first(&mut self) {
+        self.goes_first = true;
+    }
+
+    /// Whether we let nobody go before us.
+    pub fn goes_first(&self) -> bool {
+        self.goes_first
     }
 
     /// Those before us do not use their turn.

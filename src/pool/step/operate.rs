@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Ready, StepError, Surroundings};
-use crate::attempt::{Attempt, InLine, Markers, Meter, Outcome};
+use crate::attempt::{Attempt, GOES_ON, InLine, Markers, Meter, Outcome};
 use crate::concourse::Source;
 use crate::line::{self, OnDeadlock};
 use crate::lock::ClaimId;
@@ -17,6 +17,7 @@ use crate::metrics::{Place, Reporter};
 use crate::operation::Operation;
 use git::object::blob_id;
 use git::{Files, Remote, Store};
+use pace::stopped_for;
 
 /// What somebody wants done to a pool, and on what terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct Order {
     pub reason: Option<String>,
     /// Whether a claim ends with a command: nobody keeps it but what runs in that.
     pub ends_with_command: bool,
+    /// Whether it goes on for some seconds after it was told to stop, to come to its end all the same.
+    pub goes_on: bool,
     /// The claims of the commands in which we run.
     pub within: Vec<ClaimId>,
     /// In which order those who wait are served, if it is not that of the source.
@@ -64,6 +67,7 @@ impl Order {
             lease: None,
             reason: None,
             ends_with_command: false,
+            goes_on: false,
             within: Vec::new(),
             in_order: None,
             on_deadlock: OnDeadlock::Tell,
@@ -98,6 +102,7 @@ pub async fn operate(
         lease,
         reason,
         ends_with_command,
+        goes_on,
         within,
         on_deadlock,
         in_order,
@@ -137,6 +142,10 @@ pub async fn operate(
         branch: source.branch.clone(),
     };
     let reporter = Reporter::new(ready.gateway.take(), place);
+    let (hurry, stop) = match goes_on {
+        true => (stop.child_token(), later(stop, GOES_ON)),
+        false => (CancellationToken::new(), stop),
+    };
     let only_own = source.release_only_own && operation.gives_back();
     let mut attempt = Attempt {
         patience,
@@ -156,9 +165,21 @@ pub async fn operate(
         ends_with_command,
         awaits_missing,
         markers,
+        hurry,
         ..attempt(source, &ready, remote, origin, around, stop, log)
     };
     Ok(attempt.run(&operation, answer).await?)
+}
+
+/// Gives what is cancelled some time after `stop`.
+fn later(stop: CancellationToken, time: Duration) -> CancellationToken {
+    let later = CancellationToken::new();
+    let cancels = later.clone();
+    tokio::spawn(async move {
+        stopped_for(time, &stop).await;
+        cancels.cancel();
+    });
+    later
 }
 
 /// Locks are moved without their metadata; only who chooses by it has to read it.
@@ -207,6 +228,7 @@ pub(super) fn attempt<'a>(
         awaits_missing: false,
         markers: None,
         stop,
+        hurry: CancellationToken::new(),
         log,
         trouble: String::new(),
         told_clock: false,

@@ -2,19 +2,17 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use super::{Became, Order, StepError, Surroundings, operate, reap, result};
-use crate::attempt::{AttemptError, GOES_ON, Outcome};
+use crate::attempt::{AttemptError, Outcome};
 use crate::concourse::{Params, PutRequest, Response};
 use crate::lock::PoolName;
 use crate::message;
 use crate::operation::Operation;
 use pace::duration::in_two_units;
-use pace::stopped_for;
 
 /// Carries out the operation of a put, and writes the answer to `answer`; `source_dir` has the folders that its params
 /// name.
@@ -70,10 +68,7 @@ pub async fn put(
     if let Some(what) = needs_build.filter(|_| around.build.id().is_none()) {
         return Err(StepError::NoBuild { what });
     }
-    let stop = match operation.gives_back() {
-        true => later(stop, GOES_ON),
-        false => stop,
-    };
+    let goes_on = operation.gives_back();
     let order = Order {
         operation,
         origin: around.build.origin(),
@@ -83,6 +78,7 @@ pub async fn put(
         lease: request.lease,
         reason: None,
         ends_with_command: false,
+        goes_on,
         within: Vec::new(),
         in_order: None,
         on_deadlock: request.on_deadlock,
@@ -128,17 +124,6 @@ fn answer_of(outcome: &Outcome, pool: &PoolName) -> Response {
     let more = more.filter_map(|(name, value)| Some((name.to_owned(), value?)));
     response.metadata.extend(more);
     response
-}
-
-/// Gives what is cancelled some time after `stop`.
-fn later(stop: CancellationToken, time: Duration) -> CancellationToken {
-    let later = CancellationToken::new();
-    let cancels = later.clone();
-    tokio::spawn(async move {
-        stopped_for(time, &stop).await;
-        cancels.cancel();
-    });
-    later
 }
 
 /// Carries out a put with `reap`.

@@ -43,6 +43,32 @@ impl Refs {
 }
 
 #[test]
+fn one_in_a_hurry_goes_before_all_and_takes_his_place_along() {
+    let mut refs = Refs::default();
+    let (mut first, mut hurries) = (line(), line());
+    refs.take(&mut first, "1", NOW);
+    refs.seen_by(&mut hurries, NOW);
+    refs.take(&mut hurries, "2", NOW);
+    refs.seen_by(&mut hurries, NOW);
+    assert_eq!(hurries.before(), 1);
+
+    hurries.go_first();
+
+    refs.seen_by(&mut hurries, NOW);
+    assert_eq!(hurries.before(), 0);
+    assert!(hurries.is_useless(), "he takes no other place");
+    assert!(
+        hurries
+            .with_our_push()
+            .iter()
+            .all(|update| refs.change(update))
+    );
+    refs.seen_by(&mut first, NOW);
+    assert_eq!(first.before(), 0);
+    assert_eq!(refs.0.len(), 1, "nobody else is sent away");
+}
+
+#[test]
 fn those_who_have_lost_a_race_push_in_the_order_in_which_they_came() {
     let mut refs = Refs::default();
     let mut lines = [line(), line(), line()];
