@@ -218,7 +218,9 @@ impl Sources {
     ) -> Result<Changed, SourceError> {
         let mut faults = Faults::new(self.primary.fault_limit());
         let mut lost_races = pauses_after_lost_races();
+        // Those that may have been made.
         let mut attempts: Vec<Changed> = Vec::new();
+        let mut was_sent = false;
         loop {
             let reading = match (self.primary.read(id).await, request) {
                 (Ok(reading), _) => reading,
@@ -242,7 +244,6 @@ impl Sources {
                 Before::Unknown if !request.is_repeatable() => return Err(SourceError::Uncertain),
                 Before::Unknown | Before::NotMade => {}
             }
-            let was_sent = !attempts.is_empty();
             let changed = match request.made_of(id, reading.document.as_ref()) {
                 // What was sent before may have been that.
                 Err(SourceError::NoDocument(_))
@@ -263,9 +264,13 @@ impl Sources {
             };
             let written = self.primary.write(&write).await;
             attempts.push(changed);
+            was_sent = true;
             match written {
                 Ok(Written::Done) => return Ok(attempts.pop().unwrap_or_default()),
-                Ok(Written::Overtaken) => sleep(lost_races.next().unwrap_or_default()).await,
+                Ok(Written::Overtaken) => {
+                    attempts.pop();
+                    sleep(lost_races.next().unwrap_or_default()).await;
+                }
                 Ok(Written::Unknown(err)) | Err(err) => bear(&mut faults, err, log).await?,
             }
         }

@@ -85,6 +85,7 @@ pub async fn init(
     let mut made = Initiated::default();
     let mut refused: Option<(Option<Oid>, usize)> = None;
     loop {
+        remote.may_begin_anew();
         let limit = ready.pace.fault_limit;
         let base = match snapshot(&mut remote, Depth::HEAD, limit, &stop, log).await {
             Ok(snapshot) => Some(snapshot),

@@ -134,6 +134,8 @@ impl GitStore {
 
     /// Where the branch is; `None` where there is none.
     async fn look(&mut self) -> Result<Option<Snapshot>, StoreError> {
+        // Whoever loses race after race with a large document has made it as often.
+        self.remote.may_begin_anew();
         let interest = |_: &git::Listing| Interest::Head(Depth::HEAD, Vec::new());
         match self.remote.look(true, &interest).await {
             Ok((listing, fetched)) => Ok(fetched.or(Some(Snapshot {
@@ -344,9 +346,48 @@ fn id_of(name: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use proptest::prelude::*;
+    use support::TestRemote;
 
     use super::*;
+    use crate::value::Value;
+
+    #[tokio::test]
+    async fn documents_of_lost_races_do_not_pile_up() {
+        const LARGE: usize = 8 * 1024 * 1024;
+        let theirs = TestRemote::with_pool("aws", &["env-1"]);
+        let place = GitPlace {
+            location: Location::Path(theirs.path().to_owned()),
+            access: Access::default(),
+            branch: "main".to_owned(),
+            folder: String::new(),
+            identity: Identity::default(),
+            origin: String::new(),
+            link: None,
+            fault_limit: Duration::ZERO,
+        };
+        let mut store = GitStore::new(place, &std::env::temp_dir()).unwrap();
+        let document = |n: u8| Value::from(char::from(b'a' + n).to_string().repeat(LARGE));
+        for n in 0..12 {
+            assert!(store.read("x").await.unwrap().document.is_none());
+            theirs.commit("somebody was faster", &[]);
+            let write = Write {
+                id: "x",
+                document: Some(&document(n)),
+                does: "set",
+                attempt: 0,
+            };
+            let written = store.write(&write).await.unwrap();
+            assert!(matches!(written, Written::Overtaken), "{n}");
+        }
+
+        store.read("x").await.unwrap();
+
+        let made = |n| git::object::blob_id(yaml::write(&document(n)).as_bytes());
+        assert!(!store.remote.store().has(made(0)));
+    }
 
     #[test]
     fn an_id_becomes_a_name_that_stays_in_its_folder() {
