@@ -58,7 +58,11 @@ pub(super) enum UnfitPack {
 use UnfitPack::{Damaged, Other};
 
 impl Commits {
-    fn new(folder: &Path) -> io::Result<Commits> {
+    /// None yet; `folder` is for temporary files.
+    ///
+    /// # Errors
+    /// When that cannot be written to.
+    pub(super) fn new(folder: &Path) -> io::Result<Commits> {
         Ok(Commits {
             texts: Texts::new(folder)?,
             by_id: HashMap::new(),
@@ -88,21 +92,16 @@ impl Commits {
         self.places.len()
     }
 
-    /// Commits that a store has.
+    /// Adds commits that a store has.
     #[cfg(test)]
-    pub(super) fn copied(
-        store: &super::store::Store,
-        ids: impl IntoIterator<Item = Oid>,
-    ) -> Commits {
-        let mut commits = Commits::new(&std::env::temp_dir()).expect("tests have a folder");
+    pub(super) fn copy(&mut self, store: &super::store::Store, ids: impl IntoIterator<Item = Oid>) {
         let odb = store.odb().expect("it is there");
         for id in ids {
             let object = odb.read(id).expect("it has that commit");
-            let at = commits.texts.length as u64;
-            let added = commits.add(at, object.data());
+            let at = self.texts.length as u64;
+            let added = self.add(at, object.data());
             added.expect("there is room for some commits");
         }
-        commits
     }
 
     fn add(&mut self, at: u64, text: &[u8]) -> Result<(), UnfitPack> {
@@ -196,7 +195,6 @@ const NO_ROOM: UnfitPack = Other("it cannot be kept");
 
 /// A pack that arrives.
 pub(super) struct Reader {
-    commits: Commits,
     /// How many bytes have been read.
     position: u64,
     /// How many objects are still to come; `None` before the pack's header.
@@ -224,27 +222,23 @@ enum Base {
 }
 
 impl Reader {
-    /// Gets ready for a pack; `folder` is for temporary files.
-    ///
-    /// # Errors
-    /// When that cannot be written to.
-    pub fn new(folder: &Path) -> io::Result<Reader> {
-        Ok(Reader {
-            commits: Commits::new(folder)?,
+    /// Gets ready for a pack.
+    pub fn new() -> Reader {
+        Reader {
             position: 0,
             left: None,
             header: Vec::new(),
             current: None,
             inflate: Decompress::new(true),
             content: Vec::new(),
-        })
+        }
     }
 
-    /// Takes in the next part of the pack, of any length.
+    /// Takes in the next part of the pack, of any length, and adds to `commits` what it has of them; always the same.
     ///
     /// # Errors
     /// [`UnfitPack`]; the rest of the pack is of no use then.
-    pub fn take(&mut self, mut bytes: &[u8]) -> Result<(), UnfitPack> {
+    pub fn take(&mut self, commits: &mut Commits, mut bytes: &[u8]) -> Result<(), UnfitPack> {
         // What follows the last object is the pack's own hash.
         while !bytes.is_empty() && self.left != Some(0) {
             let used = match self.current.take() {
@@ -253,7 +247,7 @@ impl Reader {
                     self.current = self.read_header()?;
                     1
                 }
-                Some(object) => self.read_content(object, bytes)?,
+                Some(object) => self.read_content(commits, object, bytes)?,
             };
             self.position += used as u64;
             bytes = &bytes[used..];
@@ -261,13 +255,13 @@ impl Reader {
         Ok(())
     }
 
-    /// The commits, when all have arrived.
+    /// Ends the pack.
     ///
     /// # Errors
     /// [`UnfitPack::Damaged`] when something is missing.
-    pub fn end(self) -> Result<Commits, UnfitPack> {
+    pub fn end(&self) -> Result<(), UnfitPack> {
         match self.left {
-            Some(0) => Ok(self.commits),
+            Some(0) => Ok(()),
             _ => Err(Damaged("it ends too early")),
         }
     }
@@ -321,7 +315,12 @@ impl Reader {
     }
 
     /// Takes in a part of an object's content, and the object when that was the last; says how many bytes that were.
-    fn read_content(&mut self, object: Object, bytes: &[u8]) -> Result<usize, UnfitPack> {
+    fn read_content(
+        &mut self,
+        commits: &mut Commits,
+        object: Object,
+        bytes: &[u8],
+    ) -> Result<usize, UnfitPack> {
         let before = (self.inflate.total_in(), self.content.len());
         // One byte more than there should be, so that more than that is noticed.
         let room = object.size + 1 - self.content.len();
@@ -338,7 +337,7 @@ impl Reader {
             if self.content.len() < object.size {
                 return Err(Damaged("an object is shorter than it says"));
             }
-            self.take_object(&object)?;
+            self.take_object(commits, &object)?;
         } else if used == 0 && self.content.len() == before.1 {
             return Err(Damaged("an object does not end"));
         } else {
@@ -347,8 +346,7 @@ impl Reader {
         Ok(used)
     }
 
-    fn take_object(&mut self, object: &Object) -> Result<(), UnfitPack> {
-        let commits = &mut self.commits;
+    fn take_object(&mut self, commits: &mut Commits, object: &Object) -> Result<(), UnfitPack> {
         let base = match object.base {
             Base::None => None,
             Base::At(at) => Some(commits.text_at(at)?),

@@ -104,7 +104,7 @@ impl<'a> History<'a> {
     /// Whether that goes back to the beginning of the branch.
     pub fn is_worked_out(&self) -> bool {
         self.replay
-            .is_some_and(|replay| replay.folder().is_empty() && replay.known() == replay.last())
+            .is_some_and(|replay| replay.folder().is_empty() && replay.is_over())
     }
 
     /// The commit that the branch was at.

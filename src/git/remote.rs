@@ -29,6 +29,7 @@ use super::replay::Replay;
 use super::store::Store;
 use super::{History, RemoteError};
 use crate::object::Oid;
+use fetch::Coming;
 use net::{Limits, NetError};
 use newest::Newest;
 use pace::Fault;
@@ -72,6 +73,8 @@ pub struct Remote {
     newest: RefCell<Newest>,
     /// What was worked out of the history that is not here.
     replay: Option<Replay>,
+    /// The rest of the commits that it is made of, if it may not need them.
+    coming: Option<Coming>,
     /// Whether it is worth trying to work out more.
     reaches: bool,
 }
@@ -146,6 +149,7 @@ impl Remote {
             pushes_together: Cell::new(true),
             newest: RefCell::default(),
             replay: None,
+            coming: None,
             reaches: true,
         }
     }
@@ -174,6 +178,7 @@ impl Remote {
     /// Begins to remove what was fetched, where that is so much that it takes a while; what was made here stays. For those who
     /// have done what they came for. Whatever goes wrong with it changes nothing for them.
     pub fn begin_to_remove(&mut self) -> Option<Removal> {
+        self.coming = None;
         let replay = self.replay.take();
         let left = match self.store.is_large() {
             // Where no other can be made, it goes with the value, as ever.
@@ -269,6 +274,8 @@ impl Remote {
         if push_follows {
             self.prepare_push();
         }
+        // Without it the past is fetched in another way, should it be asked for all the same.
+        drop(self.coming.take_if(|coming| coming.is_left()));
         let anew = std::mem::take(&mut self.may_begin_anew) && self.store.is_full();
         let seen = self.list_and_fetch(interest, anew).await;
         if seen.is_err() {

@@ -20,6 +20,9 @@ use files::Files;
 /// More commits than this whose folders have to be fetched one by one cost more than fetching everything.
 const MOST_FETCHED: usize = 2000;
 
+/// How many commits are read at least before it is gone back in them.
+const PIECE: usize = 2000;
+
 /// How many files may be hashed for one folder's past, in bytes: some seconds of work.
 const MOST_HASHED: u64 = 6 * 1024 * 1024 * 1024;
 
@@ -50,8 +53,11 @@ pub struct Change {
 pub struct Replay {
     folder: String,
     commits: Commits,
-    /// The branch's own commits with the ids of their files, from the head back.
+    /// Whether there are more of them than have come so far.
+    more_to_come: bool,
+    /// The branch's own commits with the ids of their files, from the head back, as far as they have come; and the next one.
     chain: Vec<(Oid, Oid)>,
+    next: Option<Oid>,
     /// Those of them that were made on more than one.
     merges: HashSet<Oid>,
     /// Where in the chain a commit is, by its number.
@@ -76,6 +82,8 @@ pub struct Replay {
 pub(super) enum Went {
     /// As far as was wanted.
     There,
+    /// To where the commits end that have come so far; as many are needed.
+    Short(usize),
     /// To where the folders of these commits have to be fetched.
     Needs(Vec<Oid>),
     /// To where it is not worth going on.
@@ -83,7 +91,8 @@ pub(super) enum Went {
 }
 
 impl Replay {
-    /// Begins at `head`, all of whose folders are in `store`; `None` where they are not, or it is none of the commits.
+    /// Begins at `head`, all of whose folders are in `store`; `None` where they are not. The commits need not have come yet, but
+    /// what has come is to be noted with [`Replay::lengthen`].
     pub(super) fn new(
         folder: &str,
         head: Oid,
@@ -91,29 +100,16 @@ impl Replay {
         store: &Store,
         fetched: Store,
     ) -> Option<Replay> {
-        let mut chain = Vec::new();
-        let mut merges = HashSet::new();
-        let mut places = vec![u32::MAX; commits.len()];
-        let mut next = Some(head);
-        while let Some(id) = next
-            && let Some(number) = commits.number(id)
-        {
-            let (tree, parents) = commits.links(id)?;
-            places[number] = chain.len() as u32;
-            chain.push((id, tree));
-            if parents.len() > 1 {
-                merges.insert(id);
-            }
-            next = parents.first().copied();
-        }
-        let (_, tree) = *chain.first()?;
+        let tree = store.commit(head).ok()??.tree;
         let at_head = store.files_below(tree, folder).ok()?;
         Some(Replay {
             folder: folder.to_owned(),
             commits,
-            chain,
-            merges,
-            places,
+            more_to_come: true,
+            chain: Vec::new(),
+            next: Some(head),
+            merges: HashSet::new(),
+            places: Vec::new(),
             known: 0,
             files: Files::new(tree, store)?,
             at_head: at_head
@@ -125,6 +121,41 @@ impl Replay {
             fetched,
             n_fetched: 0,
         })
+    }
+
+    /// The commits, to add those to it that come.
+    pub(super) fn commits(&mut self) -> &mut Commits {
+        &mut self.commits
+    }
+
+    /// Notes that more commits have come; says whether they can be read.
+    pub(super) fn lengthen(&mut self) -> bool {
+        self.places.resize(self.commits.len(), u32::MAX);
+        while let Some(id) = self.next
+            && let Some(number) = self.commits.number(id)
+        {
+            let Some((tree, parents)) = self.commits.links(id) else {
+                return false;
+            };
+            self.places[number] = self.chain.len() as u32;
+            self.chain.push((id, tree));
+            if parents.len() > 1 {
+                self.merges.insert(id);
+            }
+            self.next = parents.first().copied();
+        }
+        true
+    }
+
+    /// Notes that all commits have come; says whether the head is one of them.
+    pub(super) fn all_came(&mut self) -> bool {
+        self.more_to_come = false;
+        !self.chain.is_empty()
+    }
+
+    /// Whether there is nothing more to work out.
+    pub(super) fn is_over(&self) -> bool {
+        !self.more_to_come && self.known == self.last()
     }
 
     /// The folder whose past it is.
@@ -144,7 +175,7 @@ impl Replay {
 
     /// The oldest of the commits that are here.
     pub(super) fn last(&self) -> usize {
-        self.chain.len() - 1
+        self.chain.len().saturating_sub(1)
     }
 
     /// What a commit says.
@@ -169,15 +200,28 @@ impl Replay {
         self.commits.number(id).is_some()
     }
 
-    /// Goes back `to` so far, where that was not done before.
+    /// Goes back `to` so far, where that was not done before; or no further than `enough`, if the folder was changed behind
+    /// `from`.
     pub(super) fn go_back(
         &mut self,
         store: &Store,
         guess: &dyn Guess,
-        to: usize,
+        (from, enough, to): (usize, usize, usize),
     ) -> Result<Went, StoreError> {
-        let to = to.min(self.last());
         while self.known < to {
+            let changed = self
+                .changes
+                .last()
+                .is_some_and(|(at, _)| *at as usize >= from);
+            if changed && self.known >= enough {
+                break;
+            }
+            if self.known == self.last() {
+                if self.more_to_come {
+                    return Ok(Went::Short(self.known + PIECE));
+                }
+                break;
+            }
             let (id, tree) = self.chain[self.known];
             let (_, before) = self.chain[self.known + 1];
             if tree != before {
@@ -188,7 +232,11 @@ impl Replay {
                     return Ok(Went::Lost);
                 };
                 if !self.undo(store, guess, &commit.message, before) && !self.jump(store, before)? {
-                    return Ok(self.needs(guess, to));
+                    // As few fetches as can be: for all that is in sight.
+                    if self.more_to_come && self.last() < to {
+                        return Ok(Went::Short(to));
+                    }
+                    return Ok(self.needs(guess, to.min(self.last())));
                 }
             }
             self.known += 1;
@@ -283,7 +331,7 @@ impl Replay {
     /// came with the first commit.
     pub(super) fn steps(&self) -> impl Iterator<Item = (Oid, Vec<Change>)> {
         let mut changes = self.changes.iter().peekable();
-        let is_whole = self.known == self.last();
+        let is_whole = self.is_over();
         self.chain[..self.known + usize::from(is_whole)]
             .iter()
             .enumerate()

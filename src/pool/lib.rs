@@ -80,7 +80,8 @@
 //!
 //! **The history is fetched as deep as the question goes.** A walk that comes to the end of what is here says so, and is
 //! asked again ten times deeper. A question that only shows something gets all commits without their folders where the
-//! server can leave folders out, and then the few folders that matter (`step::far`). What a killed process left behind,
+//! server can leave folders out, and then the few folders that matter (`step::far`); one about a single pool reads them as
+//! they come, and stops when it has its answer. What a killed process left behind,
 //! or a damaged copy, shows as a hole in the history, never as its beginning.
 //!
 //! **What nobody was told of is given back.** From the moment that a claim may be on the branch until its answer has been

@@ -283,7 +283,7 @@ fn idle(remote: &TestRemote, leaves_out: bool) -> (HttpServer, Step) {
 
 #[test]
 fn a_pool_that_was_long_idle_is_checked_and_got_and_released_alike_wherever_its_past_comes_from() {
-    const COMMITS: usize = 8000;
+    const COMMITS: usize = 12_000;
     for leaves_out in [true, false] {
         let remote = TestRemote::with_idle_pool(COMMITS);
         let claim = remote.back(COMMITS / 2);

@@ -91,11 +91,12 @@ fn change(from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 fn read(pack: &[u8], piece: usize) -> Result<Commits, UnfitPack> {
-    let mut reader = Reader::new(&std::env::temp_dir()).unwrap();
+    let mut commits = Commits::new(&std::env::temp_dir()).unwrap();
+    let mut reader = Reader::new();
     for bytes in pack.chunks(piece) {
-        reader.take(bytes)?;
+        reader.take(&mut commits, bytes)?;
     }
-    reader.end()
+    reader.end().map(|()| commits)
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is fetched: the head with its files, folders of some commits, or all commits and nothing else.
 
+use std::time::{Duration, Instant};
+
 use super::{AGENT, Depth, Files, Remote, hear};
 use crate::RemoteError;
 use crate::advertisement::Capabilities;
@@ -17,6 +19,36 @@ const MOST_PACK: u64 = 2 * 1024 * MIB;
 
 /// The most that the list of commits may have after which a history is cut off, in bytes: room for a million.
 const MOST_CUTS: u64 = 64 * MIB;
+
+/// The commits of a branch on their way to us.
+pub(super) struct Coming {
+    talk: Talk,
+    reader: commits::Reader,
+    /// What the server says besides.
+    words: Vec<u8>,
+    /// When something was taken in last.
+    since: Instant,
+}
+
+impl Coming {
+    /// For how long a server is kept waiting with what may never be asked for.
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    /// Whether nobody has wanted more of it for a while.
+    pub(super) fn is_left(&self) -> bool {
+        self.since.elapsed() > Coming::LONGEST
+    }
+}
+
+/// How far they have come.
+pub(super) enum Came {
+    /// Some more are here.
+    Some,
+    /// That was all of them.
+    All,
+    /// They cannot be read at once.
+    Unfit,
+}
 
 impl Remote {
     /// What a fetch asks the server to do: what it cannot go without, and what is welcome.
@@ -182,30 +214,61 @@ impl Remote {
     /// [`RemoteError`].
     pub async fn fetch_commits(&self, until: Option<Oid>) -> Result<Option<Commits>, RemoteError> {
         self.within_limit(async {
-            let fetch = ["filter tree:0\n"];
-            let Some(mut talk) = self.ask_for(&[], &["filter"], &fetch, until).await? else {
+            let Some(mut coming) = self.ask_for_commits(until).await? else {
                 return Ok(None);
             };
-            let Ok(mut reader) = commits::Reader::new(&self.store.place_for_temporary()) else {
+            let Ok(mut commits) = Commits::new(&self.store.place_for_temporary()) else {
                 return Ok(None);
             };
-            let mut unfit = None;
-            let received = self
-                .receive_pack(&mut talk, &mut |bytes| {
-                    reader.take(bytes).map_err(|err| {
-                        unfit = Some(err);
-                        self.protocol(err.to_string())
-                    })
-                })
-                .await;
-            if let Some(UnfitPack::Other(_)) = unfit {
-                return Ok(None);
+            loop {
+                match self.take_commits(&mut coming, &mut commits).await? {
+                    Came::Some => {}
+                    Came::All => return Ok(Some(commits)),
+                    Came::Unfit => return Ok(None),
+                }
             }
-            received?;
-            let commits = reader.end().map_err(|err| self.protocol(err.to_string()))?;
-            Ok(Some(commits))
         })
         .await
+    }
+
+    /// Asks for what [`Remote::fetch_commits`] fetches; `None` when the server cannot leave folders out.
+    pub(super) async fn ask_for_commits(
+        &self,
+        until: Option<Oid>,
+    ) -> Result<Option<Coming>, RemoteError> {
+        let fetch = ["filter tree:0\n"];
+        let talk = self.ask_for(&[], &["filter"], &fetch, until).await?;
+        Ok(talk.map(|mut talk| {
+            talk.reader.allow("pack", MOST_PACK);
+            Coming {
+                talk,
+                reader: commits::Reader::new(),
+                words: Vec::new(),
+                since: Instant::now(),
+            }
+        }))
+    }
+
+    /// Takes some more of them in.
+    pub(super) async fn take_commits(
+        &self,
+        coming: &mut Coming,
+        commits: &mut Commits,
+    ) -> Result<Came, RemoteError> {
+        let part = self
+            .next_of_pack(&mut coming.talk, &mut coming.words)
+            .await?;
+        coming.since = Instant::now();
+        let taken = match &part {
+            Some(data) => coming.reader.take(commits, &data[1..]),
+            None => coming.reader.end(),
+        };
+        match taken {
+            Ok(()) if part.is_some() => Ok(Came::Some),
+            Ok(()) => Ok(Came::All),
+            Err(UnfitPack::Other(_)) => Ok(Came::Unfit),
+            Err(err) => Err(self.protocol(err.to_string())),
+        }
     }
 
     /// Asks for commits (the head, if none is named), of which not all that belongs to them is wanted, and nothing that is
@@ -286,14 +349,27 @@ impl Remote {
     ) -> Result<(), RemoteError> {
         talk.reader.allow("pack", MOST_PACK);
         let mut words = Vec::new();
+        while let Some(data) = self.next_of_pack(talk, &mut words).await? {
+            take(&data[1..])?;
+        }
+        Ok(())
+    }
+
+    /// The next part of a pack, after a byte that says that it is one; `None` after the last. What the server says besides goes to
+    /// `words`.
+    async fn next_of_pack(
+        &self,
+        talk: &mut Talk,
+        words: &mut Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, RemoteError> {
         loop {
             let Packet::Data(data) = self.next(talk).await? else {
-                return Ok(());
+                return Ok(None);
             };
             match data.split_first() {
-                Some((1, pack)) => take(pack)?,
-                Some((2, progress)) => hear(&mut words, progress),
-                Some((3, fatal)) => return Err(self.server_failed_at_last(&words, fatal)),
+                Some((1, _)) => return Ok(Some(data)),
+                Some((2, progress)) => hear(words, progress),
+                Some((3, fatal)) => return Err(self.server_failed_at_last(words, fatal)),
                 // Which of our commits the server knows too; we asked for the pack either way.
                 _ if data.starts_with(b"ACK ") || data.starts_with(b"NAK") => {}
                 _ => match data.strip_prefix(b"ERR ") {

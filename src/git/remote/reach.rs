@@ -1,13 +1,15 @@
 //! Going far back in a history without fetching all of it.
 
+use super::fetch::Came;
 use super::{Depth, Remote, Snapshot};
+use crate::commits::Commits;
 use crate::object::Oid;
 use crate::replay::{Guess, Replay, Went};
 use crate::store::Store;
 use crate::{History, RemoteError};
 use net::NetError;
 
-/// How far is gone back at first where nobody knows how far it is; ten times as far each time after that.
+/// How far is gone back at first where nobody knows how far it is; at most ten times as far each time after that.
 const FIRST_REACH: usize = 5000;
 
 /// How often folders are fetched on the way before it is given up.
@@ -38,36 +40,68 @@ impl Remote {
             leads_there && until.is_none_or(|until| replay.has(until))
         });
         let mut replay = match known {
-            Some(replay) if replay.known() == replay.last() => return Ok(false),
+            Some(replay) if replay.is_over() => return Ok(false),
             Some(replay) => replay,
             None => match self.begin_replay(snapshot, folder, until).await? {
                 Some(replay) => replay,
                 None => {
                     self.reaches = false;
+                    self.coming = None;
                     return Ok(false);
                 }
             },
         };
-        let to = match until {
-            Some(_) => replay.last(),
-            None => (replay.known() * 10).max(FIRST_REACH),
+        let from = replay.known();
+        let (enough, to) = match until {
+            Some(_) => (usize::MAX, usize::MAX),
+            // Most questions are about what was changed last. Others are asked again, and each time it is twice as far.
+            None => ((from * 2).max(FIRST_REACH), (from * 10).max(FIRST_REACH)),
         };
-        for _ in 0..MOST_ROUNDS {
-            match replay.go_back(&self.store, guess, to)? {
+        let mut rounds = 0;
+        loop {
+            match replay.go_back(&self.store, guess, (from, enough, to))? {
                 Went::There => {
                     self.replay = Some(replay);
                     return Ok(true);
                 }
-                Went::Needs(commits) => {
+                Went::Short(needed) if self.take_more(&mut replay, needed).await? => {}
+                Went::Needs(commits) if rounds < MOST_ROUNDS => {
+                    rounds += 1;
                     if !self.fetch_folders(&commits, 1, replay.fetched()).await? {
                         break;
                     }
                 }
-                Went::Lost => break,
+                Went::Short(_) | Went::Needs(_) | Went::Lost => break,
             }
         }
         self.reaches = false;
+        self.coming = None;
         Ok(false)
+    }
+
+    /// Takes in so many of the commits that are on their way; says whether they are of use.
+    async fn take_more(&mut self, replay: &mut Replay, needed: usize) -> Result<bool, RemoteError> {
+        let Some(mut coming) = self.coming.take() else {
+            return Ok(false);
+        };
+        // Only over HTTP is nobody held up by what waits to be read.
+        let needed = match self.link.is_stateless() {
+            true => needed,
+            false => usize::MAX,
+        };
+        let came = self.within_limit(async {
+            while replay.last() < needed {
+                match self.take_commits(&mut coming, replay.commits()).await? {
+                    Came::Some if replay.lengthen() => {}
+                    Came::All => return Ok((replay.all_came(), false)),
+                    Came::Some | Came::Unfit => return Ok((false, false)),
+                }
+            }
+            Ok((true, true))
+        });
+        let (is_of_use, more_to_come) = came.await?;
+        self.coming = more_to_come.then_some(coming);
+        Ok(is_of_use)
     }
 
     /// Whether the history behind a snapshot leads to where a replay begins, by what is here.
@@ -81,7 +115,7 @@ impl Remote {
     }
 
     async fn begin_replay(
-        &self,
+        &mut self,
         snapshot: &Snapshot,
         folder: &str,
         until: Option<Oid>,
@@ -100,10 +134,12 @@ impl Remote {
                 Err(err) => return Err(err),
             }
         }
-        let Some(commits) = self.fetch_commits(end).await? else {
+        self.coming = self.within_limit(self.ask_for_commits(end)).await?;
+        let Ok(commits) = Commits::new(&self.store.place_for_temporary()) else {
             return Ok(None);
         };
         let head = snapshot.commit;
-        Ok(Replay::new(folder, head, commits, &self.store, fetched))
+        let replay = Replay::new(folder, head, commits, &self.store, fetched);
+        Ok(replay.filter(|_| self.coming.is_some()))
     }
 }

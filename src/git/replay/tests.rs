@@ -169,14 +169,30 @@ fn copy(from: &Store, to: &Store, commit: Oid) {
     }
 }
 
-/// The past of a folder, worked out from what the commits say; of those where that is not enough the folders are fetched.
+/// A past of a folder of which nothing has come yet.
+fn begun(folder: &str, head: Oid, here: &Store) -> Replay {
+    let none = Commits::new(&std::env::temp_dir()).unwrap();
+    Replay::new(folder, head, none, here, Store::in_memory()).unwrap()
+}
+
+/// The past of a folder, worked out from what the commits say, which come by twos; of those where that is not enough the
+/// folders are fetched.
 fn worked_out_below(folder: &str, commits: &[Oid], whole: &Store, here: &Store) -> Replay {
     let head = *commits.last().unwrap();
-    let texts = Commits::copied(whole, commits.iter().rev().copied());
-    let mut replay = Replay::new(folder, head, texts, here, Store::in_memory()).unwrap();
-    for _ in 0..=commits.len() {
-        match replay.go_back(here, &Reads, usize::MAX).unwrap() {
+    let mut left = commits.iter().rev().copied();
+    let mut replay = begun(folder, head, here);
+    for _ in 0..=2 * commits.len() {
+        match replay
+            .go_back(here, &Reads, (0, usize::MAX, usize::MAX))
+            .unwrap()
+        {
             Went::There => break,
+            Went::Short(_) => {
+                let next: Vec<Oid> = left.by_ref().take(2).collect();
+                let is_last = next.is_empty();
+                replay.commits().copy(whole, next);
+                assert!(replay.lengthen() && (!is_last || replay.all_came()));
+            }
             Went::Needs(needed) => {
                 for commit in needed {
                     copy(whole, replay.fetched(), commit);
@@ -186,6 +202,39 @@ fn worked_out_below(folder: &str, commits: &[Oid], whole: &Store, here: &Store) 
         }
     }
     replay
+}
+
+#[test]
+fn no_more_commits_are_read_than_it_takes_to_find_the_last_change_of_a_folder() {
+    let step = |pool| Step {
+        pool,
+        lock: 0,
+        does: Does::Move,
+        says: Says::Truth,
+    };
+    // The other pool for ever, and ours once.
+    let steps: Vec<Step> = (0..30).map(|n| step(usize::from(n != 10))).collect();
+    let whole = Store::in_memory();
+    let commits = write(&whole, &steps);
+    let head = *commits.last().unwrap();
+    let here = Store::in_memory();
+    copy(&whole, &here, head);
+    let mut replay = begun("pools/p0", head, &here);
+    let mut left = commits.iter().rev().copied();
+    let mut come = 0;
+
+    while replay.go_back(&here, &Reads, (0, 5, 1000)).unwrap() != Went::There {
+        replay.commits().copy(&whole, left.next());
+        come += 1;
+        assert!(replay.lengthen());
+    }
+
+    // The change, and what it was made on.
+    assert_eq!((come, replay.known()), (21, 20));
+    let changed = commits[commits.len() - 20];
+    let history = History::new(&here, head, false).with(Some(&replay));
+    assert!(history.touches(changed, "pools/p0").unwrap());
+    assert!(!replay.is_over());
 }
 
 proptest! {
