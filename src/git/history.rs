@@ -87,9 +87,12 @@ impl<'a> History<'a> {
     /// Where the folders of a commit are.
     fn folders(&self, tree: Oid) -> Result<&'a Store, HistoryError> {
         match self.replay {
-            Some(replay) if replay.fetched().has(tree) => Ok(replay.fetched()),
-            // What was worked out has commits without their folders.
-            Some(_) if !self.store.has(tree) => Err(HistoryError::Truncated),
+            // First of all here: to look for something in vain costs much more than to find it.
+            Some(replay) if !self.store.has(tree) => match replay.fetched().has(tree) {
+                true => Ok(replay.fetched()),
+                // What was worked out has commits without their folders.
+                false => Err(HistoryError::Truncated),
+            },
             _ => Ok(self.store),
         }
     }
