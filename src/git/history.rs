@@ -317,6 +317,15 @@ impl<'a> History<'a> {
         Ok(made_on.iter().any(|(_, child)| *child == target))
     }
 
+    /// The commits that the head has in its history and `old` has not, in no certain order.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn after(&self, old: Oid) -> Result<HashSet<Oid>, HistoryError> {
+        let made_on = self.newer_than(old)?;
+        Ok(made_on.into_iter().map(|(_, child)| child).collect())
+    }
+
     /// The commits that the head has in its history and `old` has not, as pairs of a parent (which may be older) and
     /// the commit that was made on it.
     fn newer_than(&self, old: Oid) -> Result<Vec<(Oid, Oid)>, HistoryError> {

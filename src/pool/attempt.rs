@@ -7,13 +7,14 @@
 //! round        looks, decides (`facts`), and does what there is to do:
 //!   publish      a change becomes a commit; `land` brings it to the branch by the rules of `landing`
 //!   wait         what cannot be had yet is waited for, in the line (`in_line`, `lines`, `queue`)
-//!   at_branch    who has lost a race for the branch pushes when it is his turn
+//!   at_branch    who has lost a race for the branch pushes when it is his turn, or goes `along` with somebody else's push
 //! adopt        what other runs of the same step have claimed
 //! undo         what was claimed for nobody is given back, by the rules of `back`
 //! ```
 
 mod abort;
 mod adopt;
+mod along;
 mod at_branch;
 mod back;
 mod claim;
@@ -188,16 +189,12 @@ impl Attempt<'_> {
         let is_alone = course.claim.may_stand().is_none();
         match Box::pin(self.undo(&mut course.claim, &mut course.branch)).await {
             Ok(()) => {}
-            Err((locks, commit)) => match result {
+            Err((locks, by)) => match result {
                 Err(AttemptError::Stopped) => {
-                    result = Err(AttemptError::StoppedHolding { locks, commit });
+                    result = Err(AttemptError::StoppedHolding { locks, by });
                 }
                 Err(AttemptError::OutOfTime { after, .. }) => {
-                    result = Err(AttemptError::OutOfTimeHolding {
-                        after,
-                        locks,
-                        commit,
-                    });
+                    result = Err(AttemptError::OutOfTimeHolding { after, locks, by });
                 }
                 _ => {}
             },

@@ -65,7 +65,8 @@
 //!   `queueing`, `show` and `view` do no I/O, and read no clock and no environment.
 //! - Only `serve` speaks HTTP to those who ask us. The image of the resource is built without it, and without axum.
 //! - Only `concourse` knows the wire's JSON, and `cmd/pool/output` that of the command line: what can be serialized is a
-//!   promise to someone outside. `metadata` reads what users write into their locks.
+//!   promise to someone outside. `metadata` reads what users write into their locks, and `line::offer` what other runs of ours
+//!   have written.
 //! - stdout carries one JSON document, written last of all that a step does. People read stderr.
 //! - A push counts as landed when the server says so, and as failed only when the branch shows it.
 //! - A metrics failure is a warning: it changes no exit code and delays no grant, since the lock is already ours.
@@ -110,15 +111,18 @@
 //! and a push. So those behind wait just as long, and then take it ([`line::courtesy`]). This keeps the promise that a
 //! ghost costs one look, and makes it possible that long lines renew their tickets seldom ([`line::load`]).
 //!
-//! **One after the other publishes.** A branch takes one push at a time. A waiter that is served together with others
-//! lets those before it push first, and sleeps for about as long as that takes. Who has lost a race stands in a line at
-//! the branch ([`line::branch`]), whatever he changes and in whichever pool: so thirty who come at once do not make thirty
-//! pushes for each lock, and no pool starves another on its branch. Changes of others are not carried along in a push of
-//! ours: whoever moves a lock for somebody else must know that he still wants it, and that nothing of it lands after he was
-//! told that it did not. A draft with a model of it was measured: thirty acquires at once of one pool take 1.4 to 1.5 times
-//! as long as one after the other with it, and 2.0 to 2.3 in turns; ten pools with a worker each make 8.0 to 8.6 grants a
-//! second, and 7.8 to 10.3 in turns, for an offer is a push as well, and it takes a fetch to see what has become of it. What is
-//! missing in it are servers that make refs and neither move nor delete nor list them: there a claim could fail that does not now.
+//! **One pushes for all who wait for the branch.** A branch takes one push at a time. A waiter that is served together with others
+//! lets those before it push first, and sleeps for about as long as that takes. Who has lost a race stands in a line at the branch
+//! ([`line::branch`]), whatever he changes and in whichever pool: so thirty who come at once do not make thirty pushes for each
+//! lock, and no pool starves another on its branch. Who claims one lock *offers* that with his ticket ([`line::offer`]), and
+//! whoever is the first makes a commit of each offer on top of his own, in one push that takes their tickets away. He waits for a
+//! moment as long as more are coming. What makes that safe is that an offer is bound, like every push, to the commit that it was
+//! made on: only who pushes onto that very commit may carry it out. Once the branch has left it, the history tells for good what
+//! has become of the offer, by its request; so it may get lost, or come late or twice, or be seen by those to whom a view that is
+//! behind shows it, and is carried out once or never. An abort makes certain of it as of a push without an answer: as long as the
+//! branch has not moved, claim and end are pushed together. An offer that outlives the commit it was made on would need fewer of
+//! them, and was tried; but a copy of it that comes late could claim a lock for somebody who had long gone. What is wrong with an
+//! offer costs nobody else anything: where the server declines a push with offers in it, it is made once more without them.
 //!
 //! **Locks of several pools are claimed in one commit.** A branch is one transaction, so that a claim of several pools is no more
 //! than one of several locks: a lock of another pool has its full name ([`lock::LockName`]), the pools are read beside each

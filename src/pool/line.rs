@@ -18,6 +18,7 @@
 //! - [`courtesy`]: a free lock is left to those before us for a moment, and never for longer.
 //! - [`removal`]: tickets without an owner go away, or say that they are left.
 //! - [`branch`]: who has lost a race for the branch pushes in the order of the line there, whichever pool it is for.
+//! - [`offer`]: what he would push is left to whoever pushes before him, bound to the commit that the branch is at.
 //! - [`load`]: looks and signs of life, bounded for the line as a whole.
 //!
 //! # The order
@@ -52,6 +53,7 @@
 pub mod branch;
 pub mod courtesy;
 pub mod load;
+pub mod offer;
 pub mod ours;
 pub mod removal;
 pub mod sightings;

@@ -10,7 +10,7 @@ use support::{Answer, Step, TestRemote};
 
 use super::line::tickets;
 
-const PLACES: &str = "refs/pool-queue/main/the.branch";
+pub const PLACES: &str = "refs/pool-queue/main/the.branch";
 
 /// Steps on the pool `aws`, with the pace that users have.
 fn steps(remote: &TestRemote, uri: &str) -> Step {
@@ -52,7 +52,7 @@ fn now() -> u64 {
 }
 
 /// Somebody's place, taken so many seconds ago.
-fn place_by_hand(remote: &TestRemote, id: &str, age: u64) -> String {
+pub fn place_by_hand(remote: &TestRemote, id: &str, age: u64) -> String {
     let name = format!("{PLACES}/000001.{}.{id}", now() - age);
     remote.git(&["update-ref", &name, remote.branch()]);
     name

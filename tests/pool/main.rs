@@ -40,6 +40,8 @@ mod fuzz;
 mod get;
 /// What GitLab says of the job that made a claim.
 mod gitlab;
+/// Claims that are offered at the branch.
+mod going_along;
 /// Long histories: no more of them is fetched than a question needs.
 mod history;
 /// Which SSH servers are trusted.

@@ -1022,6 +1022,8 @@ fn a_command_runs_while_locks_of_several_pools_of_ones_own_are_held() {
 fn a_later_build_takes_the_places_of_an_earlier_one_in_all_lines() {
     let remote = remote();
     remote.claim_by_hand("db", "blue");
+    // Held as well: while the one leaves and the other comes, nothing is kept for either of them.
+    remote.claim_by_hand("aws", "env-1");
     let step = |number| build(&remote, "aws", number).set("order", "newest");
     let first = step("1").start_put(env_and_db());
     wait_for_tickets(&remote, 2);
@@ -1036,6 +1038,7 @@ fn a_later_build_takes_the_places_of_an_earlier_one_in_all_lines() {
         .assert_failed(&["superseded by ops/web/deploy build 2"]);
     wait_for_tickets(&remote, 3);
     remote.release_by_hand("db", "blue");
+    remote.release_by_hand("aws", "env-1");
 
     assert_eq!(second.finish().lock(), "env-1, db/blue");
     drop(single);

@@ -7,10 +7,11 @@ use super::back::Left;
 use super::claim::{OurClaim, Pending};
 use super::course::Course;
 use super::land::Parcel;
-use super::landing::Landing;
+use super::landing::{Landing, Seen};
 use super::publish::Published;
 use super::{Attempt, AttemptError, Outcome, deeper};
 use crate::ledger::{ClaimOfStep, Fate};
+use crate::line::offer::Offer;
 use crate::lock::{ClaimId, LockName};
 use crate::marker::{Marked, Marker};
 use crate::message::listed;
@@ -18,6 +19,14 @@ use crate::rules::claim_anew;
 use git::object::Oid;
 use git::{Depth, Pack, Snapshot};
 use pace::stopped_for;
+
+/// What is known of what a run has left that vanished.
+enum Found {
+    /// Its claim, and the locks that are held by it still.
+    Known(Marked, Vec<LockName>),
+    /// Nobody has carried out yet what it had offered, and somebody may.
+    MayLand(Marked),
+}
 
 impl Attempt<'_> {
     /// Takes over a claim of an earlier run of the same step that vanished before it could tell anybody. One whose push
@@ -41,8 +50,16 @@ impl Attempt<'_> {
         for (n, (marker, marked)) in left.into_iter().enumerate() {
             // From here on it is ours to give back, whatever comes in between: no run after this one would.
             course.claim = OurClaim::MayStand(Pending::of(&marked), Some(marker));
-            let standing = self.standing(&marked).await?;
             let may_be_adopted = Left::may_be_adopted(marked.ending, n == last);
+            let (marked, standing) = match self.standing_of(marked).await? {
+                Found::Known(marked, standing) => (marked, standing),
+                // As if we had offered it.
+                Found::MayLand(_) if may_be_adopted => return Ok(None),
+                Found::MayLand(marked) => {
+                    let locks = marked.locks.clone();
+                    (marked, locks)
+                }
+            };
             match Left::given(may_be_adopted, &marked.locks, &standing) {
                 Left::Adopt => {
                     let Marked { locks, commit, .. } = marked;
@@ -58,10 +75,8 @@ impl Attempt<'_> {
                 Left::GiveBack => {
                     course.claim.is_given_back();
                     let names = listed(&standing);
-                    let left = Pending {
-                        locks: standing,
-                        ..Pending::of(&marked)
-                    };
+                    let mut left = Pending::of(&marked);
+                    left.locks = standing;
                     course.claim.is_sent(left.clone());
                     let stop = self.stop.clone();
                     let by = tokio::select! {
@@ -105,8 +120,32 @@ impl Attempt<'_> {
         );
         match Box::pin(self.publish(snapshot, Some(&end), &claim, course)).await? {
             Published::Landed(commit) => Ok(Some(Outcome::new(commit, locks))),
-            Published::Overtaken(_) => Ok(None),
+            Published::Overtaken(_) | Published::BroughtAlong => Ok(None),
         }
+    }
+
+    /// What is known of the claim of a run that vanished, or of what that had offered.
+    async fn standing_of(&mut self, marked: Marked) -> Result<Found, AttemptError> {
+        let Some(offer) = Offer::parse(&marked.pack) else {
+            let standing = self.standing(&marked).await?;
+            return Ok(Found::Known(marked, standing));
+        };
+        let request = Some(offer.request());
+        let seen = self.whereabouts(marked.base, marked.commit, request);
+        Ok(match seen.await? {
+            (Seen::Unmoved, _) => Found::MayLand(marked),
+            (Seen::MovedOn | Seen::Rewound, _) => Found::Known(marked, Vec::new()),
+            (Seen::Ours, commit) => {
+                let locks = self.claimed_since(commit).await?;
+                let marked = Marked {
+                    locks,
+                    commit,
+                    ..marked
+                };
+                let standing = self.standing_at(&marked).await?;
+                Found::Known(marked, standing)
+            }
+        })
     }
 
     /// Which locks of the claim of a run that vanished are held by it still, once that cannot change any more by a push of
@@ -118,6 +157,11 @@ impl Attempt<'_> {
         {
             return Ok(Vec::new());
         }
+        self.standing_at(marked).await
+    }
+
+    /// The same for a claim that is on the branch.
+    async fn standing_at(&mut self, marked: &Marked) -> Result<Vec<LockName>, AttemptError> {
         let mut depth = Depth::RECENT;
         loop {
             let snapshot = self.snapshot(depth).await?;
@@ -145,6 +189,8 @@ impl Attempt<'_> {
             commit,
             pack: Pack::Made(pack.to_vec()),
             also: Vec::new(),
+            along: None,
+            request: None,
         };
         let subject = format!("{commit}, of an earlier run of this step");
         let sent = Cell::new(true);

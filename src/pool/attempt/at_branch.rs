@@ -5,17 +5,19 @@ use super::course::Course;
 use super::queue::seconds_since_1970;
 use super::{Attempt, AttemptError};
 use crate::line::branch::BranchLine;
+use crate::line::offer::Offer;
 use git::object::Oid;
 use git::{Depth, Remote};
 use pace::{Fault, stopped_for};
 
 impl Attempt<'_> {
     /// Takes a place in the line at the branch, if we have none and one is to be had; the ticket points `at` a commit that
-    /// the branch was at.
+    /// the branch was at, or at what is offered to those who push before us.
     pub(super) async fn queue_at_branch(
         &mut self,
         course: &mut Course<'_>,
         at: Oid,
+        offer: Option<Offer>,
     ) -> Result<(), AttemptError> {
         let branch = &mut course.branch;
         if branch.has_ticket() || branch.is_useless() || !self.remote.pushes_together() {
@@ -35,8 +37,19 @@ impl Attempt<'_> {
             let before = u32::try_from(branch.before()).unwrap_or(u32::MAX);
             course.depth = course.depth.max(Depth::FEW.and(before));
         }
-        let pack = self.remote.store().pack(&[])?;
-        let made = [branch.take(at, random(), seconds_since_1970())];
+        let clock = seconds_since_1970();
+        let (at, objects) = match &offer {
+            Some(offer) => self.make_offer(offer, clock)?,
+            None => (at, Vec::new()),
+        };
+        let pack = self.remote.store().pack(&objects)?;
+        let made =
+            [course
+                .branch
+                .take(at, offer.as_ref().map(|offer| offer.base), random(), clock)];
+        if let Some(offer) = offer {
+            self.is_offered(offer, at, course);
+        }
         let answer = tokio::select! {
             answer = self.remote.update_each_ref(&made, false, &pack) => answer,
             () = stopped_for(GRACE, &self.stop) => return Err(AttemptError::Stopped),
@@ -47,7 +60,7 @@ impl Attempt<'_> {
             Err(fault) => !fault.is_transient(),
         };
         if is_refused {
-            branch.is_refused();
+            course.branch.is_refused();
         }
         match self.stop.is_cancelled() {
             true => Err(AttemptError::Stopped),

@@ -82,10 +82,10 @@ impl Left {
 
     /// What becomes of it: all that was asked for, or nothing. What is left of a claim is told to nobody.
     pub fn given(may_be_adopted: bool, asked: &[LockName], standing: &[LockName]) -> Left {
-        if may_be_adopted && standing.len() == asked.len() {
-            Left::Adopt
-        } else if standing.is_empty() {
+        if standing.is_empty() {
             Left::Forget
+        } else if may_be_adopted && standing.len() == asked.len() {
+            Left::Adopt
         } else {
             Left::GiveBack
         }

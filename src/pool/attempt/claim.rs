@@ -1,9 +1,10 @@
 //! A claim of ours, from before it is sent until somebody has been told of it, or it has ended: as we know it, and as a
 //! run after this one finds it should we be killed.
 
+use crate::line::offer::Offer;
 use crate::lock::LockName;
 use crate::marker::{Marked, Marker};
-use crate::message::Verb;
+use crate::message::{REQUEST, Verb, listed};
 use git::object::Oid;
 
 /// How far a claim of ours has come.
@@ -27,19 +28,57 @@ pub(super) struct Pending {
     pub objects: Vec<Oid>,
     /// What a run that vanished has pushed, if it was that: its objects are not here.
     pub left: Option<Vec<u8>>,
+    /// What others may make a commit of besides, if it was offered to them; then `commit` is the offer, as long as there is no
+    /// commit of ours.
+    pub offer: Option<Box<Offer>>,
 }
 
 impl Pending {
     /// What an earlier run has left.
     pub fn of(marked: &Marked) -> Pending {
+        let offer = Offer::parse(&marked.pack).map(Box::new);
         Pending {
             locks: marked.locks.clone(),
             verb: marked.verb,
             base: marked.base,
             commit: marked.commit,
-            objects: marked.objects.clone(),
-            left: Some(marked.pack.clone()),
+            objects: match offer {
+                Some(_) => Vec::new(),
+                None => marked.objects.clone(),
+            },
+            left: Some(marked.pack.clone()).filter(|_| offer.is_none()),
+            offer,
         }
+    }
+
+    /// Its locks, for people.
+    pub fn names(&self) -> String {
+        match &self.offer {
+            Some(_) if self.is_only_offered() && self.locks.len() > 1 => {
+                format!("one of {} locks", self.locks.len())
+            }
+            _ => format!("`{}`", listed(&self.locks)),
+        }
+    }
+
+    /// How people find it in the history.
+    pub fn known_by(&self) -> String {
+        match &self.offer {
+            Some(offer) if self.is_only_offered() => {
+                format!("a commit that says `{REQUEST}: {}`", offer.request())
+            }
+            _ => format!("the commit {}", self.commit),
+        }
+    }
+
+    /// Whether there is no commit of it yet, as far as we know.
+    pub fn is_only_offered(&self) -> bool {
+        self.offer.is_some() && self.objects.is_empty()
+    }
+
+    /// What tells the claim from all others, whoever made a commit of it; `None` where nobody else can have.
+    pub fn request(&self) -> Option<&str> {
+        self.offer.as_ref().map(|offer| offer.request())
     }
 }
 
@@ -50,6 +89,11 @@ impl OurClaim {
             OurClaim::MayStand(pending, _) => Some(pending),
             OurClaim::None | OurClaim::Unsent(_) => None,
         }
+    }
+
+    /// What was offered, as long as it may be on the branch.
+    pub fn offered(&self) -> Option<&Offer> {
+        self.may_stand()?.offer.as_deref()
     }
 
     /// From now on it may be on the branch.

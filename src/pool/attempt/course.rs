@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::claim::OurClaim;
 use super::lines::Lines;
 use super::lookout::Lookout;
-use super::others_first::OthersFirst;
+use super::others_first::{Gathering, OthersFirst};
 use super::queue::refs_of_branch;
 use super::wait::Waiting;
 use super::{Attempt, AttemptError};
@@ -58,6 +58,12 @@ pub(super) struct Course<'o> {
     pub lines: Lines,
     /// The line of those who have lost a race for the branch.
     pub branch: BranchLine,
+    /// Whether a place in it is to be taken after the next look.
+    pub queues_next: bool,
+    /// Whether nobody is brought along any more: a push with others in it was declined.
+    pub goes_alone: bool,
+    /// For how long those are waited for who come to stand behind us.
+    pub gathering: Gathering,
 }
 
 impl<'o> Course<'o> {
@@ -90,6 +96,9 @@ impl<'o> Course<'o> {
             claim: OurClaim::None,
             lines: Lines::default(),
             branch: BranchLine::new(&refs_of_branch(attempt.remote.branch())),
+            queues_next: false,
+            goes_alone: false,
+            gathering: Gathering::default(),
         }
     }
 

@@ -51,12 +51,12 @@ pub enum AttemptError {
     #[error("stopped by a signal")]
     Stopped,
     /// We were told to stop, and what was claimed could not be given back in time.
-    #[error("stopped by a signal, and {locks} may still be claimed, by the commit {commit}")]
+    #[error("stopped by a signal, and {locks} may still be claimed, by {by}")]
     StoppedHolding {
         /// The locks.
         locks: String,
-        /// The claim.
-        commit: Oid,
+        /// The commit, in words.
+        by: String,
     },
     /// It was waited for long enough.
     #[error("gave up {}: {}", after_shown(.after), kept_by(.wait, .holders))]
@@ -95,14 +95,14 @@ pub enum AttemptError {
         trouble: String,
     },
     /// Its time was over, and what was claimed could not be given back.
-    #[error("gave up after {}, and {locks} may still be claimed, by the commit {commit}", in_two_units(*.after))]
+    #[error("gave up after {}, and {locks} may still be claimed, by {by}", in_two_units(*.after))]
     OutOfTimeHolding {
         /// How long it took.
         after: Duration,
         /// The locks.
         locks: String,
-        /// The claim.
-        commit: Oid,
+        /// The commit, in words.
+        by: String,
     },
     /// Nobody takes the answer, so that nobody would know of the claim.
     #[error("cannot write the answer")]

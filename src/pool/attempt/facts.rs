@@ -15,7 +15,7 @@ use crate::maker::Me;
 use crate::message;
 use crate::metadata;
 use crate::operation::{Condition, Operation, Want};
-use crate::rules::{Decision, Facts, Pool, Since, State, decide, decide_each};
+use crate::rules::{Decision, Facts, Pool, Since, State, Turn, decide, decide_each};
 use git::object::Oid;
 use git::{History, HistoryError, Snapshot, Store};
 
@@ -26,6 +26,8 @@ pub(super) struct Decided {
     pub standings: Vec<Standing>,
     /// Which of them it is about: the one that we wait in, or that has the most who publish before us.
     at: usize,
+    /// Whether whatever is free may be taken, and not only what has come to be ours.
+    pub is_open: bool,
 }
 
 impl Decided {
@@ -89,6 +91,7 @@ impl Attempt<'_> {
             facts.turn = standing.turn_to_go_by();
             standings.push(standing);
         }
+        let is_open = facts.turn == Turn::Open;
         let draw = rand::rng().random();
         let mut decision = decide(&pool, operation, &facts, draw);
         if let Decision::Ask(locks, claim) = decision {
@@ -115,6 +118,7 @@ impl Attempt<'_> {
             decision,
             standings,
             at: at.unwrap_or_default(),
+            is_open,
         })
     }
 
@@ -326,7 +330,7 @@ impl Attempt<'_> {
 }
 
 /// The locks whose metadata is as an acquire wants it; `None` when any will do.
-fn fitting_ones(
+pub(super) fn fitting_ones(
     pool: &Pool,
     want: &Want,
     fits: impl Fn(&Want, &LockName) -> bool,

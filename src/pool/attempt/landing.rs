@@ -209,9 +209,15 @@ impl Flight {
             // What a rule forbids it forbids wherever the branch is. Otherwise we would go on for ever where the branch
             // moves before each of our pushes.
             (Seen::MovedOn | Seen::Rewound, Some(Heard::Declined(no)))
-                if is_rule(&no.reason) && !self.unanswered =>
+                if is_rule(&no.reason) && !self.unanswered && !self.in_company =>
             {
                 self.declined(no.clone())
+            }
+            // It may be for what others have in it.
+            (Seen::MovedOn | Seen::Rewound, Some(Heard::Declined(no)))
+                if is_rule(&no.reason) && self.in_company =>
+            {
+                Next::Known(Landing::Superseded { no: None })
             }
             (Seen::MovedOn | Seen::Rewound, last) => Next::Known(Landing::Superseded {
                 no: match last {
@@ -315,6 +321,14 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn a_rule_that_may_forbid_what_others_have_in_a_push_is_none_for_ours() {
+        let (mut flight, _) = Flight::new(true);
+        let _ = flight.heard(no("pre-receive hook declined"));
+        let superseded = Landing::Superseded { no: None };
+        assert_eq!(flight.seen(Seen::MovedOn), Next::Known(superseded));
     }
 
     #[test]

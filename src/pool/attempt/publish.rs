@@ -17,6 +17,8 @@ use git::{Pack, Snapshot, StoreError};
 /// What became of one commit of ours.
 pub(super) enum Published {
     Landed(Oid),
+    /// Somebody else has made a commit of it, which the next look shows.
+    BroughtAlong,
     /// Somebody else was faster. What the server said to ours, if it said no.
     Overtaken(Option<No>),
 }
@@ -52,7 +54,7 @@ impl Attempt<'_> {
         let (below, mut objects) = match first {
             Some(first) => {
                 let number = next_number(&self.remote, base)?;
-                self.make_commit(base, first, number, Vec::new())?
+                self.make_commit(base, first, number, new_request(), Vec::new())?
             }
             None => (base, Vec::new()),
         };
@@ -61,21 +63,34 @@ impl Attempt<'_> {
         let tale = self.tale(change, course);
         let number = next_number(&self.remote, below)?;
         let more = lease.into_iter().chain(tale).collect();
-        let (commit, more) = self.make_commit(below, change, number, more)?;
+        // What was offered on the same commit is the same claim: one of the two lands.
+        let offer = course.claim.offered().cloned();
+        let offer = offer.filter(|offer| offer.base == base && change.verb.is_claim());
+        let request = offer.as_ref().map(|offer| offer.request().to_owned());
+        let named = request.clone().unwrap_or_else(new_request);
+        let (commit, more) = self.make_commit(below, change, number, named.clone(), more)?;
         course.number = Some((commit, number));
         objects.extend(more);
         let is_claim = change.verb.is_claim();
+        let along = self.along(base, (commit, &named, &objects), course);
         let pack = Pack::Of(objects.clone());
         let subject = format!(
             "{}: {}",
             change.verb.as_str(),
             message::listed(&change.locks)
         );
+        let pending = Pending {
+            locks: change.locks.clone(),
+            verb: change.verb,
+            base,
+            commit,
+            objects: objects.clone(),
+            left: None,
+            offer: offer.clone().map(Box::new),
+        };
         if is_claim {
-            // What was pushed before this did not land, and cannot any more.
-            course.claim.is_over();
             let mut marker = None;
-            if self.markers.is_some() {
+            if self.markers.is_some() && offer.is_none() {
                 // What another run may have to push has to be whole.
                 let made = self.remote.store().pack(&objects)?;
                 marker = self.mark(&Marked {
@@ -88,7 +103,15 @@ impl Attempt<'_> {
                     pack: made,
                 });
             }
-            course.claim = OurClaim::Unsent(marker);
+            match &offer {
+                // Its marker leads to ours as well.
+                Some(_) => course.claim.is_sent(pending.clone()),
+                None => {
+                    // What was pushed before this did not land, and cannot any more.
+                    course.claim.is_over();
+                    course.claim = OurClaim::Unsent(marker);
+                }
+            }
         }
         // Who has what he waited for is out of the line in the same step, where the server can do that.
         let withdrawal = course.lines.withdrawal();
@@ -97,6 +120,8 @@ impl Attempt<'_> {
             commit,
             pack,
             also: withdrawal.chain(course.branch.with_our_push()).collect(),
+            along,
+            request,
         };
         let sent = Cell::new(false);
         let landed = Box::pin(self.land(&parcel, false, &subject, &sent)).await;
@@ -104,22 +129,28 @@ impl Attempt<'_> {
             Ok(Landed { landing, .. }) => landing.may_be_there(),
             Err(_) => sent.get(),
         };
+        // Of what was offered the next look shows what has become: whoever was faster may have brought it along.
+        let may_land = may_land || offer.is_some();
         if is_claim && may_land {
-            course.claim.is_sent(Pending {
-                locks: change.locks.clone(),
-                verb: change.verb,
-                base,
-                commit,
-                objects,
-                left: None,
-            });
+            course.claim.is_sent(pending);
         }
-        let Landed { landing, together } = landed?;
+        let Landed {
+            landing,
+            together,
+            commit: landed,
+            others_declined,
+        } = landed?;
+        // Where others were the reason, they would be again.
+        course.goes_alone |= others_declined;
         match landing {
             Landing::Landed => {
                 if together {
                     course.branch.forget();
                     course.lines.forget_tickets();
+                }
+                if landed != commit {
+                    // Somebody has brought ours along. Which lock it is, the history tells.
+                    return Ok(Published::BroughtAlong);
                 }
                 Ok(Published::Landed(commit))
             }
@@ -139,7 +170,7 @@ impl Attempt<'_> {
     }
 
     /// Leaves word for a run after this one, in case this one is killed. Without a place to write to, it goes without.
-    fn mark(&mut self, marked: &Marked) -> Option<Marker> {
+    pub(super) fn mark(&mut self, marked: &Marked) -> Option<Marker> {
         let place = self.markers.as_ref()?;
         match Marker::leave(&place.folder, &place.request, marked) {
             Ok(marker) => Some(marker),
@@ -155,7 +186,7 @@ impl Attempt<'_> {
     }
 
     /// What a claim tells of how it came about, for those who ask later on how long one waits.
-    fn tale(&self, change: &Change, course: &Course<'_>) -> Vec<(&'static str, String)> {
+    pub(super) fn tale(&self, change: &Change, course: &Course<'_>) -> Vec<(&'static str, String)> {
         if !change.verb.is_claim() {
             return Vec::new();
         }
@@ -177,16 +208,32 @@ impl Attempt<'_> {
             .collect()
     }
 
-    /// Makes the commit of a change on top of another one, with this number, and these trailers besides its own; gives it and the objects
-    /// that a server needs for it.
+    /// Makes the commit of a change on top of another one, with this number and request, and these trailers besides its own;
+    /// gives it and the objects that a server needs for it.
     pub(super) fn make_commit(
         &self,
         parent: Oid,
         change: &Change,
         number: u64,
+        request: String,
         more: Vec<(&'static str, String)>,
     ) -> Result<(Oid, Vec<Oid>), StoreError> {
-        let mut trailers = vec![(message::REQUEST, uuid::Uuid::new_v4().to_string())];
+        let mut trailers = self.trailers(change, request, more);
+        trailers.push((message::NUMBER, number.to_string()));
+        let message = message::compose(&self.origin, change.verb, &change.locks, &trailers);
+        self.remote
+            .store()
+            .make_commit(parent, &change.edits, &message, &self.identity)
+    }
+
+    /// The trailers of the commit of a change, but for its number.
+    pub(super) fn trailers(
+        &self,
+        change: &Change,
+        request: String,
+        more: Vec<(&'static str, String)>,
+    ) -> Vec<(&'static str, String)> {
+        let mut trailers = vec![(message::REQUEST, request)];
         trailers.extend(match change.right {
             Right::Trust => None,
             Right::Claim(claim) => Some((message::CLAIM, claim.to_string())),
@@ -212,10 +259,11 @@ impl Attempt<'_> {
         trailers.extend(build.map(|id| (message::BUILD, id.clone())));
         let step = self.step.iter().filter(|_| change.verb.is_claim());
         trailers.extend(step.map(|step| (message::STEP, step.clone())));
-        trailers.push((message::NUMBER, number.to_string()));
-        let message = message::compose(&self.origin, change.verb, &change.locks, &trailers);
-        self.remote
-            .store()
-            .make_commit(parent, &change.edits, &message, &self.identity)
+        trailers
     }
+}
+
+/// What tells a commit from all others.
+pub(super) fn new_request() -> String {
+    uuid::Uuid::new_v4().to_string()
 }

@@ -1,19 +1,22 @@
 //! One round after the other: look at the pool, decide, and do what there is to do.
 
 use super::course::{Course, Setback};
+use super::facts::Decided;
 use super::news::Holder;
+use super::others_first::Gathering;
 use super::publish::Published;
 use super::queue::Queue;
 use super::queue::seconds_since_1970;
 use super::{Attempt, AttemptError, Outcome, reach};
 use crate::ledger;
 use crate::line::sightings::Said;
+use crate::lock::LockName;
 use crate::message::{Verb, listed};
 use crate::operation::Operation;
 use crate::rules::{Change, Decision};
 use git::object::Oid;
 use git::refusal::{Kind, of_ref};
-use git::{FaultError, Interest, Listing, Snapshot};
+use git::{Depth, FaultError, Interest, Listing, Snapshot};
 use tokio::time::Instant;
 
 /// How often in a row a server may say no in words that are not known, while the branch moves, before they are final.
@@ -27,6 +30,8 @@ struct Look {
     snapshot: Snapshot,
     /// Whether that is the last one, as nothing has come that could matter to us.
     is_kept: bool,
+    /// Whether it is our turn at the branch, and more are coming who can be brought along.
+    gathers: bool,
 }
 
 impl Attempt<'_> {
@@ -75,6 +80,13 @@ impl Attempt<'_> {
         // With what was fetched it is about three.
         let requests = if look.is_kept { 1 } else { 3 };
         let look_took = look_began.elapsed() / requests;
+        if !look.is_kept
+            && course.claim.may_be_along(snapshot.commit)
+            && let Some((commit, locks)) = Box::pin(self.brought_along(&snapshot, course)).await?
+        {
+            self.remote.forget_push().await;
+            return Ok(Some(self.outcome_along(commit, locks, course)));
+        }
         if let Some(by) = course.lines.first().and_then(Queue::superseded_by) {
             self.remote.forget_push().await;
             return Err(AttemptError::Superseded { by }.into());
@@ -117,13 +129,27 @@ impl Attempt<'_> {
         let standing = decided.standing();
         match &decided.decision {
             Decision::Change(change) => {
+                if std::mem::take(&mut course.queues_next) {
+                    self.stand_at_branch(&snapshot, head, change, &decided, course)
+                        .await?;
+                    let has_place = course.branch.has_ticket();
+                    if !has_place {
+                        self.take_ticket(&mut course.lines).await?;
+                        let pause = course.lost_races.next().unwrap_or_default();
+                        self.rest(pause, &mut course.lines).await?;
+                    }
+                    if !has_place || course.branch.before() == 0 {
+                        return Ok(None);
+                    }
+                }
                 // Others are to be served too, and before us. The branch takes one push at a time, so that it is not for
                 // all of them to try at once; but whoever does not use his turn is not waited for.
                 let in_pool = standing.map_or(0, |standing| standing.served_before.len());
                 if in_pool > 0 {
                     self.take_ticket(&mut course.lines).await?;
                 } else if course.branch.before() > 0 {
-                    self.queue_at_branch(course, head).await?;
+                    self.stand_at_branch(&snapshot, head, change, &decided, course)
+                        .await?;
                 }
                 // Who stands at the branch goes by that line alone: two lines could each have the other go first.
                 let before = match course.branch.has_ticket() {
@@ -131,15 +157,28 @@ impl Attempt<'_> {
                     false => in_pool.max(course.branch.before()),
                 };
                 if before > 0 {
-                    let pause = course.others_first.pause(before, head, look_took);
+                    let is_offered = course
+                        .claim
+                        .offered()
+                        .is_some_and(|offer| offer.base == head);
+                    let pause = course
+                        .others_first
+                        .pause(before, head, look_took, is_offered);
                     if let Some(pause) = pause {
                         self.rest(pause, &mut course.lines).await?;
                         return Ok(None);
                     }
                     course.branch.pass();
                 }
-                // What is pushed onto something older can only lose.
-                if look.is_kept && head != snapshot.commit {
+                if look.gathers {
+                    self.rest(Gathering::pause(look_took), &mut course.lines)
+                        .await?;
+                    return Ok(None);
+                }
+                // What is pushed onto something older can only lose; and what was offered on something else may have landed.
+                if look.is_kept && head != snapshot.commit
+                    || course.claim.may_be_along(snapshot.commit)
+                {
                     course.fetch_anyway = true;
                     return Ok(None);
                 }
@@ -181,31 +220,48 @@ impl Attempt<'_> {
 
     /// Looks where the branch is, and fetches what has to do with us. `None` when there is nothing to go by yet.
     async fn look(&mut self, course: &mut Course<'_>) -> Result<Option<Look>, Setback> {
+        self.remote.may_begin_anew();
         let push_follows = course.operation.changes() && course.waiting.since.is_none();
         let fetch_anyway = std::mem::take(&mut course.fetch_anyway);
         let in_line = course.lines.first().filter(|_| !fetch_anyway);
-        let depth = course.depth;
+        let depth = match course.claim.offered() {
+            // As many changes may have been made with ours as others stand there.
+            Some(_) => course.depth.max(Depth::FEW.and(course.branch.crowd())),
+            None => course.depth,
+        };
         let (branch, clock) = (&course.branch, seconds_since_1970());
         let (lines, lookout) = (&course.lines, &course.lookout);
         // What we would push on is out of date once those have pushed who come first.
-        let may_go_without = course.last.is_some() && !fetch_anyway && branch.has_ticket();
+        let may_go_without = course.last.is_some() && !fetch_anyway;
         let interest = |listing: &Listing| {
-            if may_go_without {
-                let mut branch = branch.clone();
-                branch.observe(listing.besides.iter(), clock);
-                if branch.before() > 0 {
+            let mut branch = branch.clone();
+            branch.observe(listing.besides.iter(), clock);
+            let offers: Vec<Oid> = branch.offers(listing.head).map(|(at, _)| at).collect();
+            // Whose ticket is there, his offer has not been carried out; else the history tells.
+            let offered = course.claim.offered().map(|offer| offer.base);
+            let waits = branch.is_seen() && branch.before() > 0;
+            let needs_head = offered.is_some_and(|base| base != listing.head) && !waits;
+            if may_go_without && branch.has_ticket() && !needs_head {
+                let grows = course.gathering.grows(listing.head, offers.len());
+                if branch.before() > 0 || grows {
                     return Interest::Nothing;
                 }
             }
-            match in_line {
+            let interest = match in_line {
                 Some(queue) => {
                     let all = lines.interest(listing, depth);
                     lookout.interest(all, listing, queue, depth)
                 }
                 None => Interest::Head(depth, Vec::new()),
+            };
+            match interest {
+                Interest::Head(depth, more) => {
+                    Interest::Head(depth, more.into_iter().chain(offers).collect())
+                }
+                Interest::Nothing if needs_head => Interest::Head(depth, offers),
+                Interest::Nothing => Interest::Nothing,
             }
         };
-        self.remote.may_begin_anew();
         let began = Instant::now();
         let looked = self.read(async |remote| remote.look(push_follows, &interest).await);
         let (listing, snapshot) = Box::pin(looked).await?;
@@ -219,10 +275,15 @@ impl Attempt<'_> {
         }
         course.branch.observe(listing.besides.iter(), clock);
         course.last = snapshot.or(course.last);
+        let offers = course.branch.offers(listing.head).count();
+        let place = course.branch.place();
+        let grows = course.gathering.grows(listing.head, offers);
+        course.gathering.note(listing.head, offers, place);
         Ok(course.last.map(|last| Look {
             head: listing.head,
             snapshot: last,
             is_kept: snapshot.is_none(),
+            gathers: place == Some(0) && grows,
         }))
     }
 
@@ -262,6 +323,7 @@ impl Attempt<'_> {
             course.lease_end = self.lease_of(&history, &change.locks, claim)?;
         }
         self.meter.note_change(&history, &self.pool, &change);
+        let began = Instant::now();
         match self.publish(snapshot, None, &change, course).await? {
             Published::Landed(commit) => match change.shortfall {
                 Some(shortfall) => Err(shortfall.into()),
@@ -276,6 +338,10 @@ impl Attempt<'_> {
                     given_back: None,
                 })),
             },
+            Published::BroughtAlong => {
+                course.fetch_anyway = true;
+                Ok(None)
+            }
             Published::Overtaken(no) => {
                 // Words that are not known may be those of a lost race, or a No that is for good. Which it is shows when no
                 // race was to be lost any more.
@@ -291,6 +357,7 @@ impl Attempt<'_> {
                     None => course.declined = 0,
                 }
                 course.races += 1;
+                course.gathering.lost(began.elapsed());
                 self.trouble = match course.races {
                     1 => "others changed the branch first".to_owned(),
                     races => format!("others changed the branch first, {races} times in a row"),
@@ -299,19 +366,49 @@ impl Attempt<'_> {
                 course.lines.note_overtaken();
                 // Where several are at it, an order among them spares them most of the races.
                 let had_place = course.branch.has_ticket();
-                self.queue_at_branch(course, snapshot.commit).await?;
-                let has_place = course.branch.has_ticket();
-                if !has_place {
-                    self.take_ticket(&mut course.lines).await?;
+                // What is offered is decided on where the branch is now.
+                course.queues_next = !had_place && self.may_be_offered(&change, course);
+                if !course.queues_next {
+                    self.queue_at_branch(course, snapshot.commit, None).await?;
+                    if !course.branch.has_ticket() {
+                        self.take_ticket(&mut course.lines).await?;
+                    }
                 }
                 // Who has just got a place is told by it when to push. Who loses all the same, to somebody who knows of no
                 // line or by a view that is behind, is not to go on as fast as the server answers.
+                let has_place = course.queues_next || course.branch.has_ticket();
                 if had_place || !has_place {
                     let pause = course.lost_races.next().unwrap_or_default();
                     self.rest(pause, &mut course.lines).await?;
                 }
                 Ok(None)
             }
+        }
+    }
+
+    /// Takes a place at the branch, which is at `head`, for a change that was decided on at a snapshot, and offers it.
+    async fn stand_at_branch(
+        &mut self,
+        snapshot: &Snapshot,
+        head: Oid,
+        change: &Change,
+        decided: &Decided,
+        course: &mut Course<'_>,
+    ) -> Result<(), AttemptError> {
+        let offer = match snapshot.commit == head {
+            true => self.offer(snapshot, change, decided, course)?,
+            false => None,
+        };
+        self.queue_at_branch(course, head, offer).await
+    }
+
+    /// What comes of it that somebody has brought our claim along.
+    fn outcome_along(&self, commit: Oid, locks: Vec<LockName>, course: &Course<'_>) -> Outcome {
+        Outcome {
+            waited: course.waiting.since.map(|since| since.elapsed()),
+            done_now: true,
+            place_at_arrival: course.waiting.place_at_arrival,
+            ..Outcome::new(commit, locks)
         }
     }
 }

@@ -11,10 +11,10 @@ use super::claim::{OurClaim, Pending};
 use super::course::Course;
 use super::land::{Landed, Parcel};
 use super::landing::Landing;
+use super::publish::new_request;
 use super::{Attempt, AttemptError, next_number};
 use crate::line::branch::BranchLine;
 use crate::lock::ClaimId;
-use crate::message::listed;
 use crate::rules::Refusal;
 use git::object::Oid;
 use git::{Depth, Pack, Snapshot, StoreError};
@@ -24,12 +24,12 @@ impl Attempt<'_> {
     /// Gives back what was claimed for nobody, and says what became of it.
     ///
     /// # Errors
-    /// The locks and the claim, when it may still stand.
+    /// The locks and the claim, in words, when it may still stand.
     pub(super) async fn undo(
         &mut self,
         claim: &mut OurClaim,
         branch: &mut BranchLine,
-    ) -> Result<(), (String, Oid)> {
+    ) -> Result<(), (String, String)> {
         let Some(pending) = claim.may_stand().cloned() else {
             claim.is_over();
             return Ok(());
@@ -40,7 +40,7 @@ impl Attempt<'_> {
         self.hurry.cancel();
         self.only_own = false;
         claim.is_given_back();
-        let (names, commit) = (listed(&pending.locks), pending.commit);
+        let (names, by) = (pending.names(), pending.known_by());
         // What makes people abort is often a connection that hangs.
         if let Err(err) = self.remote.connect_anew(abort::UNDO_LIMITS) {
             let err = terminal::chain(&err);
@@ -52,7 +52,7 @@ impl Attempt<'_> {
             Ok(Ok(by)) => {
                 if let Some(by) = by {
                     self.meter_pool_at(by);
-                    let line = format_args!("gave `{names}` back with the commit {by}");
+                    let line = format_args!("gave {names} back with the commit {by}");
                     terminal::say(self.log, line);
                 }
                 claim.is_over();
@@ -64,10 +64,9 @@ impl Attempt<'_> {
                 format!("no answer within {limit}")
             }
         };
-        let line =
-            format_args!("error: `{names}` may still be claimed, by the commit {commit}: {why}");
+        let line = format_args!("error: {names} may still be claimed, by {by}: {why}");
         terminal::say(self.log, line);
-        Err((format!("`{names}`"), commit))
+        Err((names, by))
     }
 
     /// Brings about that a claim is not on the branch, or over; gives the commit that ended it, if it was there.
@@ -76,13 +75,15 @@ impl Attempt<'_> {
         pending: Pending,
         branch: &mut BranchLine,
     ) -> Result<Option<Oid>, AttemptError> {
+        let request = pending.request().map(str::to_owned);
         let Pending {
             locks,
             verb,
             base,
-            commit,
-            objects,
+            mut commit,
+            mut objects,
             left,
+            offer,
         } = pending;
         if let Some(pack) = &left {
             // What it was made on, and then what it has besides.
@@ -91,11 +92,16 @@ impl Attempt<'_> {
             let taken = store.take_pack::<StoreError>(async |write| write(pack));
             taken.await?;
         }
-        let back = giving_back(verb, &locks, ClaimId(commit));
         let mut pauses = pauses(Duration::from_millis(50), Duration::from_millis(500));
         loop {
-            match Back::given(self.whereabouts(base, commit).await?) {
+            let (seen, at) = self.whereabouts(base, commit, request.as_deref()).await?;
+            match Back::given(seen) {
                 Back::Release => {
+                    let locks = match at == commit {
+                        true => locks,
+                        false => self.claimed_since(at).await?,
+                    };
+                    let back = giving_back(verb, &locks, ClaimId(at));
                     let mut course = Course::new(&back, self);
                     // Our place at the branch is good for this as well, and would be in its way.
                     std::mem::swap(&mut course.branch, branch);
@@ -111,22 +117,42 @@ impl Attempt<'_> {
                 Back::Over => return Ok(None),
                 Back::PushWithEnd => {}
             }
+            let mut claimed = locks.clone();
+            if let Some(offer) = offer.as_ref().filter(|_| objects.is_empty()) {
+                // Nobody has made a commit of it yet: we do.
+                let snapshot = self.snapshot(Depth::HEAD).await?;
+                if snapshot.commit != base {
+                    sleep(pauses.next().unwrap_or_default()).await;
+                    continue;
+                }
+                let Some((change, message)) = self.claim_offered(&snapshot, offer)? else {
+                    return Ok(None);
+                };
+                let store = self.remote.store();
+                (commit, objects) =
+                    store.make_commit(base, &change.edits, &message, &self.identity)?;
+                claimed = change.locks;
+            }
+            let back = giving_back(verb, &claimed, ClaimId(commit));
             let here = Snapshot {
                 commit,
                 depth: Depth::HEAD,
             };
-            let pool = self.pools_of(&here, &locks)?;
+            let pool = self.pools_of(&here, &claimed)?;
             let Some(change) = pool.and_then(|pool| end_at_once(&pool, &back)) else {
                 return Ok(None);
             };
             let number = next_number(&self.remote, commit)?;
-            let (end, more) = self.make_commit(commit, &change, number, Vec::new())?;
+            let (end, more) =
+                self.make_commit(commit, &change, number, new_request(), Vec::new())?;
             let pack = Pack::Of([&objects[..], &more].concat());
             let parcel = Parcel {
                 base,
                 commit: end,
                 pack,
                 also: Vec::new(),
+                along: None,
+                request: None,
             };
             let sent = Cell::new(false);
             let ended = Box::pin(self.land(&parcel, false, "giving back", &sent)).await;

@@ -2,16 +2,16 @@
 //!
 //! A branch takes one push at a time, also where the pools on it have nothing to do with each other. Whoever has lost a
 //! race, or finds others in this line, takes a ticket in it, and pushes when nobody alive is before him. The ticket is a ref
-//! beside those of the pools' lines. It points at a commit that the server has, so that no object is made for it; its name
-//! says all there is to say; and the push that it is for takes it away again, in one step. So it lives for a moment, and
-//! nobody renews it.
+//! beside those of the pools' lines. It points at a commit that the server has, so that no object is made for it, or at an
+//! [offer](super::offer), and then its name says on which commit that is made; and the push that it is for takes it away
+//! again, in one step. So it lives for a moment, and nobody renews it.
 //!
 //! It is a courtesy, as every place in line: the branch alone decides what lands. Who does not use his turn is passed
 //! over, after a pause that the loop makes (`attempt::others_first`), and whoever passes him takes his ticket along. One
 //! that is older than [`LIFE`] is nobody's. Where tickets cannot be taken away, nobody takes one. Who has but seconds left, as he
 //! was told to stop and has something to give back, goes before all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use git::RefUpdate;
 use git::object::Oid;
@@ -39,22 +39,43 @@ pub struct BranchTicket {
     since: u64,
 }
 
+/// What a ticket points to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    /// The commit.
+    at: Oid,
+    /// How the commit begins for which that is an offer, if it is one.
+    offers_on: Option<String>,
+}
+
+/// How much of a commit is in the name of a ticket.
+const SHORT: usize = 16;
+
 impl BranchTicket {
-    fn parse(name: &str) -> Option<BranchTicket> {
-        let mut parts = name.splitn(3, '.');
+    /// Reads the name of a ticket, and on which commit it offers something.
+    fn parse(name: &str) -> Option<(BranchTicket, Option<String>)> {
+        let mut parts = name.splitn(4, '.');
         let ticket = BranchTicket {
             number: parts.next()?.parse().ok()?,
             since: parts.next()?.parse().ok()?,
             id: parts.next()?.to_owned(),
         };
+        let offers_on = parts.next().map(str::to_owned);
         let is_id = |id: &str| {
             (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };
-        (ticket.name() == name && is_id(&ticket.id)).then_some(ticket)
+        let is_ours = ticket.name(offers_on.as_deref()) == name
+            && is_id(&ticket.id)
+            && offers_on.as_deref().is_none_or(is_id);
+        is_ours.then_some((ticket, offers_on))
     }
 
-    fn name(&self) -> String {
-        format!("{:06}.{}.{}", self.number, self.since, self.id)
+    fn name(&self, offers_on: Option<&str>) -> String {
+        let BranchTicket { number, since, id } = self;
+        match offers_on {
+            Some(base) => format!("{number:06}.{since}.{id}.{base}"),
+            None => format!("{number:06}.{since}.{id}"),
+        }
     }
 }
 
@@ -65,11 +86,11 @@ pub struct BranchLine {
     start: String,
     ours: Option<Ours>,
     /// Those who may be there, in order.
-    alive: BTreeMap<BranchTicket, Oid>,
+    alive: BTreeMap<BranchTicket, Target>,
     /// The refs that nobody stands behind.
     dead: BTreeMap<String, Oid>,
     /// Who did not use his turn.
-    passed: BTreeSet<BranchTicket>,
+    passed: BTreeMap<BranchTicket, String>,
     /// What we have tried to take away from others.
     tried: BTreeMap<String, Oid>,
     /// The highest number that is listed.
@@ -85,8 +106,10 @@ pub struct BranchLine {
 #[derive(Debug, Clone)]
 struct Ours {
     ticket: BranchTicket,
-    at: Oid,
+    target: Target,
     was_seen: bool,
+    /// Whether it was there when we looked last.
+    is_seen: bool,
 }
 
 impl BranchLine {
@@ -97,7 +120,7 @@ impl BranchLine {
             ours: None,
             alive: BTreeMap::new(),
             dead: BTreeMap::new(),
-            passed: BTreeSet::new(),
+            passed: BTreeMap::new(),
             tried: BTreeMap::new(),
             highest: 0,
             taken: 0,
@@ -112,31 +135,36 @@ impl BranchLine {
         self.alive.clear();
         self.dead.clear();
         self.highest = 0;
-        let mut sees_ours = false;
+        let mut sees_ours = None;
         for (name, at) in listed {
             let Some(name) = name.strip_prefix(FOLDER) else {
                 continue;
             };
             // What is no ticket of ours is not ours to take away.
-            let Some(ticket) = BranchTicket::parse(name) else {
+            let Some((ticket, offers_on)) = BranchTicket::parse(name) else {
                 continue;
             };
+            let target = Target { at: *at, offers_on };
             if self.ours.as_ref().is_some_and(|ours| ours.ticket == ticket) {
-                sees_ours = true;
+                sees_ours = Some(target);
                 continue;
             }
-            if ticket.since.abs_diff(clock) > LIFE || self.passed.contains(&ticket) {
+            if ticket.since.abs_diff(clock) > LIFE || self.passed.contains_key(&ticket) {
                 self.dead.insert(format!("{}{name}", self.start), *at);
             } else {
                 self.highest = self.highest.max(ticket.number);
-                self.alive.insert(ticket, *at);
+                self.alive.insert(ticket, target);
             }
         }
         // One that was there and is not any more was passed over. A view that has never shown it may be an old one.
-        match &mut self.ours {
-            Some(ours) if sees_ours => ours.was_seen = true,
-            Some(ours) if ours.was_seen => self.ours = None,
-            _ => {}
+        match (&mut self.ours, sees_ours) {
+            (Some(ours), Some(target)) => {
+                (ours.was_seen, ours.is_seen) = (true, true);
+                ours.target = target;
+            }
+            (Some(ours), None) if ours.was_seen => self.ours = None,
+            (Some(ours), None) => ours.is_seen = false,
+            (None, _) => {}
         }
         // What is still there after it was to go stays for good, and so would ours.
         let stays = |(name, at): (&String, &Oid)| self.tried.get(name) == Some(at);
@@ -156,6 +184,11 @@ impl BranchLine {
     /// Whether we have a ticket.
     pub fn has_ticket(&self) -> bool {
         self.ours.is_some()
+    }
+
+    /// Whether our ticket was there when we looked last.
+    pub fn is_seen(&self) -> bool {
+        self.ours.as_ref().is_some_and(|ours| ours.is_seen)
     }
 
     /// Whether a ticket is of no use here.
@@ -181,11 +214,11 @@ impl BranchLine {
             .into_iter()
             .partition(|(ticket, _)| before(ticket));
         self.alive = alive;
-        let passed: BTreeMap<BranchTicket, Oid> = passed;
-        for (ticket, at) in passed {
-            let name = format!("{}{}", self.start, ticket.name());
-            self.dead.insert(name, at);
-            self.passed.insert(ticket);
+        let passed: BTreeMap<BranchTicket, Target> = passed;
+        for (ticket, Target { at, offers_on }) in passed {
+            let name = self.full_name(&ticket, offers_on.as_deref());
+            self.dead.insert(name.clone(), at);
+            self.passed.insert(ticket, name);
         }
     }
 
@@ -200,19 +233,26 @@ impl BranchLine {
             .collect()
     }
 
-    /// Takes a ticket that points `at` a commit of the branch, with this random `id`; gives the change that makes it.
-    pub fn take(&mut self, at: Oid, id: String, clock: u64) -> RefUpdate {
+    fn full_name(&self, ticket: &BranchTicket, offers_on: Option<&str>) -> String {
+        format!("{}{}", self.start, ticket.name(offers_on))
+    }
+
+    /// Takes a ticket that points `at` a commit of the branch, or at what is `offered_on` one, with this random `id`; gives the
+    /// change that makes it.
+    pub fn take(&mut self, at: Oid, offered_on: Option<Oid>, id: String, clock: u64) -> RefUpdate {
         let ticket = BranchTicket {
             number: self.highest.saturating_add(1),
             since: clock,
             id,
         };
-        let name = format!("{}{}", self.start, ticket.name());
+        let offers_on = offered_on.map(short);
+        let name = self.full_name(&ticket, offers_on.as_deref());
         self.taken += 1;
         self.ours = Some(Ours {
             ticket,
-            at,
+            target: Target { at, offers_on },
             was_seen: false,
+            is_seen: false,
         });
         RefUpdate {
             name,
@@ -229,9 +269,9 @@ impl BranchLine {
 
     /// The change that takes our ticket away; `None` without one.
     pub fn withdrawal(&self) -> Option<RefUpdate> {
-        let ours = self.ours.as_ref()?;
-        let name = format!("{}{}", self.start, ours.ticket.name());
-        Some(removal(name, ours.at))
+        let Ours { ticket, target, .. } = self.ours.as_ref()?;
+        let name = self.full_name(ticket, target.offers_on.as_deref());
+        Some(removal(name, target.at))
     }
 
     /// What goes with our push: our ticket, and those of others whom we have passed over.
@@ -239,18 +279,60 @@ impl BranchLine {
         let Some(ours) = self.withdrawal() else {
             return Vec::new();
         };
-        let passed = self.passed.iter().filter_map(|ticket| {
-            let name = format!("{}{}", self.start, ticket.name());
-            let at = self.dead.get(&name).copied()?;
-            Some(removal(name, at))
+        let passed = self.passed.values().filter_map(|name| {
+            let at = self.dead.get(name).copied()?;
+            Some(removal(name.clone(), at))
         });
         [ours].into_iter().chain(passed.take(MOST)).collect()
+    }
+
+    /// What those behind us offer on this commit, in their order; with what takes their tickets away.
+    pub fn offers(&self, on: Oid) -> impl Iterator<Item = (Oid, RefUpdate)> {
+        let (on, ours) = (short(on), self.in_turn());
+        let behind = move |ticket: &BranchTicket| ours.is_some_and(|ours| ticket > ours);
+        let alive = self.alive.iter();
+        let offers = alive.filter(move |(ticket, target)| {
+            target.offers_on.as_deref() == Some(&on) && behind(ticket)
+        });
+        offers.take(MOST).map(|(ticket, Target { at, offers_on })| {
+            let name = self.full_name(ticket, offers_on.as_deref());
+            (*at, removal(name, *at))
+        })
+    }
+
+    /// How many are before us, if we have a ticket and push in turn.
+    pub fn place(&self) -> Option<usize> {
+        self.in_turn().map(|_| self.before())
+    }
+
+    /// Our ticket, if we have one and push in turn: who is in a hurry brings nobody along.
+    fn in_turn(&self) -> Option<&BranchTicket> {
+        let ours = self.ours.as_ref().filter(|_| !self.goes_first);
+        ours.map(|ours| &ours.ticket)
+    }
+
+    /// How many others stand there.
+    pub fn crowd(&self) -> u32 {
+        u32::try_from(self.alive.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many stand behind us.
+    pub fn behind(&self) -> usize {
+        let before = self.before();
+        self.ours.as_ref().map_or(0, |_| self.alive.len() - before)
     }
 
     /// Our ticket is gone.
     pub fn forget(&mut self) {
         self.ours = None;
     }
+}
+
+/// As much of a commit as is in a ticket's name.
+fn short(commit: Oid) -> String {
+    let mut text = commit.to_string();
+    text.truncate(SHORT);
+    text
 }
 
 fn removal(name: String, at: Oid) -> RefUpdate {

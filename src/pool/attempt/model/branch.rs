@@ -27,6 +27,10 @@ pub struct Commit {
     pub by: u8,
     /// The claim that it shows, to end it.
     pub shows: u8,
+    /// Of a claim that was offered: by which run of the worker, and the commit that it was offered on.
+    pub offered: Option<(u8, u8)>,
+    /// Whether it came to the branch below another one, in the same push: then the branch has never been there.
+    pub is_inner: bool,
 }
 
 /// All commits that matter. The first of them are the branch, from the oldest to its head.
@@ -46,6 +50,8 @@ impl Branch {
             claimed: 0,
             by: OPERATOR,
             shows: NONE,
+            offered: None,
+            is_inner: false,
         };
         Branch {
             commits: vec![root],
@@ -86,7 +92,23 @@ impl Branch {
             claimed,
             by,
             shows: shows.map_or(NONE, |claim| number(claim.0)),
+            offered: None,
+            is_inner: false,
         })
+    }
+
+    /// A claim is what a run of its worker has offered on `base`.
+    pub fn offer(&mut self, claim: u8, run: u8, base: u8) {
+        self.commits[usize::from(claim)].offered = Some((run, base));
+    }
+
+    /// The commit that was made of what a run of a worker offered on `base`, as the branch was at `view`.
+    pub fn made_of(&self, view: u8, base: u8, by: u8, run: u8) -> Option<u8> {
+        let is_it = |commit: &u8| {
+            let found = self.at(*commit);
+            found.by == by && found.offered == Some((run, base))
+        };
+        (base.saturating_add(1)..=view).find(is_it)
     }
 
     pub fn add(&mut self, commit: Commit) -> u8 {

@@ -1,6 +1,6 @@
 //! How a worker goes on after what it has done, and how its run ends.
 
-use super::branch::names;
+use super::branch::{NONE, names};
 use super::world::{At, Claim, Goal, Landing, Mark, Parcel, World};
 use crate::attempt::back::Left;
 use crate::attempt::landing::Flight;
@@ -13,11 +13,23 @@ pub(super) fn make(next: &mut World, parent: u8, who: usize, change: &Change) ->
 
 /// A commit of ours sets out.
 pub(super) fn fly(next: &mut World, who: usize, what: Parcel, base: u8, commit: u8) {
-    let (flight, then) = Flight::new(false);
+    fly_with(next, who, what, base, (commit, commit));
+}
+
+/// The same, with others on top of it, the last of which is the `tip`.
+pub(super) fn fly_with(
+    next: &mut World,
+    who: usize,
+    what: Parcel,
+    base: u8,
+    (commit, tip): (u8, u8),
+) {
+    let (flight, then) = Flight::new(tip != commit);
     next.workers[who].at = At::Land(Box::new(Landing {
         what,
         base,
         commit,
+        tip,
         flight,
         next: then,
         head: None,
@@ -25,20 +37,54 @@ pub(super) fn fly(next: &mut World, who: usize, what: Parcel, base: u8, commit: 
     }));
 }
 
-pub(super) fn claim_it(next: &mut World, who: usize, base: u8, commit: u8, locks: u8) {
+pub(super) fn claim_it(next: &mut World, who: usize, base: u8, (commit, tip): (u8, u8), locks: u8) {
     let claim = Claim {
         base,
         commit,
         locks,
     };
     let w = &mut next.workers[who];
-    w.pending = None;
+    // What was offered on the same commit is the same claim, and has its marker.
+    match w.offered {
+        Some(_) => w.pending = Some(claim),
+        None => {
+            w.pending = None;
+            w.marker = Some(Mark {
+                claim,
+                is_ending: false,
+                is_ours: true,
+            });
+        }
+    }
+    fly_with(next, who, Parcel::Claim(claim), base, (commit, tip));
+}
+
+/// A worker offers what it is after to those who push onto `base`.
+pub(super) fn offer(next: &mut World, who: usize, base: u8) {
+    let by = u8::try_from(who).unwrap_or_default();
+    let w = &mut next.workers[who];
+    let claim = Claim {
+        base,
+        commit: NONE,
+        locks: 0,
+    };
+    w.offered = Some(base);
+    w.pending = Some(claim);
     w.marker = Some(Mark {
         claim,
         is_ending: false,
         is_ours: true,
     });
-    fly(next, who, Parcel::Claim(claim), base, commit);
+    next.offers.push((by, w.run, base));
+}
+
+/// Nobody will ever carry out what a worker has offered.
+pub(super) fn offer_is_over(next: &mut World, who: usize) {
+    let w = &mut next.workers[who];
+    if w.offered.take().is_some() {
+        w.pending = None;
+        w.marker = None;
+    }
 }
 
 /// What was asked for has been done: the line is left, and then it is told.
@@ -62,6 +108,7 @@ pub(super) fn becomes(next: &mut World, who: usize, claim: Claim, standing: u8) 
         Left::Forget => {
             w.pending = None;
             w.marker = None;
+            w.offered = None;
             w.at = At::Look(Goal::Ask);
         }
         Left::GiveBack => {
@@ -83,7 +130,7 @@ pub(super) fn fails(next: &mut World, who: usize) {
     if let At::Land(landing) = &w.at
         && let Parcel::Claim(claim) = landing.what
     {
-        w.pending = landing.is_sent.then_some(claim);
+        w.pending = (landing.is_sent || w.offered.is_some()).then_some(claim);
     }
     give_up(next, who);
 }
@@ -110,6 +157,7 @@ pub(super) fn done(next: &mut World, who: usize, goal: Goal) {
         Goal::Undo(_) | Goal::Left(_) => {
             w.pending = None;
             w.marker = None;
+            w.offered = None;
         }
         Goal::Release(_) | Goal::Ask => {}
     }

@@ -7,12 +7,13 @@ use super::world::{At, Goal, Landing, Parcel, World};
 use crate::attempt::landing::{self, Heard, Next, No, Seen};
 
 impl Steps<'_> {
-    /// One answer to the question where the branch is, seen from a commit of ours and the one that it was made on.
+    /// The answers to the question where the branch is, seen from a commit of ours, or what others have made of it, and the one
+    /// that it was made on.
     pub(super) fn whereabouts(
         &self,
+        who: usize,
         head: Option<u8>,
-        base: u8,
-        ours: u8,
+        (base, ours, is_claim): (u8, u8, bool),
     ) -> Vec<(&'static str, u8, Result<Seen, u8>)> {
         let branch = &self.world.branch;
         let Some(head) = head else {
@@ -28,7 +29,8 @@ impl Steps<'_> {
         let views = self.views(0);
         let answers = views.map(|view| {
             let has = |commit| Ok::<bool, ()>(branch.has(view, number(commit)));
-            let has_ours = branch.has(view, ours);
+            let is_along = is_claim && self.brought_along(who, view).is_some();
+            let has_ours = branch.has(view, ours) || is_along;
             let seen = Seen::behind(oid(view), oid(base), oid(head), has_ours, has);
             let seen = seen.ok().flatten();
             ("reads the history up to commit #", view, seen.ok_or(head))
@@ -36,10 +38,20 @@ impl Steps<'_> {
         answers.collect()
     }
 
+    /// The commit that somebody has made of what a worker has offered, as the branch was at `view`.
+    pub(super) fn brought_along(&self, who: usize, view: u8) -> Option<u8> {
+        let worker = &self.world.workers[who];
+        let by = u8::try_from(who).unwrap_or_default();
+        let base = worker.offered?;
+        self.world.branch.made_of(view, base, by, worker.run)
+    }
+
     pub(super) fn land(&mut self, who: usize, landing: &Landing) {
         if landing.next == Next::Look {
-            for (what, number, seen) in self.whereabouts(landing.head, landing.base, landing.commit)
-            {
+            let is_claim = matches!(landing.what, Parcel::Claim(_));
+            let ours = (landing.base, landing.commit, is_claim);
+            let asked = self.whereabouts(who, landing.head, ours);
+            for (what, number, seen) in asked {
                 let mut next = self.world.clone();
                 let mut landing = landing.clone();
                 landing.head = seen.err();
@@ -53,6 +65,11 @@ impl Steps<'_> {
             }
             return;
         }
+        let mut landing = landing.clone();
+        if landing.next == Next::PushAlone {
+            landing.tip = landing.commit;
+        }
+        let landing = &landing;
         let is_there = self.world.branch.head() == landing.base;
         let may_fail = self.world.mishaps.faults > 0;
         let no = |reason: &str| {
@@ -69,17 +86,17 @@ impl Steps<'_> {
             }
             landing.is_sent |= !matches!(heard, Heard::Moved | Heard::Fault { sent: false, .. });
             if matches!(heard, Heard::Fault { sent: true, .. }) {
-                next.on_their_way.push((landing.base, landing.commit));
+                next.on_their_way.push((landing.base, landing.tip));
             }
             if heard == Heard::Moved {
                 next.workers[who].known = next.branch.head();
             }
             landing.next = landing.flight.heard(heard);
             // Numbers change with what lands: what is pushed goes with the worker.
-            let commit = landing.commit;
+            let (commit, tip) = (landing.commit, landing.tip);
             next.workers[who].at = At::Land(Box::new(landing));
             if arrives {
-                next.land(commit);
+                next.land(tip);
                 next.workers[who].known = next.branch.head();
             }
             let At::Land(landing) = next.workers[who].at.clone() else {
@@ -150,11 +167,19 @@ impl Steps<'_> {
         next.workers[who].at = At::Land(Box::new(landing.clone()));
         match (landing.what, known) {
             (Parcel::Claim(claim), Some(known)) => {
+                let is_ours = next.branch.has(next.branch.head(), claim.commit);
                 let w = &mut next.workers[who];
-                w.pending = known.may_be_there().then_some(claim);
+                let stands = known.may_be_there() || w.offered.is_some();
+                w.pending = stands.then_some(claim);
                 match known {
-                    landing::Landing::Landed => conclude(&mut next, who, claim),
-                    landing::Landing::Superseded { .. } => w.at = At::Look(Goal::Ask),
+                    landing::Landing::Landed if is_ours => conclude(&mut next, who, claim),
+                    // Somebody has brought it along, and the next look shows which it is.
+                    landing::Landing::Landed => w.at = At::Look(Goal::Ask),
+                    landing::Landing::Superseded { .. } => {
+                        // Of what was offered the next look shows what has become.
+                        w.at = At::Look(Goal::Ask);
+                        w.has_lost = true;
+                    }
                     landing::Landing::Declined { .. } => give_up(&mut next, who),
                 }
             }

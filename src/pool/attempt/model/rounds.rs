@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::branch::{claim_id, each, names, set};
-use super::ends::{becomes, claim_it, done, fails, fly, make};
+use super::branch::{NONE, claim_id, each, names, set};
+use super::ends::{becomes, claim_it, conclude, done, fails, fly, make, offer, offer_is_over};
 use super::steps::Steps;
 use super::world::{At, Claim, Goal, Landing, Parcel, World};
 use crate::attempt::back::{Back, end_at_once, giving_back};
-use crate::attempt::landing::Flight;
+use crate::attempt::landing::{Flight, Seen};
 use crate::line::{self, Need};
 use crate::lock::LockName;
 use crate::message::Verb;
@@ -27,11 +27,18 @@ impl Steps<'_> {
         mark.is_ours = true;
         let claim = mark.claim;
         w.pending = Some(claim);
+        if claim.commit == NONE {
+            w.offered = Some(claim.base);
+            w.at = At::Left { claim, head: None };
+            let what = "finds the marker of its run before, for an offer on commit #";
+            return self.add(who, what, claim.base, next);
+        }
         let (flight, then) = Flight::resumed();
         w.at = At::Land(Box::new(Landing {
             what: Parcel::Finish(claim),
             base: claim.base,
             commit: claim.commit,
+            tip: claim.commit,
             flight,
             next: then,
             head: None,
@@ -50,6 +57,26 @@ impl Steps<'_> {
         for view in self.views(self.world.workers[who].known) {
             let mut seen = self.world.clone();
             seen.workers[who].known = view;
+            if let Some(base) = seen.workers[who].offered {
+                if view < base {
+                    // It is behind, and asked again.
+                    continue;
+                }
+                if let Some(commit) = self.brought_along(who, view) {
+                    let claim = Claim {
+                        base,
+                        commit,
+                        locks: seen.branch.claims(commit),
+                    };
+                    seen.workers[who].pending = Some(claim);
+                    conclude(&mut seen, who, claim);
+                    self.add(who, "sees that commit # is its claim", commit, seen);
+                    continue;
+                }
+                if view > base {
+                    offer_is_over(&mut seen, who);
+                }
+            }
             let pool = seen.branch.pool(view);
             if self.plan.workers[who].is_named {
                 let held = seen.branch.held(view);
@@ -67,7 +94,7 @@ impl Steps<'_> {
                         Ok([end, anew]) => {
                             let below = make(&mut seen, view, who, &end);
                             let commit = make(&mut seen, below, who, &anew);
-                            claim_it(&mut seen, who, view, commit, *locks);
+                            claim_it(&mut seen, who, view, (commit, commit), *locks);
                             self.add(who, "takes over the claim of commit #", *claim, seen);
                         }
                         Err(_) => {
@@ -105,8 +132,26 @@ impl Steps<'_> {
                         if is_after_others {
                             self.join(&mut next, who);
                         }
+                        let is_first = next.workers[who].offered.is_none();
+                        if self.plan.goes_along && next.workers[who].has_lost && is_first {
+                            let mut next = next.clone();
+                            offer(&mut next, who, view);
+                            self.add(who, "offers to claim a lock on top of commit #", view, next);
+                        }
                         let commit = make(&mut next, view, who, &change);
-                        claim_it(&mut next, who, view, commit, set(&change.locks));
+                        if next.workers[who].offered.is_some() {
+                            let run = next.workers[who].run;
+                            next.branch.offer(commit, run, view);
+                        }
+                        let tip = self.along(&mut next, who, view, commit);
+                        if tip != commit {
+                            let mut next = next.clone();
+                            claim_it(&mut next, who, view, (commit, tip), set(&change.locks));
+                            let what =
+                                "sees commit #, and is to claim a lock, others along with it";
+                            self.add(who, what, view, next);
+                        }
+                        claim_it(&mut next, who, view, (commit, commit), set(&change.locks));
                         self.add(who, "sees commit #, and is to claim a lock", view, next);
                     }
                     Decision::Wait(_) => {
@@ -119,6 +164,61 @@ impl Steps<'_> {
                     }
                 }
             }
+        }
+    }
+
+    /// Makes commits of what others offer on top of `base`, on top of ours; gives the last of them.
+    fn along(&self, next: &mut World, who: usize, base: u8, ours: u8) -> u8 {
+        let mut tip = ours;
+        for (by, run, on) in next.offers.clone() {
+            let worker = usize::from(by);
+            let is_ours = worker == who && run == next.workers[who].run;
+            if on != base || is_ours {
+                continue;
+            }
+            let asks = &self.plan.workers[worker].asks;
+            let decision = decide(&next.branch.pool(tip), asks, &Facts::default(), 0);
+            if let Decision::Change(change) = decision {
+                tip = make(next, tip, worker, &change);
+                next.branch.offer(tip, run, base);
+            }
+        }
+        tip
+    }
+
+    /// What becomes of an offer that an earlier run has left.
+    pub(super) fn left(&mut self, who: usize, claim: Claim, head: Option<u8>) {
+        for (what, number, seen) in self.whereabouts(who, head, (claim.base, claim.commit, true)) {
+            let mut next = self.world.clone();
+            if what.starts_with("asks") {
+                next.workers[who].known = number;
+            }
+            let is_ending = next.workers[who].marker.is_some_and(|mark| mark.is_ending);
+            match seen {
+                Err(head) => {
+                    let head = Some(head);
+                    next.workers[who].at = At::Left { claim, head };
+                }
+                Ok(Seen::Ours) => {
+                    let Some(commit) = self.brought_along(who, next.branch.head()) else {
+                        continue;
+                    };
+                    let locks = next.branch.claims(commit);
+                    next.workers[who].at = At::Standing(Claim {
+                        commit,
+                        locks,
+                        ..claim
+                    });
+                }
+                Ok(Seen::Unmoved) if is_ending => {
+                    let goal = Goal::Left(claim);
+                    next.workers[who].at = At::Where { goal, head: None };
+                }
+                // It may still be brought along.
+                Ok(Seen::Unmoved) => next.workers[who].at = At::Look(Goal::Ask),
+                Ok(Seen::MovedOn | Seen::Rewound) => becomes(&mut next, who, claim, 0),
+            }
+            self.add(who, what, number, next);
         }
     }
 
@@ -200,7 +300,7 @@ impl Steps<'_> {
 
     pub(super) fn give_back(&mut self, who: usize, goal: Goal, head: Option<u8>) {
         let Some(claim) = goal.claim() else { return };
-        for (what, number, seen) in self.whereabouts(head, claim.base, claim.commit) {
+        for (what, number, seen) in self.whereabouts(who, head, (claim.base, claim.commit, true)) {
             let mut next = self.world.clone();
             if what.starts_with("asks") {
                 next.workers[who].known = number;
@@ -210,8 +310,38 @@ impl Steps<'_> {
                     let head = Some(head);
                     next.workers[who].at = At::Where { goal, head };
                 }
-                Ok(Back::Release) => next.workers[who].at = At::Look(goal),
+                Ok(Back::Release) => {
+                    let found = self.brought_along(who, next.branch.head());
+                    let goal = found.map_or(goal, |commit| {
+                        let locks = next.branch.claims(commit);
+                        goal.of(Claim {
+                            commit,
+                            locks,
+                            ..claim
+                        })
+                    });
+                    next.workers[who].at = At::Look(goal);
+                }
                 Ok(Back::Over) => done(&mut next, who, goal),
+                Ok(Back::PushWithEnd) if claim.commit == NONE => {
+                    // Nobody has made a commit of what was offered.
+                    let pool = next.branch.pool(claim.base);
+                    let asks = &self.plan.workers[who].asks;
+                    match decide(&pool, asks, &Facts::default(), 0) {
+                        Decision::Change(change) => {
+                            let commit = make(&mut next, claim.base, who, &change);
+                            let run = next.workers[who].run;
+                            next.branch.offer(commit, run, claim.base);
+                            let back = giving_back(Verb::Claiming, &change.locks, claim_id(commit));
+                            let Some(end) = end_at_once(&next.branch.pool(commit), &back) else {
+                                continue;
+                            };
+                            let end = make(&mut next, commit, who, &end);
+                            fly(&mut next, who, Parcel::End(goal), claim.base, end);
+                        }
+                        _ => done(&mut next, who, goal),
+                    }
+                }
                 Ok(Back::PushWithEnd) => {
                     let pool = next.branch.pool(claim.commit);
                     let locks = names(claim.locks);

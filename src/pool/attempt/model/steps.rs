@@ -125,6 +125,7 @@ impl<'a> Steps<'a> {
                     let w = &mut next.workers[who];
                     w.marker = None;
                     w.has_moved = true;
+                    w.run += 1;
                     self.add_mishap(who, "runs again in another container", next);
                 }
                 return;
@@ -134,10 +135,10 @@ impl<'a> Steps<'a> {
                 Parcel::Release(goal) | Parcel::End(goal) => Some(goal),
                 Parcel::Claim(_) | Parcel::Finish(_) => None,
             },
-            At::Standing(_) | At::Tell(_) => None,
+            At::Left { .. } | At::Standing(_) | At::Tell(_) => None,
         };
         let push = match &worker.at {
-            At::Land(landing) if is_push(&landing.next) => Some((landing.base, landing.commit)),
+            At::Land(landing) if is_push(&landing.next) => Some((landing.base, landing.tip)),
             _ => None,
         };
         let is_over = matches!(releases, Some(Goal::Undo(_) | Goal::Release(_)));
@@ -165,6 +166,8 @@ impl<'a> Steps<'a> {
                 _ => None,
             });
             w.pending = None;
+            w.offered = None;
+            w.has_lost = false;
             w.known = 0;
             w.began = 0;
             if let Some(mark) = &mut w.marker {
@@ -193,6 +196,7 @@ impl<'a> Steps<'a> {
             At::Look(Goal::Ask) => self.ask(who),
             At::Look(goal) => self.release(who, goal),
             At::Land(landing) => self.land(who, &landing),
+            At::Left { claim, head } => self.left(who, claim, head),
             At::Standing(claim) => self.standing(who, claim),
             At::Where { goal, head } => self.give_back(who, goal, head),
             At::Tell(claim) => {
@@ -220,8 +224,11 @@ impl<'a> Steps<'a> {
 
     /// The commits that the side that is read from may show. `from` is one that it must have.
     pub(super) fn views(&self, from: u8) -> impl Iterator<Item = u8> + use<> {
-        let head = self.world.branch.head();
-        from.max(head.saturating_sub(self.plan.lag))..=head
+        let branch = &self.world.branch;
+        let head = branch.head();
+        let all = from.max(head.saturating_sub(self.plan.lag))..=head;
+        let views: Vec<u8> = all.filter(|view| !branch.at(*view).is_inner).collect();
+        views.into_iter()
     }
 }
 

@@ -32,6 +32,7 @@ fn plan<const N: usize>(asks: [Operation; N], locks: u8) -> Plan {
         workers: asks.into_iter().map(step).collect(),
         locks,
         in_line: false,
+        goes_along: false,
         lag: 2,
         mishaps: Mishaps::default(),
     }
@@ -47,6 +48,13 @@ fn named(mut plan: Plan) -> Plan {
 fn in_line(plan: Plan) -> Plan {
     Plan {
         in_line: true,
+        ..plan
+    }
+}
+
+fn going_along(plan: Plan) -> Plan {
+    Plan {
+        goes_along: true,
         ..plan
     }
 }
@@ -185,4 +193,23 @@ fn a_line_moves_on_whoever_dies_in_it() {
     let mishaps = Mishaps { kills: 1, ..NONE };
     assert_holds(in_line(plan([acquire(2), acquire(1)], 2)), mishaps);
     assert_holds(in_line(plan([claim("a"), acquire(1), acquire(1)], 1)), NONE);
+}
+
+#[test]
+fn what_is_offered_to_others_is_claimed_once_or_never_whatever_goes_wrong() {
+    let two = |asks| {
+        let plan = going_along(plan(asks, 2));
+        Plan { lag: 1, ..plan }
+    };
+    let certain = || two([claim("a"), claim("b")]);
+    assert_holds(certain(), Mishaps { aborts: 1, ..FAULT });
+    assert_holds(certain(), Mishaps { kills: 1, ..FAULT });
+    assert_holds(named(certain()), Mishaps { kills: 1, ..NONE });
+    assert_holds(two([acquire(1), acquire(1)]), Mishaps { aborts: 1, ..NONE });
+}
+
+#[test]
+fn of_three_each_is_told_of_his_own_though_one_brings_the_others_along() {
+    let three = going_along(plan([claim("a"), claim("b"), claim("c")], 3));
+    assert_holds(Plan { lag: 0, ..three }, NONE);
 }

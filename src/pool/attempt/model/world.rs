@@ -12,6 +12,8 @@ pub struct Plan {
     pub locks: u8,
     /// Whether the workers stand in line.
     pub in_line: bool,
+    /// Whether who has lost a race offers what he is after to those who push next.
+    pub goes_along: bool,
     /// By how many commits the side that is read from may be behind.
     pub lag: u8,
     /// How often what may go wrong.
@@ -45,6 +47,9 @@ pub struct World {
     pub workers: Vec<Worker>,
     /// Pushes that may yet arrive: the commit that the branch must be at, and the one that it goes to.
     pub on_their_way: Vec<(u8, u8)>,
+    /// What is offered: by which worker, and which run of his, to whoever pushes onto which commit. An offer that was taken back
+    /// may be seen all the same, as long as it can be carried out.
+    pub offers: Vec<(u8, u8, u8)>,
     /// The tickets in the order of the line: whose each is, and whether its process is dead.
     pub line: Vec<(u8, bool)>,
     pub mishaps: Mishaps,
@@ -62,6 +67,12 @@ pub struct Worker {
     pub began: u8,
     /// The claim that may be on the branch, and that nobody was told of.
     pub pending: Option<Claim>,
+    /// On which commit that was offered to others, if it was.
+    pub offered: Option<u8>,
+    /// Whether it has lost a race.
+    pub has_lost: bool,
+    /// How often it was begun anew, with nothing left of the run before.
+    pub run: u8,
     /// What is on the disk of its container.
     pub marker: Option<Mark>,
     /// What it was told.
@@ -74,6 +85,7 @@ pub struct Worker {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Claim {
     pub base: u8,
+    /// [`NONE`] as long as it is only offered.
     pub commit: u8,
     pub locks: u8,
 }
@@ -102,6 +114,8 @@ pub enum At {
     Look(Goal),
     /// Bringing a commit to the branch.
     Land(Box<Landing>),
+    /// Taking over: about to look what has become of an earlier run's offer.
+    Left { claim: Claim, head: Option<u8> },
     /// Taking over: about to read what stands of an earlier run's claim.
     Standing(Claim),
     /// Giving back: about to look where the branch is; `head` is what the side that takes pushes has shown.
@@ -134,6 +148,8 @@ pub struct Landing {
     pub what: Parcel,
     pub base: u8,
     pub commit: u8,
+    /// The last of what is pushed: what others have offered is on top of ours.
+    pub tip: u8,
     pub flight: Flight,
     pub next: Next,
     /// What the side that takes pushes has shown, while the other side is read.
@@ -163,6 +179,18 @@ impl Goal {
     }
 }
 
+impl Goal {
+    /// The same for another claim.
+    pub fn of(self, claim: Claim) -> Goal {
+        match self {
+            Goal::Ask => Goal::Ask,
+            Goal::Undo(_) => Goal::Undo(claim),
+            Goal::Left(_) => Goal::Left(claim),
+            Goal::Release(_) => Goal::Release(claim),
+        }
+    }
+}
+
 impl World {
     pub fn new(plan: &Plan) -> World {
         let worker = Worker {
@@ -170,6 +198,9 @@ impl World {
             known: 0,
             began: 0,
             pending: None,
+            offered: None,
+            has_lost: false,
+            run: 0,
             marker: None,
             told: None,
             has_moved: false,
@@ -178,6 +209,7 @@ impl World {
             branch: Branch::new(plan.locks),
             workers: vec![worker; plan.workers.len()],
             on_their_way: Vec::new(),
+            offers: Vec::new(),
             line: Vec::new(),
             mishaps: plan.mishaps,
             broken: None,
@@ -192,6 +224,9 @@ impl World {
         while next != head {
             new.push(next);
             next = self.branch.at(next).parent;
+        }
+        for inner in new.iter().skip(1) {
+            self.branch.commits[usize::from(*inner)].is_inner = true;
         }
         new.reverse();
         self.renumber(&new);
@@ -211,6 +246,8 @@ impl World {
             claimed: self.branch.at(parent).claimed & !bit,
             by: OPERATOR,
             shows: NONE,
+            offered: None,
+            is_inner: false,
         });
         self.land(freed);
     }
@@ -260,6 +297,7 @@ impl World {
         });
         worker.marker = None;
         worker.pending = None;
+        worker.offered = None;
         worker.at = At::Holding;
         self.broken = broken;
     }
@@ -311,6 +349,9 @@ impl World {
         self.on_their_way.retain(|(base, _)| *base == head);
         self.on_their_way.sort_unstable();
         self.on_their_way.dedup();
+        self.offers.retain(|(_, _, base)| *base == head);
+        self.offers.sort_unstable();
+        self.offers.dedup();
         self.renumber(&[]);
     }
 
@@ -357,6 +398,7 @@ impl World {
                 At::Land(landing) => {
                     f(&mut landing.base);
                     f(&mut landing.commit);
+                    f(&mut landing.tip);
                     match &mut landing.what {
                         Parcel::Claim(claim) | Parcel::Finish(claim) => {
                             f(&mut claim.base);
@@ -365,7 +407,10 @@ impl World {
                         Parcel::Release(goal) | Parcel::End(goal) => of_goal(goal, f),
                     }
                 }
-                At::Standing(claim) | At::Tell(claim) | At::Killed(Some(claim)) => {
+                At::Left { claim, .. }
+                | At::Standing(claim)
+                | At::Tell(claim)
+                | At::Killed(Some(claim)) => {
                     f(&mut claim.base);
                     f(&mut claim.commit);
                 }

@@ -37,7 +37,7 @@ impl Refs {
     }
 
     fn take(&mut self, line: &mut BranchLine, id: &str, clock: u64) {
-        let made = line.take(oid(1), id.to_owned(), clock);
+        let made = line.take(oid(1), None, id.to_owned(), clock);
         assert!(self.change(&made));
     }
 }
@@ -277,4 +277,61 @@ proptest! {
             prop_assert!(first == 1 || some == 0 || refs.0.len() > some);
         }
     }
+}
+
+/// A commit that differs from others in how it begins, as most do.
+fn commit(n: u8) -> Oid {
+    git::object::blob_id(&[n])
+}
+
+/// Has somebody offer something on a commit of the branch.
+fn offer(refs: &mut Refs, line: &mut BranchLine, id: &str, on: u8) {
+    let made = line.take(commit(100 + on), Some(commit(on)), id.to_owned(), NOW);
+    assert!(refs.change(&made));
+}
+
+#[test]
+fn what_those_behind_us_offer_on_the_commit_that_the_branch_is_at_is_seen_in_their_order() {
+    let mut refs = Refs::default();
+    let mut lines: Vec<BranchLine> = (0..5).map(|_| line()).collect();
+    for (n, on) in [7, 7, 8, 7].into_iter().enumerate() {
+        refs.seen_by(&mut lines[n], NOW);
+        offer(&mut refs, &mut lines[n], &format!("{}", 9 - n), on);
+    }
+    refs.seen_by(&mut lines[4], NOW);
+    refs.take(&mut lines[4], "0", NOW);
+
+    for line in &mut lines {
+        refs.seen_by(line, NOW);
+    }
+    let places: Vec<Option<usize>> = lines.iter().map(BranchLine::place).collect();
+    assert_eq!(places, [Some(0), Some(1), Some(2), Some(3), Some(4)]);
+    assert_eq!(lines[0].offers(commit(7)).count(), 2);
+    assert_eq!(lines[1].offers(commit(7)).count(), 1, "only those behind");
+    assert_eq!(lines[0].offers(commit(8)).count(), 1);
+    // Whoever carries them out takes their tickets away.
+    for (at, ticket) in lines[0].offers(commit(7)).collect::<Vec<_>>() {
+        assert_eq!(at, commit(107));
+        assert!(refs.change(&ticket));
+    }
+    refs.seen_by(&mut lines[1], NOW);
+    refs.seen_by(&mut lines[2], NOW);
+    assert!(!lines[1].has_ticket(), "it was carried out");
+    assert!(lines[2].has_ticket());
+}
+
+#[test]
+fn one_in_a_hurry_brings_nobody_along() {
+    let mut refs = Refs::default();
+    let (mut hurries, mut other) = (line(), line());
+    refs.take(&mut hurries, "a", NOW);
+    refs.seen_by(&mut other, NOW);
+    offer(&mut refs, &mut other, "b", 7);
+    refs.seen_by(&mut hurries, NOW);
+    assert_eq!(hurries.offers(commit(7)).count(), 1);
+
+    hurries.go_first();
+
+    assert_eq!(hurries.offers(commit(7)).count(), 0);
+    assert_eq!(hurries.place(), None);
 }
