@@ -73,7 +73,7 @@ impl Attempt<'_> {
     ) -> Result<Landed, AttemptError> {
         let (mut flight, mut next) = match resumed {
             true => Flight::resumed(),
-            false => Flight::new(!parcel.also.is_empty() || parcel.along.is_some()),
+            false => Flight::new(!parcel.also.is_empty(), parcel.along.is_some()),
         };
         let mut together_with = match &parcel.along {
             Some(along) => (

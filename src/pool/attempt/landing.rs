@@ -153,18 +153,21 @@ pub(super) struct Flight {
     was_sent: bool,
     /// Whether other refs are to be changed in the same push.
     in_company: bool,
+    /// Whether there are commits of others in it.
+    with_others: bool,
     /// How often the server was busy.
     busy: u32,
     last: Option<Heard>,
 }
 
 impl Flight {
-    /// A commit that nobody has pushed yet.
-    pub fn new(in_company: bool) -> (Flight, Next) {
+    /// A commit that nobody has pushed yet; that other refs are changed with it, and that others' commits are in the push.
+    pub fn new(in_company: bool, with_others: bool) -> (Flight, Next) {
         let flight = Flight {
             unanswered: false,
             was_sent: false,
-            in_company,
+            in_company: in_company || with_others,
+            with_others,
             busy: 0,
             last: None,
         };
@@ -173,7 +176,7 @@ impl Flight {
 
     /// A commit that may be on its way from an earlier run.
     pub fn resumed() -> (Flight, Next) {
-        let (flight, _) = Flight::new(false);
+        let (flight, _) = Flight::new(false, false);
         let flight = Flight {
             unanswered: true,
             was_sent: true,
@@ -209,13 +212,13 @@ impl Flight {
             // What a rule forbids it forbids wherever the branch is. Otherwise we would go on for ever where the branch
             // moves before each of our pushes.
             (Seen::MovedOn | Seen::Rewound, Some(Heard::Declined(no)))
-                if is_rule(&no.reason) && !self.unanswered && !self.in_company =>
+                if is_rule(&no.reason) && !self.unanswered && !self.with_others =>
             {
                 self.declined(no.clone())
             }
             // It may be for what others have in it.
             (Seen::MovedOn | Seen::Rewound, Some(Heard::Declined(no)))
-                if is_rule(&no.reason) && self.in_company =>
+                if is_rule(&no.reason) && self.with_others =>
             {
                 Next::Known(Landing::Superseded { no: None })
             }
@@ -231,7 +234,7 @@ impl Flight {
             // It moved away and back between two looks, or something on the way answered for the server.
             (Seen::Unmoved, Some(Heard::Moved | Heard::Accepted)) => Next::PushLater,
             (Seen::Unmoved, Some(Heard::Declined(_))) if self.in_company => {
-                self.in_company = false;
+                (self.in_company, self.with_others) = (false, false);
                 Next::PushAlone
             }
             (Seen::Unmoved, Some(Heard::Declined(no))) => match of_ref(&no.reason) {
@@ -280,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_lost_answer_is_found_on_the_branch() {
-        let (mut flight, first) = Flight::new(false);
+        let (mut flight, first) = Flight::new(false, false);
         assert_eq!(first, Next::Push);
         assert_eq!(flight.heard(lost()), Next::Look);
         assert_eq!(flight.seen(Seen::Ours), Next::Known(Landing::Landed));
@@ -288,7 +291,7 @@ mod tests {
 
     #[test]
     fn while_the_branch_stays_the_same_commit_is_pushed_again() {
-        let (mut flight, _) = Flight::new(false);
+        let (mut flight, _) = Flight::new(false, false);
         for _ in 0..20 {
             assert_eq!(flight.heard(lost()), Next::Look);
             assert_eq!(flight.seen(Seen::Unmoved), Next::PushAfterFault);
@@ -299,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_no_to_this_push_is_none_to_one_that_got_no_answer() {
-        let (mut flight, _) = Flight::new(false);
+        let (mut flight, _) = Flight::new(false, false);
         let _ = flight.heard(lost());
         let _ = flight.seen(Seen::Unmoved);
         assert_eq!(flight.heard(no("pre-receive hook declined")), Next::Look);
@@ -312,20 +315,23 @@ mod tests {
 
     #[test]
     fn a_rule_that_forbids_our_commit_is_told_even_if_the_branch_moves_before_each_push() {
-        let (mut flight, _) = Flight::new(false);
-        let _ = flight.heard(no("pre-receive hook declined"));
-        assert!(matches!(
-            flight.seen(Seen::MovedOn),
-            Next::Known(Landing::Declined {
-                may_land: false,
-                ..
-            })
-        ));
+        // Also where our place in a line goes with it.
+        for in_company in [false, true] {
+            let (mut flight, _) = Flight::new(in_company, false);
+            let _ = flight.heard(no("pre-receive hook declined"));
+            assert!(matches!(
+                flight.seen(Seen::MovedOn),
+                Next::Known(Landing::Declined {
+                    may_land: false,
+                    ..
+                })
+            ));
+        }
     }
 
     #[test]
     fn a_rule_that_may_forbid_what_others_have_in_a_push_is_none_for_ours() {
-        let (mut flight, _) = Flight::new(true);
+        let (mut flight, _) = Flight::new(false, true);
         let _ = flight.heard(no("pre-receive hook declined"));
         let superseded = Landing::Superseded { no: None };
         assert_eq!(flight.seen(Seen::MovedOn), Next::Known(superseded));
@@ -334,11 +340,11 @@ mod tests {
     #[test]
     fn words_of_a_lost_race_are_one_where_the_branch_moved_and_a_busy_server_where_it_did_not() {
         for words in ["failed to update ref", "cannot lock ref", "fetch first"] {
-            let (mut flight, _) = Flight::new(false);
+            let (mut flight, _) = Flight::new(false, false);
             let _ = flight.heard(no(words));
             assert!(is_superseded(&flight.seen(Seen::MovedOn)));
 
-            let (mut flight, _) = Flight::new(false);
+            let (mut flight, _) = Flight::new(false, false);
             for _ in 0..PATIENCE_FOR_BUSY {
                 let _ = flight.heard(no(words));
                 assert_eq!(flight.seen(Seen::Unmoved), Next::PushLater);
@@ -353,7 +359,7 @@ mod tests {
 
     #[test]
     fn what_may_be_for_another_ref_is_tried_alone() {
-        let (mut flight, _) = Flight::new(true);
+        let (mut flight, _) = Flight::new(true, false);
         let _ = flight.heard(no("hook declined"));
         assert_eq!(flight.seen(Seen::Unmoved), Next::PushAlone);
         let _ = flight.heard(no("hook declined"));
@@ -383,7 +389,7 @@ mod tests {
         fn landed_is_said_only_of_what_was_seen_or_accepted_and_superseded_never_of_what_may_land(
             rounds in prop::collection::vec((heard(), seen()), 1..12)
         ) {
-            let (mut flight, mut next) = Flight::new(false);
+            let (mut flight, mut next) = Flight::new(false, false);
             let mut unanswered = false;
             for (heard, seen) in rounds {
                 prop_assert!(matches!(next, Next::Push | Next::PushLater | Next::PushAfterFault | Next::PushAlone));

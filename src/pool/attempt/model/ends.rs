@@ -24,7 +24,7 @@ pub(super) fn fly_with(
     base: u8,
     (commit, tip): (u8, u8),
 ) {
-    let (flight, then) = Flight::new(tip != commit);
+    let (flight, then) = Flight::new(false, tip != commit);
     next.workers[who].at = At::Land(Box::new(Landing {
         what,
         base,
