@@ -83,6 +83,14 @@ fn wait_for_offers(remote: &TestRemote, n: usize) -> Vec<(String, Value)> {
     found
 }
 
+/// A step that wants any lock, and offers to claim one.
+fn start_offering(remote: &TestRemote, step: &Step) -> (Running, (String, Value)) {
+    let running = step.start_put(json!({"acquire": true}));
+    let mut offers = wait_for_offers(remote, 1);
+    assert_eq!(offers.len(), 1);
+    (running, offers.remove(0))
+}
+
 /// The trailers that an offer has, and the name of the first of its locks.
 fn parts(offer: &Value) -> (String, String) {
     let trailers = offer["trailers"].as_array().unwrap();
@@ -176,9 +184,8 @@ fn who_was_brought_along_is_told_of_the_very_claim_that_was_made_for_him() {
     let step = build(&remote, &server.uri(), 1);
 
     let (claim, answer) = behind_others(&remote, || {
-        let running = step.start_put(json!({"acquire": true}));
-        let offers = wait_for_offers(&remote, 1);
-        let claim = carry_out(&remote, &offers[0]);
+        let (running, offer) = start_offering(&remote, &step);
+        let claim = carry_out(&remote, &offer);
         (claim, succeeded(running))
     });
 
@@ -196,10 +203,9 @@ fn who_is_told_to_stop_after_he_was_brought_along_gives_it_back() {
     let server = HttpServer::start(remote.root());
 
     let answer = behind_others(&remote, || {
-        let running = build(&remote, &server.uri(), 1).start_put(json!({"acquire": true}));
-        let offers = wait_for_offers(&remote, 1);
+        let (running, offer) = start_offering(&remote, &build(&remote, &server.uri(), 1));
         running.signal("STOP");
-        carry_out(&remote, &offers[0]);
+        carry_out(&remote, &offer);
         running.signal("TERM");
         running.signal("CONT");
         running.finish()
@@ -216,14 +222,12 @@ fn what_was_offered_cannot_be_carried_out_any_more_once_its_step_has_been_told_t
     let server = HttpServer::start(remote.root());
 
     let offer = behind_others(&remote, || {
-        let running = build(&remote, &server.uri(), 1).start_put(json!({"acquire": true}));
-        let offers = wait_for_offers(&remote, 1);
-        let at = remote.git(&["rev-parse", &offers[0].0]).trim().to_owned();
+        let (running, (name, _)) = start_offering(&remote, &build(&remote, &server.uri(), 1));
+        let at = remote.git(&["rev-parse", &name]).trim().to_owned();
         running.signal("TERM");
         let answer = running.finish();
         assert_ne!(answer.code, Some(0), "{}", answer.stderr);
-        assert_eq!(offers.len(), 1);
-        (offers[0].0.clone(), at)
+        (name, at)
     });
     assert_eq!(remote.list("aws/claimed"), [""; 0]);
     // A copy of what it had sent arrives late, and others push past it.
@@ -232,8 +236,7 @@ fn what_was_offered_cannot_be_carried_out_any_more_once_its_step_has_been_told_t
     let later = format!("{PLACES}/000900.{rest}");
     let count = remote.count();
     let second = behind_others(&remote, || {
-        let running = build(&remote, &server.uri(), 2).start_put(json!({"acquire": true}));
-        wait_for_offers(&remote, 1);
+        let (running, _) = start_offering(&remote, &build(&remote, &server.uri(), 2));
         remote.git(&["update-ref", &later, &at]);
         running
     });
@@ -250,10 +253,9 @@ fn a_step_that_is_killed_after_it_was_brought_along_takes_that_claim_when_it_run
     let step = build(&remote, &server.uri(), 1);
 
     let claim = behind_others(&remote, || {
-        let running = step.start_put(json!({"acquire": true}));
-        let offers = wait_for_offers(&remote, 1);
+        let (running, offer) = start_offering(&remote, &step);
         running.signal("STOP");
-        let claim = carry_out(&remote, &offers[0]);
+        let claim = carry_out(&remote, &offer);
         running.kill();
         claim
     });
@@ -270,8 +272,7 @@ fn a_step_that_is_killed_with_an_offer_has_one_lock_when_it_runs_again_whoever_c
     let step = build(&remote, &server.uri(), 1);
 
     behind_others(&remote, || {
-        let running = step.start_put(json!({"acquire": true}));
-        wait_for_offers(&remote, 1);
+        let (running, _) = start_offering(&remote, &step);
         running.kill();
     });
     let again = step.put(json!({"acquire": true}));
@@ -315,8 +316,7 @@ fn what_is_wrong_with_an_offer_keeps_nobody_from_his_lock() {
     let server = HttpServer::start(remote.root());
 
     let (running, count) = behind_others(&remote, || {
-        let running = build(&remote, &server.uri(), 1).start_put(json!({"acquire": true}));
-        let (name, offer) = wait_for_offers(&remote, 1).remove(0);
+        let (running, (name, offer)) = start_offering(&remote, &build(&remote, &server.uri(), 1));
         let base = name.rsplit('.').next().unwrap().to_owned();
         let made = |n: usize, text: &str| {
             let tree = remote.git(&["hash-object", "-t", "tree", "-w", "/dev/null"]);
@@ -375,15 +375,12 @@ fn who_pushes_himself_while_another_lock_is_claimed_for_him_is_told_of_that() {
         "case $1 in refs/heads/*) ;; *) exit 0;; esac\n\
          touch is-pushed; while [ ! -e go-on ]; do sleep 0.02; done",
     );
-    let mut offer = None;
-    let running = behind_others(&remote, || {
-        let running = build(&remote, &server.uri(), 1).start_put(json!({"acquire": true}));
-        offer = Some(wait_for_offers(&remote, 1).remove(0));
-        running
+    let (running, offer) = behind_others(&remote, || {
+        start_offering(&remote, &build(&remote, &server.uri(), 1))
     });
     wait_until("it pushes", || remote.path().join("is-pushed").exists());
 
-    let claim = carry_out(&remote, &offer.unwrap());
+    let claim = carry_out(&remote, &offer);
     std::fs::write(remote.path().join("go-on"), "").unwrap();
     let answer = succeeded(running);
 

@@ -9,7 +9,7 @@ use super::course::Course;
 use super::land::Parcel;
 use super::landing::{Landing, Seen};
 use super::publish::Published;
-use super::{Attempt, AttemptError, Outcome, deeper};
+use super::{Attempt, AttemptError, Outcome};
 use crate::ledger::{ClaimOfStep, Fate};
 use crate::line::offer::Offer;
 use crate::lock::{ClaimId, LockName};
@@ -17,7 +17,7 @@ use crate::marker::{Marked, Marker};
 use crate::message::listed;
 use crate::rules::claim_anew;
 use git::object::Oid;
-use git::{Depth, Pack, Snapshot};
+use git::{Pack, Snapshot};
 use pace::stopped_for;
 
 /// What is known of what a run has left that vanished.
@@ -162,21 +162,14 @@ impl Attempt<'_> {
 
     /// The same for a claim that is on the branch.
     async fn standing_at(&mut self, marked: &Marked) -> Result<Vec<LockName>, AttemptError> {
-        let mut depth = Depth::RECENT;
-        loop {
-            let snapshot = self.snapshot(depth).await?;
-            let history = self.remote.history(&snapshot);
-            let claim = ClaimId(marked.commit);
-            match self.fates(&history, &marked.locks, claim) {
-                Ok(fates) => {
-                    let standing = fates
-                        .into_iter()
-                        .filter(|(_, fate)| matches!(fate, Fate::Stands { .. }));
-                    return Ok(standing.map(|(lock, _)| lock).collect());
-                }
-                Err(err) => depth = deeper(snapshot.depth, err)?,
-            }
-        }
+        let claim = ClaimId(marked.commit);
+        self.ask_history(|attempt, snapshot| {
+            let history = attempt.remote.history(snapshot);
+            let fates = attempt.fates(&history, &marked.locks, claim)?.into_iter();
+            let standing = fates.filter(|(_, fate)| matches!(fate, Fate::Stands { .. }));
+            Ok(standing.map(|(lock, _)| lock).collect())
+        })
+        .await
     }
 
     /// Brings the push of a run that vanished to its end, and says whether its commit is on the branch.

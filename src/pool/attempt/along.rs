@@ -8,7 +8,7 @@ use super::facts::{Decided, fitting_ones};
 use super::land::{Along, BETWEEN_LOOKS, found};
 use super::landing::Seen;
 use super::publish::new_request;
-use super::{Attempt, AttemptError, deeper, next_number, read_pool};
+use super::{Attempt, AttemptError, next_number, read_pool};
 use crate::ledger;
 use crate::line::offer::{MOST_LOCKS, Offer};
 use crate::lock::{LockName, PoolName};
@@ -196,36 +196,27 @@ impl Attempt<'_> {
         &mut self,
         commit: Oid,
     ) -> Result<Vec<LockName>, AttemptError> {
-        let mut depth = Depth::RECENT;
-        loop {
-            let snapshot = self.snapshot(depth).await?;
-            let history = self.remote.history(&snapshot);
-            let claimed = history
-                .since(commit)
-                .and_then(|_| self.claimed_by(&snapshot, commit));
-            match claimed {
-                Ok(locks) => return Ok(locks),
-                Err(err) => depth = deeper(snapshot.depth, err)?,
-            }
-        }
+        self.ask_history(|attempt, snapshot| {
+            attempt.remote.history(snapshot).since(commit)?;
+            attempt.claimed_by(snapshot, commit)
+        })
+        .await
     }
 
-    /// The change that an offer asks for at the snapshot that it was made on, and its message; `None` where none of its locks is
-    /// free there.
+    /// Makes the commit that an offer asks for at the snapshot that it was made on; gives the change, the commit and its objects. `None`
+    /// where none of its locks is free there.
     pub(super) fn claim_offered(
         &self,
         snapshot: &Snapshot,
         offer: &Offer,
-    ) -> Result<Option<(Change, String)>, StoreError> {
-        let Some(pool) = self.pools_of(snapshot, &[])? else {
+    ) -> Result<Option<(Change, Oid, Vec<Oid>)>, StoreError> {
+        let pool = self.pools_of(snapshot, &[])?;
+        let change = pool.and_then(|pool| change_of(&pool, offer, &HashSet::new()));
+        let Some(change) = change else {
             return Ok(None);
         };
-        let number = next_number(&self.remote, snapshot.commit)?;
-        let change = change_of(&pool, offer, &HashSet::new());
-        Ok(change.map(|change| {
-            let message = offer.message(&change.locks[0], number);
-            (change, message)
-        }))
+        let (commit, objects) = self.commit_of(snapshot.commit, &change, offer)?;
+        Ok(Some((change, commit, objects)))
     }
 
     /// Makes commits of what those behind us have offered, on top of ours, which has this request and these objects; `None` where
@@ -283,13 +274,12 @@ impl Attempt<'_> {
             let Some(change) = change else {
                 continue;
             };
-            let lock = &change.locks[0];
-            let Ok((commit, made)) = self.commit_of(tip, &change, lock, &offer) else {
+            let Ok((commit, made)) = self.commit_of(tip, &change, &offer) else {
                 continue;
             };
             requests.insert(offer.request().to_owned());
             steps.extend(step);
-            taken.insert(lock.clone());
+            taken.extend(change.locks);
             objects.extend(made);
             tickets.push(ticket);
             tip = commit;
@@ -306,10 +296,9 @@ impl Attempt<'_> {
         &self,
         parent: Oid,
         change: &Change,
-        lock: &LockName,
         offer: &Offer,
     ) -> Result<(Oid, Vec<Oid>), StoreError> {
-        let message = offer.message(lock, next_number(&self.remote, parent)?);
+        let message = offer.message(&change.locks, next_number(&self.remote, parent)?);
         let store = self.remote.store();
         store.make_commit(parent, &change.edits, &message, &self.identity)
     }

@@ -129,9 +129,8 @@ impl Attempt<'_> {
             Ok(Landed { landing, .. }) => landing.may_be_there(),
             Err(_) => sent.get(),
         };
-        // Of what was offered the next look shows what has become: whoever was faster may have brought it along.
-        let may_land = may_land || offer.is_some();
-        if is_claim && may_land {
+        // What was offered may stand whatever became of this: the next look shows whether somebody has brought it along.
+        if is_claim && may_land && offer.is_none() {
             course.claim.is_sent(pending);
         }
         let Landed {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Attempt;
+use super::{Attempt, AttemptError};
 use crate::ledger::{self, Moves};
 use crate::lock::{Holding, LockName, PoolName};
 use crate::past;
@@ -54,6 +54,21 @@ impl Attempt<'_> {
             HistoryError::Store(err) => err,
             HistoryError::Truncated => StoreError::Hole(snapshot.commit),
         })
+    }
+
+    /// Asks the history, as deep as it takes.
+    pub(super) async fn ask_history<T>(
+        &mut self,
+        question: impl Fn(&Self, &Snapshot) -> Result<T, HistoryError>,
+    ) -> Result<T, AttemptError> {
+        let mut depth = Depth::RECENT;
+        loop {
+            let snapshot = self.snapshot(depth).await?;
+            match question(self, &snapshot) {
+                Ok(answer) => return Ok(answer),
+                Err(err) => depth = deeper(snapshot.depth, err)?,
+            }
+        }
     }
 
     /// As [`snapshot`].

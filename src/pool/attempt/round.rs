@@ -9,6 +9,7 @@ use super::queue::Queue;
 use super::queue::seconds_since_1970;
 use super::{Attempt, AttemptError, Outcome, reach};
 use crate::ledger;
+use crate::line::branch::BranchLine;
 use crate::line::sightings::Said;
 use crate::lock::LockName;
 use crate::message::{Verb, listed};
@@ -132,13 +133,8 @@ impl Attempt<'_> {
                 if std::mem::take(&mut course.queues_next) {
                     self.stand_at_branch(&snapshot, head, change, &decided, course)
                         .await?;
-                    let has_place = course.branch.has_ticket();
-                    if !has_place {
-                        self.take_ticket(&mut course.lines).await?;
-                        let pause = course.lost_races.next().unwrap_or_default();
-                        self.rest(pause, &mut course.lines).await?;
-                    }
-                    if !has_place || course.branch.before() == 0 {
+                    self.wait_elsewhere(course).await?;
+                    if !course.branch.has_ticket() || course.branch.before() == 0 {
                         return Ok(None);
                     }
                 }
@@ -157,10 +153,8 @@ impl Attempt<'_> {
                     false => in_pool.max(course.branch.before()),
                 };
                 if before > 0 {
-                    let is_offered = course
-                        .claim
-                        .offered()
-                        .is_some_and(|offer| offer.base == head);
+                    let offered = course.claim.offered();
+                    let is_offered = offered.is_some_and(|offer| offer.base == head);
                     let pause = course
                         .others_first
                         .pause(before, head, look_took, is_offered);
@@ -234,16 +228,22 @@ impl Attempt<'_> {
         // What we would push on is out of date once those have pushed who come first.
         let may_go_without = course.last.is_some() && !fetch_anyway;
         let interest = |listing: &Listing| {
-            let mut branch = branch.clone();
-            branch.observe(listing.besides.iter(), clock);
-            let offers: Vec<Oid> = branch.offers(listing.head).map(|(at, _)| at).collect();
+            // Only who stands at the branch brings anybody along, or waits for those before him.
+            let branch = branch.has_ticket().then(|| {
+                let mut branch = branch.clone();
+                branch.observe(listing.besides.iter(), clock);
+                branch
+            });
+            let branch = branch.as_ref().filter(|branch| branch.has_ticket());
+            let before = branch.map_or(0, BranchLine::before);
+            let offers = branch.into_iter().flat_map(|it| it.offers(listing.head));
+            let offers: Vec<Oid> = offers.map(|(at, _)| at).collect();
             // Whose ticket is there, his offer has not been carried out; else the history tells.
-            let offered = course.claim.offered().map(|offer| offer.base);
-            let waits = branch.is_seen() && branch.before() > 0;
-            let needs_head = offered.is_some_and(|base| base != listing.head) && !waits;
-            if may_go_without && branch.has_ticket() && !needs_head {
+            let waits = before > 0 && branch.is_some_and(BranchLine::is_seen);
+            let needs_head = course.claim.may_be_along(listing.head) && !waits;
+            if may_go_without && branch.is_some() && !needs_head {
                 let grows = course.gathering.grows(listing.head, offers.len());
-                if branch.before() > 0 || grows {
+                if before > 0 || grows {
                     return Interest::Nothing;
                 }
             }
@@ -365,21 +365,15 @@ impl Attempt<'_> {
                 self.meter.lost_race();
                 course.lines.note_overtaken();
                 // Where several are at it, an order among them spares them most of the races.
-                let had_place = course.branch.has_ticket();
-                // What is offered is decided on where the branch is now.
-                course.queues_next = !had_place && self.may_be_offered(&change, course);
-                if !course.queues_next {
+                if course.branch.has_ticket() {
+                    // He loses all the same, to somebody who knows of no line or by a view that is behind.
+                    self.rest_after_race(course).await?;
+                } else if self.may_be_offered(&change, course) {
+                    // What is offered is decided on where the branch is now.
+                    course.queues_next = true;
+                } else {
                     self.queue_at_branch(course, snapshot.commit, None).await?;
-                    if !course.branch.has_ticket() {
-                        self.take_ticket(&mut course.lines).await?;
-                    }
-                }
-                // Who has just got a place is told by it when to push. Who loses all the same, to somebody who knows of no
-                // line or by a view that is behind, is not to go on as fast as the server answers.
-                let has_place = course.queues_next || course.branch.has_ticket();
-                if had_place || !has_place {
-                    let pause = course.lost_races.next().unwrap_or_default();
-                    self.rest(pause, &mut course.lines).await?;
+                    self.wait_elsewhere(course).await?;
                 }
                 Ok(None)
             }
@@ -400,6 +394,22 @@ impl Attempt<'_> {
             false => None,
         };
         self.queue_at_branch(course, head, offer).await
+    }
+
+    /// Waits in the lines of the pools where there is no place at the branch.
+    async fn wait_elsewhere(&mut self, course: &mut Course<'_>) -> Result<(), AttemptError> {
+        if course.branch.has_ticket() {
+            // By that it is told when to push.
+            return Ok(());
+        }
+        self.take_ticket(&mut course.lines).await?;
+        self.rest_after_race(course).await
+    }
+
+    /// Pauses after a race that was lost, and will be again: not to go on as fast as the server answers.
+    async fn rest_after_race(&mut self, course: &mut Course<'_>) -> Result<(), AttemptError> {
+        let pause = course.lost_races.next().unwrap_or_default();
+        self.rest(pause, &mut course.lines).await
     }
 
     /// What comes of it that somebody has brought our claim along.

@@ -125,13 +125,10 @@ impl Attempt<'_> {
                     sleep(pauses.next().unwrap_or_default()).await;
                     continue;
                 }
-                let Some((change, message)) = self.claim_offered(&snapshot, offer)? else {
+                let Some((change, made, of)) = self.claim_offered(&snapshot, offer)? else {
                     return Ok(None);
                 };
-                let store = self.remote.store();
-                (commit, objects) =
-                    store.make_commit(base, &change.edits, &message, &self.identity)?;
-                claimed = change.locks;
+                (claimed, commit, objects) = (change.locks, made, of);
             }
             let back = giving_back(verb, &claimed, ClaimId(commit));
             let here = Snapshot {

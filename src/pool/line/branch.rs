@@ -11,7 +11,7 @@
 //! that is older than [`LIFE`] is nobody's. Where tickets cannot be taken away, nobody takes one. Who has but seconds left, as he
 //! was told to stop and has something to give back, goes before all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use git::RefUpdate;
 use git::object::Oid;
@@ -37,14 +37,7 @@ pub struct BranchTicket {
     id: String,
     /// When it was taken, as its owner's clock has it, in seconds since 1970.
     since: u64,
-}
-
-/// What a ticket points to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Target {
-    /// The commit.
-    at: Oid,
-    /// How the commit begins for which that is an offer, if it is one.
+    /// How the commit begins on which something is offered, if what it points to is an offer.
     offers_on: Option<String>,
 }
 
@@ -52,27 +45,28 @@ struct Target {
 const SHORT: usize = 16;
 
 impl BranchTicket {
-    /// Reads the name of a ticket, and on which commit it offers something.
-    fn parse(name: &str) -> Option<(BranchTicket, Option<String>)> {
+    fn parse(name: &str) -> Option<BranchTicket> {
         let mut parts = name.splitn(4, '.');
         let ticket = BranchTicket {
             number: parts.next()?.parse().ok()?,
             since: parts.next()?.parse().ok()?,
             id: parts.next()?.to_owned(),
+            offers_on: parts.next().map(str::to_owned),
         };
-        let offers_on = parts.next().map(str::to_owned);
         let is_id = |id: &str| {
             (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
         };
-        let is_ours = ticket.name(offers_on.as_deref()) == name
+        let is_ours = ticket.name() == name
             && is_id(&ticket.id)
-            && offers_on.as_deref().is_none_or(is_id);
-        is_ours.then_some((ticket, offers_on))
+            && ticket.offers_on.as_deref().is_none_or(is_id);
+        is_ours.then_some(ticket)
     }
 
-    fn name(&self, offers_on: Option<&str>) -> String {
-        let BranchTicket { number, since, id } = self;
-        match offers_on {
+    fn name(&self) -> String {
+        let BranchTicket {
+            number, since, id, ..
+        } = self;
+        match &self.offers_on {
             Some(base) => format!("{number:06}.{since}.{id}.{base}"),
             None => format!("{number:06}.{since}.{id}"),
         }
@@ -86,11 +80,11 @@ pub struct BranchLine {
     start: String,
     ours: Option<Ours>,
     /// Those who may be there, in order.
-    alive: BTreeMap<BranchTicket, Target>,
+    alive: BTreeMap<BranchTicket, Oid>,
     /// The refs that nobody stands behind.
     dead: BTreeMap<String, Oid>,
     /// Who did not use his turn.
-    passed: BTreeMap<BranchTicket, String>,
+    passed: BTreeSet<BranchTicket>,
     /// What we have tried to take away from others.
     tried: BTreeMap<String, Oid>,
     /// The highest number that is listed.
@@ -106,10 +100,8 @@ pub struct BranchLine {
 #[derive(Debug, Clone)]
 struct Ours {
     ticket: BranchTicket,
-    target: Target,
+    at: Oid,
     was_seen: bool,
-    /// Whether it was there when we looked last.
-    is_seen: bool,
 }
 
 impl BranchLine {
@@ -120,7 +112,7 @@ impl BranchLine {
             ours: None,
             alive: BTreeMap::new(),
             dead: BTreeMap::new(),
-            passed: BTreeMap::new(),
+            passed: BTreeSet::new(),
             tried: BTreeMap::new(),
             highest: 0,
             taken: 0,
@@ -135,36 +127,31 @@ impl BranchLine {
         self.alive.clear();
         self.dead.clear();
         self.highest = 0;
-        let mut sees_ours = None;
+        let mut sees_ours = false;
         for (name, at) in listed {
             let Some(name) = name.strip_prefix(FOLDER) else {
                 continue;
             };
             // What is no ticket of ours is not ours to take away.
-            let Some((ticket, offers_on)) = BranchTicket::parse(name) else {
+            let Some(ticket) = BranchTicket::parse(name) else {
                 continue;
             };
-            let target = Target { at: *at, offers_on };
             if self.ours.as_ref().is_some_and(|ours| ours.ticket == ticket) {
-                sees_ours = Some(target);
+                sees_ours = true;
                 continue;
             }
-            if ticket.since.abs_diff(clock) > LIFE || self.passed.contains_key(&ticket) {
+            if ticket.since.abs_diff(clock) > LIFE || self.passed.contains(&ticket) {
                 self.dead.insert(format!("{}{name}", self.start), *at);
             } else {
                 self.highest = self.highest.max(ticket.number);
-                self.alive.insert(ticket, target);
+                self.alive.insert(ticket, *at);
             }
         }
         // One that was there and is not any more was passed over. A view that has never shown it may be an old one.
-        match (&mut self.ours, sees_ours) {
-            (Some(ours), Some(target)) => {
-                (ours.was_seen, ours.is_seen) = (true, true);
-                ours.target = target;
-            }
-            (Some(ours), None) if ours.was_seen => self.ours = None,
-            (Some(ours), None) => ours.is_seen = false,
-            (None, _) => {}
+        match &mut self.ours {
+            Some(ours) if sees_ours => ours.was_seen = true,
+            Some(ours) if ours.was_seen => self.ours = None,
+            _ => {}
         }
         // What is still there after it was to go stays for good, and so would ours.
         let stays = |(name, at): (&String, &Oid)| self.tried.get(name) == Some(at);
@@ -186,9 +173,9 @@ impl BranchLine {
         self.ours.is_some()
     }
 
-    /// Whether our ticket was there when we looked last.
+    /// Whether our ticket was there when we looked last: one that was and is not any more is none.
     pub fn is_seen(&self) -> bool {
-        self.ours.as_ref().is_some_and(|ours| ours.is_seen)
+        self.ours.as_ref().is_some_and(|ours| ours.was_seen)
     }
 
     /// Whether a ticket is of no use here.
@@ -214,11 +201,10 @@ impl BranchLine {
             .into_iter()
             .partition(|(ticket, _)| before(ticket));
         self.alive = alive;
-        let passed: BTreeMap<BranchTicket, Target> = passed;
-        for (ticket, Target { at, offers_on }) in passed {
-            let name = self.full_name(&ticket, offers_on.as_deref());
-            self.dead.insert(name.clone(), at);
-            self.passed.insert(ticket, name);
+        let passed: BTreeMap<BranchTicket, Oid> = passed;
+        for (ticket, at) in passed {
+            self.dead.insert(self.full_name(&ticket), at);
+            self.passed.insert(ticket);
         }
     }
 
@@ -233,8 +219,8 @@ impl BranchLine {
             .collect()
     }
 
-    fn full_name(&self, ticket: &BranchTicket, offers_on: Option<&str>) -> String {
-        format!("{}{}", self.start, ticket.name(offers_on))
+    fn full_name(&self, ticket: &BranchTicket) -> String {
+        format!("{}{}", self.start, ticket.name())
     }
 
     /// Takes a ticket that points `at` a commit of the branch, or at what is `offered_on` one, with this random `id`; gives the
@@ -244,15 +230,14 @@ impl BranchLine {
             number: self.highest.saturating_add(1),
             since: clock,
             id,
+            offers_on: offered_on.map(short),
         };
-        let offers_on = offered_on.map(short);
-        let name = self.full_name(&ticket, offers_on.as_deref());
+        let name = self.full_name(&ticket);
         self.taken += 1;
         self.ours = Some(Ours {
             ticket,
-            target: Target { at, offers_on },
+            at,
             was_seen: false,
-            is_seen: false,
         });
         RefUpdate {
             name,
@@ -269,9 +254,8 @@ impl BranchLine {
 
     /// The change that takes our ticket away; `None` without one.
     pub fn withdrawal(&self) -> Option<RefUpdate> {
-        let Ours { ticket, target, .. } = self.ours.as_ref()?;
-        let name = self.full_name(ticket, target.offers_on.as_deref());
-        Some(removal(name, target.at))
+        let ours = self.ours.as_ref()?;
+        Some(removal(self.full_name(&ours.ticket), ours.at))
     }
 
     /// What goes with our push: our ticket, and those of others whom we have passed over.
@@ -279,9 +263,10 @@ impl BranchLine {
         let Some(ours) = self.withdrawal() else {
             return Vec::new();
         };
-        let passed = self.passed.values().filter_map(|name| {
-            let at = self.dead.get(name).copied()?;
-            Some(removal(name.clone(), at))
+        let passed = self.passed.iter().filter_map(|ticket| {
+            let name = self.full_name(ticket);
+            let at = self.dead.get(&name).copied()?;
+            Some(removal(name, at))
         });
         [ours].into_iter().chain(passed.take(MOST)).collect()
     }
@@ -291,13 +276,11 @@ impl BranchLine {
         let (on, ours) = (short(on), self.in_turn());
         let behind = move |ticket: &BranchTicket| ours.is_some_and(|ours| ticket > ours);
         let alive = self.alive.iter();
-        let offers = alive.filter(move |(ticket, target)| {
-            target.offers_on.as_deref() == Some(&on) && behind(ticket)
-        });
-        offers.take(MOST).map(|(ticket, Target { at, offers_on })| {
-            let name = self.full_name(ticket, offers_on.as_deref());
-            (*at, removal(name, *at))
-        })
+        let offers = alive
+            .filter(move |(ticket, _)| ticket.offers_on.as_deref() == Some(&on) && behind(ticket));
+        offers
+            .take(MOST)
+            .map(|(ticket, at)| (*at, removal(self.full_name(ticket), *at)))
     }
 
     /// How many are before us, if we have a ticket and push in turn.
@@ -314,12 +297,6 @@ impl BranchLine {
     /// How many others stand there.
     pub fn crowd(&self) -> u32 {
         u32::try_from(self.alive.len()).unwrap_or(u32::MAX)
-    }
-
-    /// How many stand behind us.
-    pub fn behind(&self) -> usize {
-        let before = self.before();
-        self.ours.as_ref().map_or(0, |_| self.alive.len() - before)
     }
 
     /// Our ticket is gone.

@@ -124,15 +124,14 @@ impl Offer {
         committer.signer.is_none() && *name == committer.name && *email == committer.email
     }
 
-    /// The message of the commit that claims `lock` and has this number.
-    pub fn message(&self, lock: &LockName, number: u64) -> String {
+    /// The message of the commit that claims these locks and has this number.
+    pub fn message(&self, locks: &[LockName], number: u64) -> String {
         let number = [(message::NUMBER.to_owned(), number.to_string())];
         let trailers = self.trailers.iter().chain(&number);
         let trailers: Vec<(&str, String)> = trailers
             .map(|(name, value)| (name.as_str(), value.clone()))
             .collect();
-        let lock = std::slice::from_ref(lock);
-        compose(&self.origin, Verb::Claiming, lock, &trailers)
+        compose(&self.origin, Verb::Claiming, locks, &trailers)
     }
 }
 
@@ -185,19 +184,14 @@ mod tests {
     #[test]
     fn the_commit_that_is_made_of_it_says_what_his_own_would_have_said() {
         let offer = offer();
-        let lock = &offer.locks[0].0;
-        let message = offer.message(lock, 7);
+        let locks = [offer.locks[0].0.clone()];
+        let message = offer.message(&locks, 7);
         let trailers = [
             (message::REQUEST, "7c0e".to_owned()),
             (message::STEP, "x\ny".to_owned()),
             (message::NUMBER, "7".to_owned()),
         ];
-        let own = compose(
-            &offer.origin,
-            Verb::Claiming,
-            std::slice::from_ref(lock),
-            &trailers,
-        );
+        let own = compose(&offer.origin, Verb::Claiming, &locks, &trailers);
         assert_eq!(message, own);
         assert_eq!(
             message::trailer(message.as_bytes(), message::REQUEST).as_deref(),
@@ -230,7 +224,7 @@ mod tests {
             let mut offer = offer();
             offer.trailers.insert(0, (name, value));
             if let Some(again) = Offer::parse(offer.compose().as_bytes()) {
-                let message = again.message(&again.locks[0].0, 7);
+                let message = again.message(&[again.locks[0].0.clone()], 7);
                 let one = |name| message::trailers(message.as_bytes(), name);
                 prop_assert_eq!(one(message::REQUEST), ["7c0e"]);
                 prop_assert_eq!(one(message::NUMBER), ["7"]);
